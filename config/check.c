@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Rules across services and backends, the same for the file and for the API. Duplicates are found
+ * by sorting, so that 100,000 backends are judged in a moment.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "config/problem.h"
+#include "wire/wire_abi.h"
+
+/* What can be had now; the one place where a mode becomes available. */
+static bool mode_is_available(uint8_t mode)
+{
+	return mode == WIRE_MODE_NAT;
+}
+
+struct check {
+	const char *name;
+	const struct config_service *service;
+	size_t n;
+	struct config_problems *problems;
+	const struct config_service **by_address; /* sorted */
+};
+
+static const char *service_path(const struct check *check, const struct config_service *service,
+				char path[static 128])
+{
+	size_t index = (size_t)(service - check->service);
+
+	if (check->name != NULL)
+		snprintf(path, 128, "services[%zu] (%.63s)", index, service->wire.name);
+	else
+		snprintf(path, 128, "service %.63s", service->wire.name);
+	return path;
+}
+
+static bool is_prime(uint32_t n)
+{
+	if (n < 4)
+		return n >= 2;
+	if (n % 2 == 0)
+		return false;
+	for (uint32_t d = 3; (uint64_t)d * d <= n; d += 2)
+		if (n % d == 0)
+			return false;
+	return true;
+}
+
+static uint32_t next_prime(uint64_t n)
+{
+	uint32_t prime = (uint32_t)n;
+
+	while (!is_prime(prime))
+		prime++;
+	return prime;
+}
+
+/* What an address is that can be neither a service's nor a backend's; NULL: it can. */
+static const char *unusable(const union sl_addr *addr, uint8_t family)
+{
+	const uint8_t *byte = addr->byte;
+	static const uint8_t zero[16];
+
+	if (family == SL_FAMILY_IPV4) {
+		if (byte[0] == 0)
+			return "unspecified (0.0.0.0/8)";
+		if (byte[0] == 127)
+			return "loopback";
+		if (byte[0] >= 224)
+			return byte[0] < 240 ? "multicast" : "reserved or broadcast";
+		return NULL;
+	}
+	if (memcmp(byte, zero, 15) == 0)
+		return byte[15] == 0 ? "unspecified" : byte[15] == 1 ? "loopback" : "reserved";
+	if (byte[0] == 0xff)
+		return "multicast";
+	if (byte[0] == 0xfe && (byte[1] & 0xc0) == 0x80)
+		return "link-local";
+	if (memcmp(byte, zero, 10) == 0 && byte[10] == 0xff && byte[11] == 0xff)
+		return "IPv4-mapped";
+	return NULL;
+}
+
+static int compare_name(const void *left, const void *right)
+{
+	const struct config_service *const *a = left;
+	const struct config_service *const *b = right;
+	int order = strcmp((*a)->wire.name, (*b)->wire.name);
+
+	return order != 0 ? order : (*a > *b) - (*a < *b);
+}
+
+static int compare_address(const void *left, const void *right)
+{
+	const struct config_service *const *a = left;
+	const struct config_service *const *b = right;
+	int order = memcmp(&(*a)->wire.address, &(*b)->wire.address, sizeof((*a)->wire.address));
+
+	return order != 0 ? order : (*a > *b) - (*a < *b);
+}
+
+static int compare_backend(const void *left, const void *right)
+{
+	const struct config_backend *const *a = left;
+	const struct config_backend *const *b = right;
+	int order = memcmp(&(*a)->wire.addr, &(*b)->wire.addr, sizeof((*a)->wire.addr));
+
+	if (order == 0)
+		order = memcmp(&(*a)->wire.port, &(*b)->wire.port, sizeof((*a)->wire.port));
+	return order != 0 ? order : (*a > *b) - (*a < *b);
+}
+
+/* Whether any service has this address, by IP address alone. */
+static bool is_service_address(const struct check *check, const union sl_addr *addr, uint8_t family)
+{
+	size_t low = 0;
+	size_t high = check->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct wire_address *at = &check->by_address[middle]->wire.address;
+		int order = memcmp(&at->addr, addr, sizeof(*addr));
+
+		if (order == 0 && at->family == family)
+			return true;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+static void check_backend(const struct check *check, const struct config_service *service,
+			  const struct config_backend *backend)
+{
+	const struct wire_backend *wire = &backend->wire;
+	uint8_t family = service->wire.address.family;
+	const char *reason = unusable(&wire->addr, wire->service.family);
+	char path[256];
+	char parent[128];
+	char text[WIRE_ADDRESS_TEXT];
+
+	wire_format_endpoint(&wire->addr, wire->port, wire->service.family, text);
+	snprintf(path, sizeof(path), "%s: backend %s", service_path(check, service, parent), text);
+	if (wire->service.family != family) {
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "is IPv%u, the service is IPv%u", wire->service.family, family);
+		return;
+	}
+	if (reason != NULL)
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "the address is %s and cannot be a backend's", reason);
+	if (wire->port == 0 && service->wire.address.port != 0)
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "port 0 (limit 1..65535; 0 only for a service of port 0)");
+	if (wire->port != 0 && service->wire.address.port == 0)
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "port %u: a service of port 0 keeps the port, its backends have 0",
+			      sl_from_be16(wire->port));
+	if (wire->weight > SL_MAX_WEIGHT)
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "weight %u is out of range (limit 0..%d)", wire->weight,
+			      SL_MAX_WEIGHT);
+	if (is_service_address(check, &wire->addr, family))
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "the address is a service's: packets would come back");
+}
+
+static void check_backends(const struct check *check, const struct config_service *service)
+{
+	const struct config_backend **sorted;
+	char path[128];
+
+	service_path(check, service, path);
+	if (service->n_backends > SL_MAX_BACKENDS_PER_SERVICE) {
+		problem_error(check->problems, check->name, service->mark, path,
+			      "%zu backends (limit %d)", service->n_backends,
+			      SL_MAX_BACKENDS_PER_SERVICE);
+		return;
+	}
+	sorted = calloc(service->n_backends + 1, sizeof(*sorted));
+	if (sorted == NULL) {
+		problem_error(check->problems, check->name, service->mark, path, "out of memory");
+		return;
+	}
+	for (size_t i = 0; i < service->n_backends; i++) {
+		check_backend(check, service, &service->backend[i]);
+		sorted[i] = &service->backend[i];
+	}
+	qsort(sorted, service->n_backends, sizeof(*sorted), compare_backend);
+	for (size_t i = 1; i < service->n_backends; i++) {
+		const struct wire_backend *wire = &sorted[i]->wire;
+		char text[WIRE_ADDRESS_TEXT];
+
+		if (memcmp(&wire->addr, &sorted[i - 1]->wire.addr, sizeof(wire->addr)) == 0 &&
+		    wire->port == sorted[i - 1]->wire.port)
+			problem_error(check->problems, check->name, sorted[i]->mark, path,
+				      "backend %s stands there twice (first in line %u)",
+				      wire_format_endpoint(&wire->addr, wire->port,
+							   wire->service.family, text),
+				      sorted[i - 1]->mark.line);
+	}
+	free(sorted);
+}
+
+static void check_service(const struct check *check, const struct config_service *service)
+{
+	const struct wire_service *wire = &service->wire;
+	const char *reason = unusable(&wire->address.addr, wire->address.family);
+	char path[128];
+
+	service_path(check, service, path);
+	if (!config_is_name(wire->name))
+		problem_error(check->problems, check->name, service->mark, path,
+			      "name \"%.63s\" (1 to %d of A-Z a-z 0-9 . _ -, the first a letter or "
+			      "digit)",
+			      wire->name, SL_MAX_NAME - 1);
+	if (reason != NULL)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "the address is %s and cannot be a service's", reason);
+	if (!mode_is_available(wire->mode))
+		problem_error(check->problems, check->name, service->mark, path,
+			      "mode %s is not available yet (available: nat)",
+			      wire_mode_name(wire->mode));
+	if (wire->n_slots < SL_MIN_SLOTS || wire->n_slots > SL_MAX_SLOTS ||
+	    !is_prime(wire->n_slots))
+		problem_error(check->problems, check->name, service->mark, path,
+			      "slots %u (a prime, limit %d..%d)", wire->n_slots, SL_MIN_SLOTS,
+			      SL_MAX_SLOTS);
+	else if ((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND > wire->n_slots)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "slots %u are too few for %zu backends (limit: a prime of at least %d "
+			      "x backends, %u say)",
+			      wire->n_slots, service->n_backends, SL_SLOTS_PER_BACKEND,
+			      next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
+	check_backends(check, service);
+	if (service->n_backends == 0)
+		problem_warning(check->problems, check->name, service->mark, path,
+				"has no backend: its packets are dropped");
+}
+
+/* Two services of one name, or of one address, port and protocol. */
+static void check_duplicates(const struct check *check, const struct config_service **by_name)
+{
+	char path[128];
+
+	for (size_t i = 1; i < check->n; i++) {
+		if (strcmp(by_name[i]->wire.name, by_name[i - 1]->wire.name) == 0)
+			problem_error(check->problems, check->name, by_name[i]->mark,
+				      service_path(check, by_name[i], path),
+				      "the name stands there twice (first in line %u)",
+				      by_name[i - 1]->mark.line);
+		if (memcmp(&check->by_address[i]->wire.address,
+			   &check->by_address[i - 1]->wire.address,
+			   sizeof(struct wire_address)) == 0) {
+			char text[WIRE_ADDRESS_TEXT];
+
+			problem_error(check->problems, check->name, check->by_address[i]->mark,
+				      service_path(check, check->by_address[i], path),
+				      "address %s is service %.63s's already",
+				      wire_format_address(&check->by_address[i]->wire.address, text),
+				      check->by_address[i - 1]->wire.name);
+		}
+	}
+}
+
+int config_check_services(const char *name, const struct config_service *service, size_t n,
+			  struct config_problems *problems)
+{
+	struct check check = {.name = name, .service = service, .n = n, .problems = problems};
+	const struct config_mark nowhere = {1, 1};
+	const struct config_service **by_name = calloc(n + 1, sizeof(*by_name));
+	size_t n_backends = 0;
+
+	check.by_address = calloc(n + 1, sizeof(*check.by_address));
+	if (n > SL_MAX_SERVICES) {
+		problem_error(problems, name, nowhere, "services", "%zu services (limit %d)", n,
+			      SL_MAX_SERVICES);
+	} else if (by_name == NULL || check.by_address == NULL) {
+		problem_error(problems, name, nowhere, "services", "out of memory");
+	} else {
+		for (size_t i = 0; i < n; i++) {
+			by_name[i] = &service[i];
+			check.by_address[i] = &service[i];
+			n_backends += service[i].n_backends;
+		}
+		qsort(by_name, n, sizeof(*by_name), compare_name);
+		qsort(check.by_address, n, sizeof(*check.by_address), compare_address);
+		check_duplicates(&check, by_name);
+		for (size_t i = 0; i < n; i++)
+			check_service(&check, &service[i]);
+		if (n_backends > SL_MAX_BACKENDS)
+			problem_error(problems, name, nowhere, "services",
+				      "%zu backends in all (limit %d)", n_backends,
+				      SL_MAX_BACKENDS);
+	}
+	free(by_name);
+	free(check.by_address);
+	return problems->n_errors > 0 ? -EINVAL : 0;
+}

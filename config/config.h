@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The configuration file, as sluiced, the dataplanes and `sluice check` read it: parsed with
+ * libyaml, held against the schema, judged whole. Every refusal names file, line and column, the
+ * object, the value and the limit. Pure but for reading the file; any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <sluice/base.h>
+#include <sluice/limits.h>
+#include <sluice/wire.h>
+
+enum {
+	CONFIG_MAX_PATH = 80, /* bytes of run_dir and state_dir, so that socket paths fit */
+	CONFIG_MAX_VDEV = 256,
+	CONFIG_MAX_PROBLEMS = 20,
+	CONFIG_MAX_TEXT = 384,
+	CONFIG_MAX_NODES = 2000000,
+};
+
+/** Where an object stands in its file; zero for what did not come from one. */
+struct config_mark {
+	uint32_t line;
+	uint32_t column;
+};
+
+struct config_problem {
+	char text[CONFIG_MAX_TEXT]; /* "FILE:LINE:COL: path: what is wrong" */
+	bool is_warning;
+};
+
+struct config_problems {
+	size_t n;
+	size_t n_errors; /* all of them, also those that are not kept */
+	struct config_problem problem[CONFIG_MAX_PROBLEMS];
+};
+
+enum config_engine {
+	CONFIG_ENGINE_AUTO = 0,
+	CONFIG_ENGINE_DPDK,
+	CONFIG_ENGINE_XDP,
+};
+
+enum config_port_kind {
+	CONFIG_PORT_INTERFACE = 1,
+	CONFIG_PORT_PCI,
+	CONFIG_PORT_VDEV,
+};
+
+enum config_hugepages {
+	CONFIG_HUGEPAGES_AUTO = 0,
+	CONFIG_HUGEPAGES_ON,
+	CONFIG_HUGEPAGES_OFF,
+};
+
+struct config_port {
+	struct config_mark mark;
+	uint8_t kind; /* enum config_port_kind */
+	char device[CONFIG_MAX_VDEV];
+	char kernel_interface[16];
+};
+
+struct config_backend {
+	struct config_mark mark;
+	struct wire_backend wire;
+};
+
+struct config_service {
+	struct config_mark mark;
+	struct wire_service wire;
+	struct config_backend *backend;
+	size_t n_backends;
+};
+
+struct config {
+	char run_dir[CONFIG_MAX_PATH];
+	char state_dir[CONFIG_MAX_PATH];
+	char user[64];
+	char group[64];
+	char api_group[64];	      /* may change; empty: group */
+	char api_read_only_group[64]; /* may read; empty: nobody */
+	char metrics_listen[64];
+	uint8_t engine;		      /* enum config_engine */
+	uint8_t hugepages;	      /* enum config_hugepages */
+	uint32_t n_workers;
+	int core[SL_MAX_WORKERS]; /* -1: to be chosen */
+	uint32_t n_flows;
+	uint32_t memory_mb; /* 0: to be computed */
+	bool has_hash_key;
+	struct sl_hash_key hash_key;
+	struct config_port port[SL_MAX_PORTS];
+	size_t n_ports;
+	struct config_service *service;
+	size_t n_services;
+};
+
+/**
+ * Reads and judges. @out: heap, the caller's, NULL on refusal. @problems: errors and warnings.
+ * @name: how errors call the text. 0; -EINVAL: see @problems; -ENOMEM.
+ */
+int config_load_file(const char *path, struct config **out,
+		     struct config_problems *problems) SL_MUST_USE;
+int config_load_text(const char *name, const char *text, size_t length, struct config **out,
+		     struct config_problems *problems) SL_MUST_USE;
+
+void config_free(struct config *config);
+
+/** All problems as lines of one text, cut at @size. */
+void config_problems_text(const struct config_problems *problems, char *text, size_t size);
+
+/**
+ * The rules across services and backends: names, addresses, ranges, conflicts. The same for what
+ * comes from a file and from the API. @name: the file's, or NULL for what has no position.
+ * 0 or -EINVAL.
+ */
+int config_check_services(const char *name, const struct config_service *service, size_t n,
+			  struct config_problems *problems) SL_MUST_USE;
+
+/** YAML of @service, which loads back to the same. Heap, the caller's; NULL: out of memory. */
+char *config_export(const struct config_service *service, size_t n);
+
+/** "ADDR:PORT/tcp", "[ADDR]:PORT/udp". @reason: out, static text of what is wrong. */
+bool config_parse_service_address(const char *text, struct wire_address *address,
+				  const char **reason);
+
+/** "ADDR:PORT". @port: network order. */
+bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, uint8_t *family,
+			   const char **reason);
+
+/** "ADDR". */
+bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family,
+		       const char **reason);
+
+/** 1 to SL_MAX_NAME - 1 of A-Z a-z 0-9 . _ -, the first a letter or digit. */
+bool config_is_name(const char *name);

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* The table of commands and what is read off it. Data first. */
+#include "control/cli/commands.h"
+
+#include <string.h>
+
+#include "control/cli/output.h"
+
+/* clang-format off */
+#define POSITIONAL(n, v, k)         {.name = n, .value = v, .kind = k}
+#define OPTIONAL(n, v, k)           {.name = n, .value = v, .kind = k, .is_optional = true}
+#define KEYWORD(w, v, k)            {.word = w, .name = w, .value = v, .kind = k}
+#define CHOICE(w)                   {.word = w, .name = w}
+#define TIMEOUTS                    {.word = "timeout", .name = "timeouts", .value = "SECONDS", .help = "idle seconds of a class of flows: established, transitory, embryonic or udp"}
+#define FLAG(w, text)               {.word = w, .name = w, .kind = VALUE_FLAG, .is_own = true, .help = text}
+#define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
+#define SOURCE_SET                  {.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, .help = "source address that fullnat uses; all that are given replace all there were, \"none\" clears them"}
+#define SOURCE_ADD                  {.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, .help = "source address that fullnat uses; may be given several times"}
+
+static const struct command table[] = {
+	{
+		.noun = "service", .verb = "add", .method = "service.add", .print = output_changes,
+		.description = "Adds a service that belongs to the API. It takes no flows before it has a backend.",
+		.example = {"sluice service add web 203.0.113.10:80/tcp", "sluice service add dns '[2001:db8::53]:53/udp' timeout udp 30"},
+		.param = {
+			POSITIONAL("name", "NAME", VALUE_NEW_NAME),
+			POSITIONAL("address", "ADDR:PORT/tcp|udp", VALUE_SERVICE_ADDRESS),
+			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
+		},
+		.n_params = 7,
+	},
+	{
+		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
+		.description = "Changes what is given and leaves the rest. Services of the configuration file are changed there.",
+		.example = {"sluice service set web slots 131071 timeout established 3600"},
+		.param = {
+			POSITIONAL("name", "NAME", VALUE_SERVICE),
+			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
+		},
+		.n_params = 6,
+	},
+	{
+		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,
+		.description = "Deletes a service of the API with its backends; its flows end.",
+		.example = {"sluice service delete web"},
+		.param = {POSITIONAL("name", "NAME", VALUE_SERVICE)},
+		.n_params = 1,
+	},
+	{
+		.noun = "service", .verb = "show", .method = "service.show", .print = output_service,
+		.description = "Shows one service: its settings, its counters and its backends.",
+		.example = {"sluice service show web"},
+		.param = {POSITIONAL("name", "NAME", VALUE_SERVICE)},
+		.n_params = 1,
+	},
+	{
+		.noun = "service", .verb = "list", .method = "service.list", .print = output_services,
+		.description = "Lists all services, whoever owns them: the configuration file or the API.",
+		.example = {"sluice service list", "sluice -j service list"},
+	},
+	{
+		.noun = "backend", .verb = "add", .method = "backend.add", .print = output_changes,
+		.description = "Adds a backend to a service. Its share of new flows is its weight over the sum of the weights.",
+		.example = {"sluice backend add web 10.0.0.4:8080 weight 2"},
+		.param = {
+			POSITIONAL("service", "SERVICE", VALUE_SERVICE), POSITIONAL("address", "ADDR:PORT", VALUE_ENDPOINT),
+			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"),
+		},
+		.n_params = 4,
+	},
+	{
+		.noun = "backend", .verb = "set", .method = "backend.set", .needs_keyword = true, .print = output_changes,
+		.description = "Changes a backend's weight or state. ready takes new flows; drain keeps the flows it has and takes no new ones; maint ends them.",
+		.example = {"sluice backend set web 10.0.0.2:8080 state drain", "sluice backend set web 10.0.0.2:8080 weight 5 --dry-run"},
+		.param = {
+			POSITIONAL("service", "SERVICE", VALUE_SERVICE), POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND),
+			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"),
+		},
+		.n_params = 4,
+	},
+	{
+		.noun = "backend", .verb = "delete", .method = "backend.delete", .print = output_changes,
+		.description = "Deletes a backend; its flows end. To lose none, drain it first and wait until it has none.",
+		.example = {"sluice backend delete web 10.0.0.2:8080"},
+		.param = {POSITIONAL("service", "SERVICE", VALUE_SERVICE), POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND)},
+		.n_params = 2,
+	},
+	{
+		.noun = "backend", .verb = "list", .method = "backend.list", .print = output_backends,
+		.description = "Lists the backends of one service, or of all: state, weight, share of the slots, whether the kernel knows the next hop's link address, and counters.",
+		.example = {"sluice backend list web"},
+		.param = {OPTIONAL("service", "SERVICE", VALUE_SERVICE)},
+		.n_params = 1,
+	},
+	{
+		.noun = "flow", .verb = "list", .method = "flow.list", .print = output_flows,
+		.description = "Lists live flows, in no order, 100 at most unless limit says otherwise.",
+		.example = {"sluice flow list service web limit 20", "sluice flow list client 198.51.100.7"},
+		.param = {
+			KEYWORD("service", "NAME", VALUE_SERVICE), KEYWORD("client", "ADDR[:PORT]", VALUE_CLIENT),
+			KEYWORD("limit", "N", VALUE_ANY),
+		},
+		.n_params = 3,
+	},
+	{
+		.noun = "flow", .verb = "count", .method = "flow.count", .print = output_flow_count,
+		.description = "Counts live flows, and tells how many there is room for.",
+		.example = {"sluice flow count service web"},
+		.param = {KEYWORD("service", "NAME", VALUE_SERVICE)},
+		.n_params = 1,
+	},
+	{
+		.noun = "explain", .method = "explain", .print = output_explanation,
+		.description = "Tells what would become of a packet, step by step: the dataplane's own decision on its live tables. No packet is sent and no flow is made.",
+		.example = {"sluice explain tcp 198.51.100.7:40000 203.0.113.10:80"},
+		.param = {
+			POSITIONAL("protocol", NULL, VALUE_ANY), POSITIONAL("source", "SRC:PORT", VALUE_ENDPOINT),
+			POSITIONAL("destination", "DST:PORT", VALUE_ENDPOINT),
+		},
+		.n_params = 3,
+	},
+	{
+		.noun = "counters", .method = "counters", .print = output_counters,
+		.description = "Shows the dataplane's counters with unit and meaning; those that are zero only with all. With service, the counters of one service and its backends.",
+		.example = {"sluice counters", "sluice counters service web all"},
+		.param = {KEYWORD("service", "NAME", VALUE_SERVICE), FLAG("all", "show counters that are zero, too")},
+		.n_params = 2,
+	},
+	{
+		.noun = "status", .method = "status", .print = output_status,
+		.description = "Shows the state of sluiced and of the dataplane, its ports and its workers.",
+		.example = {"sluice status"},
+	},
+	{
+		.noun = "check", .method = "config.check", .runner = COMMAND_CHECKS, .print = output_check,
+		.summary = "judge a configuration file, without a daemon",
+		.description = "Reads a configuration file as the programs would and names every error with file, line and column. Nothing is changed and nothing has to run. With live, sluiced judges it as well, against the services that the API owns.",
+		.example = {"sluice check /etc/sluice/sluice.yaml", "sluice check new.yaml live"},
+		.param = {FILE_NAME("the configuration, or - for standard input"), FLAG("live", "let sluiced judge it, too")},
+		.n_params = 2,
+	},
+	{
+		.noun = "diff", .method = "config.diff", .print = output_diff,
+		.summary = "what applying a configuration file would change",
+		.description = "Shows the changes that apply of the same file would make, one a line: + added, - deleted, ~ changed.",
+		.example = {"sluice diff new.yaml"},
+		.param = {FILE_NAME("the configuration, or - for standard input")},
+		.n_params = 1,
+	},
+	{
+		.noun = "apply", .method = "config.apply", .print = output_changes,
+		.summary = "make the services of a configuration file the running ones",
+		.description = "Replaces all services that the configuration file owns with those of FILE, whole or not at all. Services of the API stay. When the command is done, packets are balanced so, and the state is on disk.",
+		.example = {"sluice apply /etc/sluice/sluice.yaml", "sluice apply new.yaml --if-generation 41"},
+		.param = {FILE_NAME("the configuration, or - for standard input")},
+		.n_params = 1,
+	},
+	{
+		.noun = "export", .method = "config.export", .print = output_export,
+		.summary = "print the running services as a configuration file",
+		.description = "Prints all services, those of the API too, as configuration that check and apply read back to the same.",
+		.example = {"sluice export > services.yaml"},
+	},
+	{
+		.noun = "methods", .method = "methods", .print = output_methods,
+		.summary = "list the methods of the JSON-RPC API",
+		.description = "Lists what programs can call on the socket. With -j, everything the method table says: types, ranges, choices and error codes.",
+		.example = {"sluice methods"},
+	},
+	{
+		.noun = "completion", .runner = COMMAND_COMPLETES,
+		.summary = "print the completion script of a shell",
+		.description = "Prints a script that completes commands, keywords, values, service names and backends. The latter two are asked of sluiced.",
+		.example = {"sluice completion bash > /etc/bash_completion.d/sluice", "eval \"$(sluice completion bash)\""},
+		.param = {{.name = "shell", .value = "bash", .kind = VALUE_SHELL, .is_own = true, .help = "the shell; bash is the only one"}},
+		.n_params = 1,
+	},
+};
+
+static const struct command_option options[] = {
+	{OPTION_JSON, "json", NULL, "print the result, or the error, as one JSON document"},
+	{OPTION_SOCKET, "socket", "PATH", "sluiced's socket (default /run/sluice/control.sock)"},
+	{OPTION_CONFIG, "config", "FILE", "take the socket's folder from run_dir of this configuration"},
+	{OPTION_TIMEOUT, "timeout", "SEC", "wait so long for an answer (default 90)"},
+	{OPTION_IF_GENERATION, "if-generation", "N", "refuse the change unless the state's generation is N"},
+	{OPTION_DRY_RUN, "dry-run", NULL, "judge the change, show it, and make none"},
+	{OPTION_HELP, "help", NULL, "print help, of the command if there is one"},
+	{OPTION_VERSION, "version", NULL, "print the version"},
+};
+/* clang-format on */
+
+static const char *const planned[] = {"plan", "rollback", "top", "doctor", "capture", NULL};
+
+const struct command *command_table(size_t *n)
+{
+	*n = SL_ARRAY_LEN(table);
+	return table;
+}
+
+const struct command_option *command_options(size_t *n)
+{
+	*n = SL_ARRAY_LEN(options);
+	return options;
+}
+
+const char *const *command_planned(void)
+{
+	return planned;
+}
+
+const char *command_noun_summary(const char *noun)
+{
+	static const struct {
+		const char *noun, *summary;
+	} nouns[] = {
+		{"service", "what clients connect to: address, port and protocol"},
+		{"backend", "what serves a service"},
+		{"flow", "connections that live in the dataplane"},
+	};
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(nouns); i++)
+		if (strcmp(nouns[i].noun, noun) == 0)
+			return nouns[i].summary;
+	return NULL;
+}
+
+static const struct method *method_of(const struct command *command)
+{
+	return command->method ? method_find(command->method) : NULL;
+}
+
+const char *command_summary(const struct command *command)
+{
+	const struct method *method = method_of(command);
+
+	return command->summary ? command->summary : method ? method->summary : "";
+}
+
+bool command_is_mutation(const struct command *command)
+{
+	const struct method *method = method_of(command);
+
+	return method && method->is_mutation;
+}
+
+const struct method_param *command_method_param(const struct command *command,
+						const struct command_param *param)
+{
+	const struct method *method = method_of(command);
+
+	for (size_t i = 0; method && !param->is_own && i < method->n_params; i++)
+		if (strcmp(method->params[i].name, param->name) == 0)
+			return &method->params[i];
+	return NULL;
+}
+
+const char *command_param_help(const struct command *command, const struct command_param *param)
+{
+	const struct method_param *source = command_method_param(command, param);
+
+	return param->help ? param->help : source ? source->help : "";
+}
+
+const char *command_name(const struct command *command, char *text, size_t size)
+{
+	(void)snprintf(text, size, "%s%s%s", command->noun, command->verb ? " " : "",
+		       command->verb ? command->verb : "");
+	return text;
+}
+
+/* The value's place in a usage line: its own word, or the words it may be. */
+static const char *value_of(const struct command *command, const struct command_param *param)
+{
+	const struct method_param *source = command_method_param(command, param);
+
+	if (param->kind == VALUE_FLAG)
+		return "";
+	return param->value ? param->value : source && source->choices ? source->choices : "VALUE";
+}
+
+void command_param_usage(const struct command *command, const struct command_param *param,
+			 char *text, size_t size)
+{
+	const struct method_param *source = command_method_param(command, param);
+	const char *value = value_of(command, param);
+	bool is_member = source && source->type == METHOD_OBJECT;
+	bool is_list = source && (source->type == METHOD_STRINGS || is_member);
+
+	if (!param->word && param->is_optional)
+		(void)snprintf(text, size, "[%s]", value);
+	else if (!param->word)
+		(void)snprintf(text, size, "%s", value);
+	else
+		(void)snprintf(text, size, "[%s%s%s%s]%s", param->word, is_member ? " CLASS" : "",
+			       value[0] ? " " : "", value, is_list ? "..." : "");
+}
+
+void command_usage(const struct command *command, char *text, size_t size)
+{
+	char name[64], place[128];
+	size_t used;
+
+	(void)snprintf(text, size, "sluice %s", command_name(command, name, sizeof(name)));
+	for (size_t i = 0; i < command->n_params; i++) {
+		command_param_usage(command, &command->param[i], place, sizeof(place));
+		used = strlen(text);
+		(void)snprintf(text + used, size - used, " %s", place);
+	}
+}

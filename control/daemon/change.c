@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* See change.h. */
+#include "control/daemon/change.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "control/daemon/daemon.h"
+#include "control/daemon/desired.h"
+#include "control/daemon/diff.h"
+#include "control/daemon/reconcile.h"
+#include "control/daemon/state.h"
+#include "log/log.h"
+
+/* A change on its way: what it is, and what it was measured to be. */
+struct step {
+	struct daemon *daemon;
+	const struct change *change;
+	struct sl_hash_key hash_key;
+	uint64_t generation;
+	bool is_applied;
+	bool is_change; /* of anything that the disk or the dataplane holds */
+};
+
+static int save(const struct daemon *daemon, const struct state *state, struct rpc_error *error)
+{
+	char text[STATE_MAX_ERROR];
+	bool is_new;
+
+	if (!daemon->state_dir || state_save(daemon->state_dir, state, &is_new, text) == 0)
+		return RPC_OK;
+	log_err("%s", text);
+	rpc_error_set(error, RPC_STORAGE, NULL, "%s", text);
+	if (is_new && state->desired != daemon->desired) {
+		struct state old = {
+			.generation = daemon->generation,
+			.hash_key = daemon->hash_key,
+			.file_digest = daemon->file_digest,
+			.desired = daemon->desired,
+		};
+
+		if (state_save(daemon->state_dir, &old, &is_new, text))
+			log_err("%s: putting the old state back: %s", daemon->state_dir, text);
+	}
+	return RPC_STORAGE;
+}
+
+/* The dataplane committed what the disk refused: it goes back to the old state, as a new number. */
+static void put_back(struct step *step)
+{
+	struct daemon *daemon = step->daemon;
+	struct desired *failed = step->change->next;
+	struct reconcile_change change = {
+		.desired = daemon->desired,
+		.hash_key = daemon->hash_key,
+		.generation = step->generation + 1,
+	};
+	struct sl_hash_key old_key = daemon->hash_key;
+	struct rpc_error error;
+	bool is_applied;
+
+	/* reconcile_commit computes the difference from what the daemon says it holds. */
+	daemon->desired = failed;
+	daemon->hash_key = step->hash_key;
+	if (reconcile_commit(daemon->reconcile, &change, &is_applied, &error)) {
+		log_err("putting the old state back: %s", error.message);
+		reconcile_mark_stale(daemon->reconcile);
+	}
+	daemon->desired = (struct desired *)(uintptr_t)change.desired;
+	daemon->hash_key = old_key;
+	daemon->generation = change.generation;
+}
+
+static int make_change(struct step *step, struct rpc_error *error)
+{
+	struct daemon *daemon = step->daemon;
+	const struct change *change = step->change;
+	struct reconcile_change wanted = {
+		.desired = change->next,
+		.hash_key = step->hash_key,
+		.generation = step->generation,
+		.is_dry_run = change->is_dry_run,
+	};
+	struct state state = {
+		.generation = step->generation,
+		.hash_key = step->hash_key,
+		.file_digest = change->file_digest ? change->file_digest : daemon->file_digest,
+		.desired = change->next,
+	};
+	int code = daemon->reconcile ?
+			   reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error) :
+			   RPC_OK;
+
+	if (code || change->is_dry_run)
+		return code;
+	code = save(daemon, &state, error);
+	if (code) {
+		if (step->is_applied)
+			put_back(step);
+		return code;
+	}
+	daemon->generation = state.generation;
+	daemon->hash_key = state.hash_key;
+	daemon->file_digest = state.file_digest;
+	return RPC_OK;
+}
+
+static json_t *answer(const struct step *step, json_t *changes, size_t n_changes)
+{
+	const struct daemon *daemon = step->daemon;
+	bool is_applied = step->change->is_dry_run ? false :
+			  step->is_change	   ? step->is_applied :
+						     reconcile_is_synced(daemon->reconcile);
+
+	return json_pack("{s:I, s:b, s:b, s:O, s:I}", "generation", (json_int_t)daemon->generation,
+			 "applied", is_applied, "dry_run", step->change->is_dry_run, "changes",
+			 changes, "n_changes", (json_int_t)n_changes);
+}
+
+static bool is_same_file(const struct daemon *daemon, const struct change *change)
+{
+	return change->file_digest == 0 || change->file_digest == daemon->file_digest;
+}
+
+static void measure(struct step *step, size_t n_changes)
+{
+	const struct daemon *daemon = step->daemon;
+	const struct change *change = step->change;
+
+	step->hash_key = change->has_hash_key ? change->hash_key : daemon->hash_key;
+	step->is_change = n_changes > 0 || step->hash_key.word[0] != daemon->hash_key.word[0] ||
+			  step->hash_key.word[1] != daemon->hash_key.word[1] ||
+			  !is_same_file(daemon, change);
+	step->generation = daemon->reconcile ? reconcile_next_generation(daemon->reconcile) :
+					       daemon->generation + 1;
+}
+
+int change_commit(struct daemon *daemon, struct change *change, json_t **result,
+		  struct rpc_error *error)
+{
+	struct step step = {.daemon = daemon, .change = change};
+	json_t *changes = NULL;
+	size_t n_changes = 0;
+	int code = desired_check(change->next, error);
+
+	if (code)
+		goto out;
+	changes = diff_changes(daemon->desired, change->next, &n_changes);
+	measure(&step, n_changes);
+	if (step.is_change)
+		code = make_change(&step, error);
+	if (code)
+		goto out;
+	if (!change->is_dry_run) {
+		struct desired *old = daemon->desired;
+
+		daemon->desired = change->next;
+		change->next = old;
+	}
+	if (result)
+		*result = answer(&step, changes, n_changes);
+out:
+	desired_free(change->next);
+	change->next = NULL;
+	json_decref(changes);
+	return code;
+}
+
+int change_save(struct daemon *daemon, struct rpc_error *error)
+{
+	struct state state = {
+		.generation = daemon->generation,
+		.hash_key = daemon->hash_key,
+		.file_digest = daemon->file_digest,
+		.desired = daemon->desired,
+	};
+
+	return save(daemon, &state, error);
+}
+
+void change_adopt_generation(struct daemon *daemon, uint64_t generation)
+{
+	struct rpc_error error;
+
+	if (generation <= daemon->generation)
+		return;
+	daemon->generation = generation;
+	(void)!change_save(daemon, &error); /* logged; the next change writes it again */
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * How a change becomes the state, the only way there is: judged, committed by the dataplane (if it
+ * is connected), written to disk, taken over, acknowledged. All or nothing.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include <sluice/base.h>
+
+#include "control/rpc.h"
+
+struct daemon;
+struct desired;
+
+struct change {
+	struct desired *next; /* taken over by change_commit, always */
+	bool is_dry_run;
+	bool has_hash_key;
+	struct sl_hash_key hash_key;
+	uint64_t file_digest; /* 0: stays */
+};
+
+/**
+ * Judges and makes the change. @result: NULL, or the answer {generation, applied, dry_run, changes,
+ * n_changes}. 0 or the error's code with @error filled; then nothing has changed.
+ */
+int change_commit(struct daemon *daemon, struct change *change, json_t **result,
+		  struct rpc_error *error) SL_MUST_USE;
+
+/** The dataplane holds our state under a higher number: takes that number over. */
+void change_adopt_generation(struct daemon *daemon, uint64_t generation);
+
+/** Writes the daemon's state as it is. 0 or RPC_STORAGE. */
+int change_save(struct daemon *daemon, struct rpc_error *error) SL_MUST_USE;

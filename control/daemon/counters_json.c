@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "control/daemon/counters_json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/client.h"
+#include "control/daemon/daemon.h"
+#include "control/daemon/desired.h"
+#include "control/daemon/reconcile.h"
+#include "control/daemon/service_json.h"
+
+json_t *counters_of_service(const struct wire_service_counters_reply *counters)
+{
+	json_t *object = json_object();
+
+#define X(name, unit, help) \
+	json_object_set_new(object, #name, json_integer((json_int_t)counters->name));
+	SL_SERVICE_COUNTER_LIST(X)
+#undef X
+	return object;
+}
+
+static json_t *counters_of_backend(const struct wire_backend_counters_record *record)
+{
+	json_t *object = json_object();
+
+#define X(name, unit, help) \
+	json_object_set_new(object, #name, json_integer((json_int_t)record->name));
+	SL_BACKEND_COUNTER_LIST(X)
+#undef X
+	return object;
+}
+
+json_t *counters_of_worker(const struct wire_counters_reply *counters)
+{
+	json_t *verdicts = json_object();
+	json_t *events = json_object();
+
+#define X(upper, lower, help)                 \
+	json_object_set_new(verdicts, #lower, \
+			    json_integer((json_int_t)counters->verdict[SL_VERDICT_##upper]));
+	SL_VERDICT_LIST(X)
+#undef X
+#define X(upper, lower, unit, help)         \
+	json_object_set_new(events, #lower, \
+			    json_integer((json_int_t)counters->event[SL_EVENT_##upper]));
+	SL_EVENT_LIST(X)
+#undef X
+	return json_pack("{s:o, s:o}", "verdicts", verdicts, "events", events);
+}
+
+/* All counter records of a service, in the dataplane's order; NULL with *n 0 if it has none. */
+static struct wire_backend_counters_record *
+fetch_records(struct client *client, const struct desired_service *service, uint32_t *n)
+{
+	struct wire_backend_counters_record *records;
+	uint32_t first = 0;
+
+	*n = 0;
+	records = calloc((size_t)service->n_backends + WIRE_MAX_RECORDS, sizeof(*records));
+	if (!records)
+		return NULL;
+	do {
+		uint32_t n_page, next;
+
+		if (client_backend_counters(client, &service->wire.address, first, records + *n,
+					    &n_page, &next))
+			break;
+		*n += n_page;
+		if (next <= first || n_page == 0)
+			break;
+		first = next;
+	} while (*n <= service->n_backends);
+	return records;
+}
+
+static int compare_records(const void *a, const void *b)
+{
+	const struct wire_backend_counters_record *left = a, *right = b;
+	int order = memcmp(&left->addr, &right->addr, sizeof(left->addr));
+
+	return order ? order : (int)sl_from_be16(left->port) - (int)sl_from_be16(right->port);
+}
+
+static void add_record(json_t *entry, const struct desired_service *service,
+		       const struct wire_backend_counters_record *record)
+{
+	double share = service->wire.n_slots ? (double)record->n_slots / service->wire.n_slots : 0;
+
+	json_object_set_new(entry, "slots", json_integer(record->n_slots));
+	json_object_set_new(entry, "share", json_real(share));
+	json_object_set_new(entry, "neighbour", json_boolean(record->has_neighbour));
+	json_object_set_new(entry, "counters", counters_of_backend(record));
+}
+
+json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service)
+{
+	struct client *client = reconcile_client(daemon->reconcile);
+	struct wire_backend_counters_record *records = NULL;
+	json_t *list = json_array();
+	uint32_t n_records = 0;
+
+	if (client)
+		records = fetch_records(client, service, &n_records);
+	if (n_records)
+		qsort(records, n_records, sizeof(*records), compare_records);
+	for (uint32_t i = 0; i < service->n_backends; i++) {
+		const struct wire_backend *backend = &service->backend[i];
+		struct wire_backend_counters_record key = {.addr = backend->addr,
+							   .port = backend->port};
+		const struct wire_backend_counters_record *record = NULL;
+		json_t *entry = backend_to_json(backend);
+
+		json_object_set_new(entry, "service", json_string(service->wire.name));
+		if (n_records)
+			record = bsearch(&key, records, n_records, sizeof(*records),
+					 compare_records);
+		if (record)
+			add_record(entry, service, record);
+		json_array_append_new(list, entry);
+	}
+	free(records);
+	return list;
+}

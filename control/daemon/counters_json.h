@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* Counters as JSON, named by the lists of counters.h. */
+#pragma once
+
+#include <jansson.h>
+
+#include <sluice/wire.h>
+
+struct daemon;
+struct desired_service;
+
+/** {flows, packets_in, ...}. */
+json_t *counters_of_service(const struct wire_service_counters_reply *counters);
+
+/** {verdicts{}, events{}}. */
+json_t *counters_of_worker(const struct wire_counters_reply *counters);
+
+/**
+ * The backends of @service, each {service, address, weight, state} and, with a dataplane connected,
+ * {slots, share, neighbour, counters{}}.
+ */
+json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service);

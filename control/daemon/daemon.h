@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What the parts of the control daemon share: the accepted state and the handles of its parts. One
+ * thread, the event loop's, owns all of it.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <sluice/base.h>
+
+struct api;
+struct desired;
+struct event_base;
+struct reconcile;
+
+struct daemon {
+	struct event_base *base; /* NULL where no event loop runs (tests, fuzzing) */
+	const char *run_dir;
+	const char *state_dir; /* NULL: changes are kept in memory alone */
+	const char *config_file;
+	const char *version;
+	uint64_t started_ns;
+	uint64_t generation;
+	uint64_t file_digest; /* of config_file as last read; 0: never */
+	struct sl_hash_key hash_key;
+	struct desired *desired;     /* never NULL; replaced whole */
+	struct reconcile *reconcile; /* NULL: there is no dataplane to talk to */
+	struct api *api;
+};
+
+/** CLOCK_MONOTONIC. */
+uint64_t daemon_now_ns(void);

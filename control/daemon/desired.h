@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The desired state: all services and backends, and who owns each service. Pure: no I/O, no clock,
+ * no dataplane. A state is changed by cloning it, changing the clone, judging the clone whole
+ * (desired_check) and taking it over or throwing it away; services are shared between clones by
+ * reference and copied when written, so that a change costs what it changes.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sluice/base.h>
+#include <sluice/wire.h>
+
+#include "control/rpc.h"
+
+struct config;
+
+enum desired_owner {
+	DESIRED_OWNER_FILE = 1, /* named by the configuration file */
+	DESIRED_OWNER_API = 2,	/* added over the API */
+};
+
+/** One service with its backends, sorted by address and port. Immutable once shared. */
+struct desired_service {
+	uint32_t n_references;
+	uint8_t owner; /* enum desired_owner */
+	struct wire_service wire;
+	uint32_t n_backends;
+	uint32_t capacity;
+	struct wire_backend *backend;
+};
+
+struct desired {
+	char *file; /* name of the file whose services are here; NULL: none yet */
+	size_t n_services;
+	size_t n_backends;
+	size_t capacity;
+	struct desired_service **service; /* sorted by name */
+};
+
+/** "file" or "api". */
+const char *desired_owner_name(uint8_t owner);
+
+/** An empty state, or NULL. */
+struct desired *desired_new(void);
+struct desired *desired_clone(const struct desired *desired);
+void desired_free(struct desired *desired);
+
+/** Remembers where the file-owned services come from. 0 or -ENOMEM. */
+int desired_set_file(struct desired *desired, const char *file) SL_MUST_USE;
+
+/** The service called @name, or NULL; borrowed, never to be written. */
+const struct desired_service *desired_find(const struct desired *desired, const char *name);
+
+/** The service at exactly this address, or NULL. */
+const struct desired_service *desired_find_address(const struct desired *desired,
+						   const struct wire_address *address);
+
+/** The backend of @service at @addr and @port, or NULL. */
+const struct wire_backend *desired_find_backend(const struct desired_service *service,
+						const union sl_addr *addr, be16_t port);
+
+/** A service with default values and no backends; n_references 1. NULL: out of memory. */
+struct desired_service *desired_service_new(const char *name, const struct wire_address *address,
+					    enum desired_owner owner);
+void desired_service_put(struct desired_service *service);
+
+/** Gives a service without backends those of the array, in any order, taken over. */
+void desired_service_fill(struct desired_service *service, struct wire_backend *backend,
+			  uint32_t n_backends);
+
+/* Each of the following returns 0 or the error's code with @error filled; then @desired may be
+ * changed in part and is only good for desired_free(). */
+
+/** Takes @service over, always (on an error it is released). EXISTS: the name is taken. */
+int desired_add(struct desired *desired, struct desired_service *service,
+		struct rpc_error *error) SL_MUST_USE;
+
+/** A copy of the service called @name that may be written; it stands in @desired. NOT_FOUND. */
+int desired_edit(struct desired *desired, const char *name, struct desired_service **service,
+		 struct rpc_error *error) SL_MUST_USE;
+
+/** Refuses unless the service exists and is the API's. */
+int desired_check_owner(const struct desired *desired, const char *name,
+			struct rpc_error *error) SL_MUST_USE;
+
+int desired_delete(struct desired *desired, const char *name, struct rpc_error *error) SL_MUST_USE;
+
+/** @backend: addr, port, state, weight; its service is filled in. EXISTS, LIMIT. */
+int desired_add_backend(struct desired *desired, const char *service,
+			const struct wire_backend *backend, struct rpc_error *error) SL_MUST_USE;
+
+/** Replaces weight and state of the backend with @backend's address. NOT_FOUND. */
+int desired_set_backend(struct desired *desired, const char *service,
+			const struct wire_backend *backend, struct rpc_error *error) SL_MUST_USE;
+int desired_delete_backend(struct desired *desired, const char *service, const union sl_addr *addr,
+			   be16_t port, struct rpc_error *error) SL_MUST_USE;
+
+/** Replaces all file-owned services by those of @config. OWNED: a name or address is the API's. */
+int desired_apply_file(struct desired *desired, const struct config *config, const char *file,
+		       struct rpc_error *error) SL_MUST_USE;
+
+/** Judges the whole state with the rules of a configuration file. */
+int desired_check(const struct desired *desired, struct rpc_error *error) SL_MUST_USE;
+
+/** The state as configuration text, which loads back to the same. Heap; NULL: out of memory. */
+char *desired_export(const struct desired *desired);
+
+/** The digest that a dataplane with this state and key reports. */
+uint64_t desired_digest(const struct desired *desired, const struct sl_hash_key *key);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* The desired state and the configuration library: taking a file's services over, judging, exporting. */
+#include "control/daemon/desired.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+
+/* All services and backends of a state as the configuration library wants them. */
+struct listing {
+	struct config_service *service;
+	struct config_backend *backend;
+};
+
+static void listing_fini(struct listing *listing)
+{
+	free(listing->service);
+	free(listing->backend);
+}
+
+static bool listing_init(struct listing *listing, const struct desired *desired)
+{
+	struct config_backend *backend;
+
+	listing->service = calloc(desired->n_services + 1, sizeof(*listing->service));
+	listing->backend = calloc(desired->n_backends + 1, sizeof(*listing->backend));
+	if (!listing->service || !listing->backend) {
+		listing_fini(listing);
+		return false;
+	}
+	backend = listing->backend;
+	for (size_t i = 0; i < desired->n_services; i++) {
+		const struct desired_service *from = desired->service[i];
+
+		listing->service[i] = (struct config_service){
+			.wire = from->wire,
+			.backend = backend,
+			.n_backends = from->n_backends,
+		};
+		for (uint32_t k = 0; k < from->n_backends; k++)
+			backend++->wire = from->backend[k];
+	}
+	return true;
+}
+
+/* The first error; warnings alone refuse nothing. */
+static const char *first_error(const struct config_problems *problems)
+{
+	for (size_t i = 0; i < problems->n; i++)
+		if (!problems->problem[i].is_warning)
+			return problems->problem[i].text;
+	return "refused";
+}
+
+int desired_check(const struct desired *desired, struct rpc_error *error)
+{
+	struct config_problems problems = {0};
+	struct listing listing;
+	int status;
+
+	if (!listing_init(&listing, desired))
+		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	status = config_check_services(NULL, listing.service, desired->n_services, &problems);
+	listing_fini(&listing);
+	if (!status)
+		return RPC_OK;
+	return rpc_error_set(error, RPC_PARAMS, NULL, "%s", first_error(&problems));
+}
+
+char *desired_export(const struct desired *desired)
+{
+	struct listing listing;
+	char *text;
+
+	if (!listing_init(&listing, desired))
+		return NULL;
+	text = config_export(listing.service, desired->n_services);
+	listing_fini(&listing);
+	return text;
+}
+
+static void drop_file_services(struct desired *desired)
+{
+	size_t n = 0;
+
+	desired->n_backends = 0;
+	for (size_t i = 0; i < desired->n_services; i++) {
+		struct desired_service *service = desired->service[i];
+
+		if (service->owner == DESIRED_OWNER_FILE) {
+			desired_service_put(service);
+			continue;
+		}
+		desired->service[n++] = service;
+		desired->n_backends += service->n_backends;
+	}
+	desired->n_services = n;
+}
+
+static struct desired_service *make_service(const struct config_service *from)
+{
+	struct desired_service *service =
+		desired_service_new(from->wire.name, &from->wire.address, DESIRED_OWNER_FILE);
+	struct wire_backend *backend = calloc(from->n_backends + 1, sizeof(*backend));
+
+	if (!service || !backend) {
+		desired_service_put(service);
+		free(backend);
+		return NULL;
+	}
+	service->wire = from->wire;
+	for (size_t i = 0; i < from->n_backends; i++) {
+		backend[i] = from->backend[i].wire;
+		backend[i].service = from->wire.address;
+	}
+	desired_service_fill(service, backend, (uint32_t)from->n_backends);
+	return service;
+}
+
+static int take_service(struct desired *desired, const struct config_service *from,
+			struct rpc_error *error)
+{
+	struct desired_service *service;
+
+	if (desired_find(desired, from->wire.name)) {
+		rpc_error_set(error, RPC_OWNED, "name",
+			      "service %s: owned by the API, delete it there or rename it in %s",
+			      from->wire.name, desired->file);
+		rpc_error_data(error, from->wire.name, "owner file");
+		return RPC_OWNED;
+	}
+	service = make_service(from);
+	if (!service)
+		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	return desired_add(desired, service, error);
+}
+
+int desired_apply_file(struct desired *desired, const struct config *config, const char *file,
+		       struct rpc_error *error)
+{
+	int code = RPC_OK;
+
+	if (desired_set_file(desired, file))
+		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	drop_file_services(desired);
+	for (size_t i = 0; !code && i < config->n_services; i++)
+		code = take_service(desired, &config->service[i], error);
+	return code;
+}

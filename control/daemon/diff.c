@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* Both differences are merges of two sorted lists. Services shared by both states are skipped. */
+#include "control/daemon/diff.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/daemon/text.h"
+#include "wire/wire_abi.h"
+
+/* The list under construction. */
+struct changes {
+	json_t *list;
+	size_t n;
+};
+
+/* One change under construction: its fields and their words. */
+struct change {
+	json_t *fields;
+	char text[512];
+	size_t used;
+};
+
+static void change_text(struct change *change, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void change_text(struct change *change, const char *format, ...)
+{
+	size_t left = sizeof(change->text) - change->used;
+	va_list arguments;
+	int n;
+
+	va_start(arguments, format);
+	n = vsnprintf(change->text + change->used, left, format, arguments);
+	va_end(arguments);
+	if (n > 0)
+		change->used += (size_t)n < left ? (size_t)n : left - 1;
+}
+
+static void field_text(struct change *change, const char *name, const char *old, const char *new)
+{
+	if (old && strcmp(old, new) == 0)
+		return;
+	if (old)
+		change_text(change, " %s %s -> %s", name, old, new);
+	else
+		change_text(change, " %s %s", name, new);
+	json_object_set_new(change->fields, name,
+			    old ? json_pack("{s:s, s:s}", "old", old, "new", new) :
+				  json_pack("{s:s}", "new", new));
+}
+
+static void field_number(struct change *change, const char *name, const uint32_t *old, uint32_t new)
+{
+	if (old && *old == new)
+		return;
+	if (old)
+		change_text(change, " %s %u -> %u", name, *old, new);
+	else
+		change_text(change, " %s %u", name, new);
+	json_object_set_new(change->fields, name,
+			    old ? json_pack("{s:I, s:I}", "old", (json_int_t)*old, "new",
+					    (json_int_t) new) :
+				  json_pack("{s:I}", "new", (json_int_t) new));
+}
+
+/* Takes change->fields over. */
+static void add_change(struct changes *changes, const char *action, const char *service,
+		       const char *backend, struct change *change)
+{
+	json_t *entry;
+
+	if (changes->n++ >= DIFF_MAX_CHANGES) {
+		json_decref(change->fields);
+		return;
+	}
+	entry = json_pack("{s:s, s:s, s:s, s:s}", "action", action, "object",
+			  backend ? "backend" : "service", "service", service, "text",
+			  change->text);
+	if (backend)
+		json_object_set_new(entry, "backend", json_string(backend));
+	if (json_object_size(change->fields))
+		json_object_set(entry, "fields", change->fields);
+	json_decref(change->fields);
+	json_array_append_new(changes->list, entry);
+}
+
+static void service_fields(struct change *change, const struct desired_service *old,
+			   const struct desired_service *new)
+{
+	const struct wire_service *was = old ? &old->wire : NULL;
+	const struct wire_service *is = &new->wire;
+	char old_address[WIRE_ADDRESS_TEXT], new_address[WIRE_ADDRESS_TEXT];
+
+	(void)wire_format_address(&is->address, new_address);
+	if (old)
+		(void)wire_format_address(&was->address, old_address);
+	field_text(change, "address", old ? old_address : NULL, new_address);
+	field_text(change, "owner", old ? desired_owner_name(old->owner) : NULL,
+		   desired_owner_name(new->owner));
+	field_text(change, "mode", old ? wire_mode_name(was->mode) : NULL,
+		   wire_mode_name(is->mode));
+	field_text(change, "scheduler", old ? wire_scheduler_name(was->scheduler) : NULL,
+		   wire_scheduler_name(is->scheduler));
+	field_number(change, "slots", old ? &was->n_slots : NULL, is->n_slots);
+	field_number(change, "established", old ? &was->timeout_established_sec : NULL,
+		     is->timeout_established_sec);
+	field_number(change, "transitory", old ? &was->timeout_transitory_sec : NULL,
+		     is->timeout_transitory_sec);
+	field_number(change, "embryonic", old ? &was->timeout_embryonic_sec : NULL,
+		     is->timeout_embryonic_sec);
+	field_number(change, "udp", old ? &was->timeout_udp_sec : NULL, is->timeout_udp_sec);
+}
+
+static void backend_change(struct changes *changes, const char *service,
+			   const struct wire_backend *old, const struct wire_backend *new)
+{
+	struct change change = {.fields = json_object()};
+	const char *action = !old ? "add" : !new ? "delete" : "set";
+	char address[WIRE_ADDRESS_TEXT];
+
+	text_backend_address(new ? new : old, address);
+	change_text(&change, "%s backend %s %s", !old ? "+" : !new ? "-" : "~", service, address);
+	if (new) {
+		field_number(&change, "weight", old ? &old->weight : NULL, new->weight);
+		field_text(&change, "state", old ? wire_state_name(old->state) : NULL,
+			   wire_state_name(new->state));
+		if (old && json_object_size(change.fields) == 0) {
+			json_decref(change.fields);
+			return;
+		}
+	}
+	add_change(changes, action, service, address, &change);
+}
+
+static int backend_order(const struct wire_backend *a, const struct wire_backend *b)
+{
+	int order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
+
+	return order ? order : (int)sl_from_be16(a->port) - (int)sl_from_be16(b->port);
+}
+
+/* The next pair of two sorted lists of backends: equal keys together, others alone. */
+static bool next_backends(const struct desired_service *old, const struct desired_service *new,
+			  uint32_t *i, uint32_t *k, const struct wire_backend **was,
+			  const struct wire_backend **is)
+{
+	uint32_t n_old = old ? old->n_backends : 0, n_new = new ? new->n_backends : 0;
+	int order;
+
+	*was = *i < n_old ? &old->backend[*i] : NULL;
+	*is = *k < n_new ? &new->backend[*k] : NULL;
+	if (!*was && !*is)
+		return false;
+	order = !*was ? 1 : !*is ? -1 : backend_order(*was, *is);
+	if (order < 0)
+		*is = NULL;
+	if (order > 0)
+		*was = NULL;
+	*i += *was != NULL;
+	*k += *is != NULL;
+	return true;
+}
+
+static void service_change(struct changes *changes, const struct desired_service *old,
+			   const struct desired_service *new)
+{
+	const char *name = new ? new->wire.name : old->wire.name;
+	struct change change = {.fields = json_object()};
+	const struct wire_backend *was, *is;
+	uint32_t i = 0, k = 0;
+
+	change_text(&change, "%s service %s", !old ? "+" : !new ? "-" : "~", name);
+	if (new)
+		service_fields(&change, old, new);
+	if (!old || !new || json_object_size(change.fields))
+		add_change(changes, !old ? "add" : !new ? "delete" : "set", name, NULL, &change);
+	else
+		json_decref(change.fields);
+	if (!new)
+		return; /* its backends go with it */
+	while (next_backends(old, new, &i, &k, &was, &is))
+		backend_change(changes, name, was, is);
+}
+
+json_t *diff_changes(const struct desired *old, const struct desired *new, size_t *n_changes)
+{
+	struct changes changes = {.list = json_array()};
+	size_t i = 0, k = 0;
+
+	while (i < old->n_services || k < new->n_services) {
+		const struct desired_service *was = i < old->n_services ? old->service[i] : NULL;
+		const struct desired_service *is = k < new->n_services ? new->service[k] : NULL;
+		int order = !was ? 1 : !is ? -1 : strcmp(was->wire.name, is->wire.name);
+
+		if (order < 0)
+			is = NULL;
+		if (order > 0)
+			was = NULL;
+		i += was != NULL;
+		k += is != NULL;
+		if (was != is)
+			service_change(&changes, was, is);
+	}
+	*n_changes = changes.n;
+	return changes.list;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct desired_service *const *left = a;
+	const struct desired_service *const *right = b;
+
+	return memcmp(&(*left)->wire.address, &(*right)->wire.address,
+		      sizeof((*left)->wire.address));
+}
+
+/* The services of @desired in the order of their addresses; NULL and *n = 0 for the empty state. */
+static int sort_by_address(const struct desired *desired, const struct desired_service ***sorted,
+			   size_t *n)
+{
+	*sorted = NULL;
+	*n = desired ? desired->n_services : 0;
+	if (*n == 0)
+		return 0;
+	*sorted = malloc(*n * sizeof(const struct desired_service *));
+	if (!*sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < *n; i++)
+		(*sorted)[i] = desired->service[i];
+	qsort(*sorted, *n, sizeof(const struct desired_service *), compare_addresses);
+	return 0;
+}
+
+static int delta_backends(const struct desired_service *old, const struct desired_service *new,
+			  struct diff_delta *delta)
+{
+	const struct wire_backend *was, *is;
+	uint32_t i = 0, k = 0;
+
+	while (next_backends(old, new, &i, &k, &was, &is)) {
+		if (!is)
+			delta->deleted_backend[delta->n_deleted_backends++] =
+				(struct wire_backend_delete_request){
+					.service = was->service,
+					.addr = was->addr,
+					.port = was->port,
+				};
+		else if (!was || memcmp(was, is, sizeof(*is)) != 0)
+			delta->backend[delta->n_backends++] = *is;
+	}
+	return 0;
+}
+
+static void delta_service(const struct desired_service *old, const struct desired_service *new,
+			  struct diff_delta *delta)
+{
+	if (!new) {
+		delta->deleted_service[delta->n_deleted_services++] = old->wire.address;
+		return; /* its backends go with it */
+	}
+	if (!old || memcmp(&old->wire, &new->wire, sizeof(new->wire)) != 0)
+		delta->service[delta->n_services++] = new->wire;
+	delta_backends(old, new, delta);
+}
+
+/* Room for the worst case of each list, so that nothing can fail later. */
+static int delta_reserve(const struct desired *old, const struct desired *new,
+			 struct diff_delta *delta)
+{
+	size_t old_services = old ? old->n_services : 0, old_backends = old ? old->n_backends : 0;
+
+	delta->deleted_service = calloc(old_services + 1, sizeof(*delta->deleted_service));
+	delta->deleted_backend = calloc(old_backends + 1, sizeof(*delta->deleted_backend));
+	delta->service = calloc(new->n_services + 1, sizeof(*delta->service));
+	delta->backend = calloc(new->n_backends + 1, sizeof(*delta->backend));
+	if (delta->deleted_service && delta->deleted_backend && delta->service && delta->backend)
+		return 0;
+	return -ENOMEM;
+}
+
+int diff_delta(const struct desired *old, const struct desired *new, struct diff_delta *delta)
+{
+	const struct desired_service **was = NULL, **is = NULL;
+	size_t n_was, n_is, i = 0, k = 0;
+	int status;
+
+	memset(delta, 0, sizeof(*delta));
+	status = delta_reserve(old, new, delta);
+	if (!status)
+		status = sort_by_address(old, &was, &n_was);
+	if (!status)
+		status = sort_by_address(new, &is, &n_is);
+	if (status)
+		goto out;
+	while (i < n_was || k < n_is) {
+		int order = i == n_was ? 1 :
+			    k == n_is  ? -1 :
+					 compare_addresses(&was[i], &is[k]);
+
+		if (order != 0 || was[i] != is[k])
+			delta_service(order <= 0 ? was[i] : NULL, order >= 0 ? is[k] : NULL,
+				      delta);
+		i += order <= 0;
+		k += order >= 0;
+	}
+out:
+	free(was);
+	free(is);
+	if (status)
+		diff_delta_fini(delta);
+	return status;
+}
+
+void diff_delta_fini(struct diff_delta *delta)
+{
+	free(delta->deleted_service);
+	free(delta->deleted_backend);
+	free(delta->service);
+	free(delta->backend);
+	memset(delta, 0, sizeof(*delta));
+}
+
+bool diff_delta_is_empty(const struct diff_delta *delta)
+{
+	return delta->n_deleted_services + delta->n_deleted_backends + delta->n_services +
+		       delta->n_backends ==
+	       0;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* backend.add, set, delete, list. */
+#include "control/daemon/handlers.h"
+
+#include "control/daemon/counters_json.h"
+#include "control/daemon/daemon.h"
+#include "control/daemon/desired.h"
+#include "control/daemon/text.h"
+#include "wire/wire_abi.h"
+
+/* The service and the backend that the parameters name; the backend need not exist. */
+static int take_address(const struct call *call, const struct desired_service **service,
+			struct wire_backend *backend)
+{
+	uint8_t family;
+	const char *address = call_string(call, "address");
+	int code = call_service(call, "service", service);
+
+	if (code)
+		return code;
+	code = text_parse_addr_port((*service)->wire.name, "address", address, &backend->addr,
+				    &backend->port, &family, call->error);
+	if (code)
+		return code;
+	backend->service = (*service)->wire.address;
+	if (family == backend->service.family)
+		return RPC_OK;
+	rpc_error_set(call->error, RPC_PARAMS, "address",
+		      "service %s: backend %s: is of another address family than the service",
+		      (*service)->wire.name, address);
+	rpc_error_data(call->error, address, NULL);
+	return RPC_PARAMS;
+}
+
+static void take_values(const struct call *call, struct wire_backend *backend)
+{
+	const char *state = call_string(call, "state");
+
+	backend->weight = (uint32_t)call_integer(call, "weight", backend->weight);
+	if (state)
+		backend->state = wire_state_from_name(state);
+}
+
+int handle_backend_add(struct call *call)
+{
+	struct wire_backend backend = {.weight = 1, .state = WIRE_STATE_READY};
+	const struct desired_service *service;
+	struct desired *next;
+	int code = take_address(call, &service, &backend);
+
+	if (!code)
+		code = call_clone(call, &next);
+	if (code)
+		return code;
+	take_values(call, &backend);
+	code = desired_add_backend(next, service->wire.name, &backend, call->error);
+	if (code) {
+		desired_free(next);
+		return code;
+	}
+	return call_commit(call, next);
+}
+
+int handle_backend_set(struct call *call)
+{
+	struct wire_backend backend = {0};
+	const struct desired_service *service;
+	const struct wire_backend *old;
+	struct desired *next;
+	int code = take_address(call, &service, &backend);
+
+	if (!code)
+		code = call_clone(call, &next);
+	if (code)
+		return code;
+	old = desired_find_backend(service, &backend.addr, backend.port);
+	if (old)
+		backend = *old;
+	take_values(call, &backend);
+	code = desired_set_backend(next, service->wire.name, &backend, call->error);
+	if (code) {
+		desired_free(next);
+		return code;
+	}
+	return call_commit(call, next);
+}
+
+int handle_backend_delete(struct call *call)
+{
+	struct wire_backend backend = {0};
+	const struct desired_service *service;
+	struct desired *next;
+	int code = take_address(call, &service, &backend);
+
+	if (!code)
+		code = call_clone(call, &next);
+	if (code)
+		return code;
+	code = desired_delete_backend(next, service->wire.name, &backend.addr, backend.port,
+				      call->error);
+	if (code) {
+		desired_free(next);
+		return code;
+	}
+	return call_commit(call, next);
+}
+
+int handle_backend_list(struct call *call)
+{
+	const struct desired *desired = call->daemon->desired;
+	const struct desired_service *service;
+	json_t *list;
+
+	if (call_string(call, "service")) {
+		int code = call_service(call, "service", &service);
+
+		if (code)
+			return code;
+		list = counters_of_backends(call->daemon, service);
+	} else {
+		list = json_array();
+		for (size_t i = 0; i < desired->n_services; i++) {
+			json_t *some = counters_of_backends(call->daemon, desired->service[i]);
+
+			json_array_extend(list, some);
+			json_decref(some);
+		}
+	}
+	call->result = json_pack("{s:o}", "backends", list);
+	return RPC_OK;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* service.add, set, delete, show, list. */
+#include "control/daemon/handlers.h"
+
+#include <string.h>
+
+#include "control/client.h"
+#include "control/daemon/counters_json.h"
+#include "control/daemon/daemon.h"
+#include "control/daemon/desired.h"
+#include "control/daemon/reconcile.h"
+#include "control/daemon/service_json.h"
+#include "control/daemon/text.h"
+#include "wire/wire_abi.h"
+
+static void take_seconds(const json_t *timeouts, const char *name, uint32_t *seconds)
+{
+	const json_t *value = json_object_get(timeouts, name);
+
+	if (value)
+		*seconds = (uint32_t)json_integer_value(value);
+}
+
+/* A source pool goes with fullnat, for which the dataplanes have no record yet. */
+static int refuse_sources(const struct call *call)
+{
+	const json_t *list = json_object_get(call->params, "source");
+
+	if (json_array_size(list) == 0)
+		return RPC_OK;
+	rpc_error_set(call->error, RPC_PARAMS, "source",
+		      "service %s: source %s: source pools are not served by this release",
+		      call_string(call, "name"), json_string_value(json_array_get(list, 0)));
+	rpc_error_data(call->error, json_string_value(json_array_get(list, 0)), NULL);
+	return RPC_PARAMS;
+}
+
+/* The parameters that service.add and service.set share; those not given leave the value. */
+static int take_values(const struct call *call, struct desired_service *service)
+{
+	const json_t *timeouts = json_object_get(call->params, "timeouts");
+	const char *mode = call_string(call, "mode");
+	const char *scheduler = call_string(call, "scheduler");
+
+	if (mode)
+		service->wire.mode = wire_mode_from_name(mode);
+	if (scheduler)
+		service->wire.scheduler = wire_scheduler_from_name(scheduler);
+	service->wire.n_slots = (uint32_t)call_integer(call, "slots", service->wire.n_slots);
+	take_seconds(timeouts, "established", &service->wire.timeout_established_sec);
+	take_seconds(timeouts, "transitory", &service->wire.timeout_transitory_sec);
+	take_seconds(timeouts, "embryonic", &service->wire.timeout_embryonic_sec);
+	take_seconds(timeouts, "udp", &service->wire.timeout_udp_sec);
+	return refuse_sources(call);
+}
+
+static int check_address(const struct call *call, const struct wire_address *address)
+{
+	const struct desired_service *other =
+		desired_find_address(call->daemon->desired, address);
+	const char *name = call_string(call, "name");
+	char text[WIRE_ADDRESS_TEXT];
+
+	if (!other || strcmp(other->wire.name, name) == 0)
+		return RPC_OK; /* the same name is refused as such */
+	(void)wire_format_address(address, text);
+	rpc_error_set(call->error, RPC_EXISTS, "address", "service %s: %s: is service %s's address",
+		      name, text, other->wire.name);
+	rpc_error_data(call->error, text, NULL);
+	return RPC_EXISTS;
+}
+
+int handle_service_add(struct call *call)
+{
+	const char *name = call_string(call, "name");
+	struct desired_service *service;
+	struct wire_address address;
+	struct desired *next;
+	int code = text_parse_service_address(name, "address", call_string(call, "address"),
+					      &address, call->error);
+
+	if (!code)
+		code = check_address(call, &address);
+	if (code)
+		return code;
+	service = desired_service_new(name, &address, DESIRED_OWNER_API);
+	if (!service)
+		return rpc_error_set(call->error, RPC_INTERNAL, NULL, "out of memory");
+	code = take_values(call, service);
+	if (!code)
+		code = call_clone(call, &next);
+	if (code) {
+		desired_service_put(service);
+		return code;
+	}
+	code = desired_add(next, service, call->error);
+	if (code) {
+		desired_free(next);
+		return code;
+	}
+	return call_commit(call, next);
+}
+
+int handle_service_set(struct call *call)
+{
+	const char *name = call_string(call, "name");
+	struct desired_service *service;
+	struct desired *next;
+	int code = desired_check_owner(call->daemon->desired, name, call->error);
+
+	if (!code)
+		code = call_clone(call, &next);
+	if (code)
+		return code;
+	code = desired_edit(next, name, &service, call->error);
+	if (!code)
+		code = take_values(call, service);
+	if (code) {
+		desired_free(next);
+		return code;
+	}
+	return call_commit(call, next);
+}
+
+int handle_service_delete(struct call *call)
+{
+	const char *name = call_string(call, "name");
+	struct desired *next;
+	int code = desired_check_owner(call->daemon->desired, name, call->error);
+
+	if (!code)
+		code = call_clone(call, &next);
+	if (code)
+		return code;
+	code = desired_delete(next, name, call->error);
+	if (code) {
+		desired_free(next);
+		return code;
+	}
+	return call_commit(call, next);
+}
+
+/* A service as it is listed. Without a dataplane it has no counters. */
+static json_t *list_entry(const struct call *call, const struct desired_service *service)
+{
+	struct client *client = reconcile_client(call->daemon->reconcile);
+	struct wire_service_counters_reply counters;
+	json_t *entry = service_to_json(service);
+
+	json_object_set_new(entry, "backends", json_integer(service->n_backends));
+	if (client && client_service_counters(client, &service->wire.address, &counters) == 0)
+		json_object_set_new(entry, "counters", counters_of_service(&counters));
+	return entry;
+}
+
+int handle_service_show(struct call *call)
+{
+	const struct desired_service *service;
+	int code = call_service(call, "name", &service);
+
+	if (code)
+		return code;
+	call->result = json_pack("{s:o, s:o}", "service", list_entry(call, service), "backends",
+				 counters_of_backends(call->daemon, service));
+	return RPC_OK;
+}
+
+int handle_service_list(struct call *call)
+{
+	const struct desired *desired = call->daemon->desired;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < desired->n_services; i++)
+		json_array_append_new(list, list_entry(call, desired->service[i]));
+	call->result = json_pack("{s:o}", "services", list);
+	return RPC_OK;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "control/daemon/service_json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/daemon/text.h"
+#include "wire/wire_abi.h"
+
+json_t *service_to_json(const struct desired_service *service)
+{
+	const struct wire_service *wire = &service->wire;
+	char text[WIRE_ADDRESS_TEXT];
+
+	(void)wire_format_address(&wire->address, text);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}}", "name",
+			 wire->name, "address", text, "mode", wire_mode_name(wire->mode),
+			 "scheduler", wire_scheduler_name(wire->scheduler), "slots",
+			 (json_int_t)wire->n_slots, "owner", desired_owner_name(service->owner),
+			 "timeouts", "established", (json_int_t)wire->timeout_established_sec,
+			 "transitory", (json_int_t)wire->timeout_transitory_sec, "embryonic",
+			 (json_int_t)wire->timeout_embryonic_sec, "udp",
+			 (json_int_t)wire->timeout_udp_sec);
+}
+
+json_t *backend_to_json(const struct wire_backend *backend)
+{
+	char text[WIRE_ADDRESS_TEXT];
+
+	text_backend_address(backend, text);
+	return json_pack("{s:s, s:I, s:s}", "address", text, "weight", (json_int_t)backend->weight,
+			 "state", wire_state_name(backend->state));
+}
+
+static int refuse_json(const char *what, const json_error_t *reason, struct rpc_error *error)
+{
+	return rpc_error_set(error, RPC_PARAMS, what, "%s: %s", what, reason->text);
+}
+
+static bool is_in(json_int_t value, json_int_t min, json_int_t max)
+{
+	return value >= min && value <= max;
+}
+
+static int backend_from_json(const json_t *json, const char *service, struct desired *desired,
+			     struct rpc_error *error)
+{
+	struct wire_backend backend = {0};
+	const char *address, *state;
+	json_error_t reason;
+	json_int_t weight;
+	uint8_t family;
+	int code;
+
+	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT, "{s:s, s:I, s:s}",
+			   "address", &address, "weight", &weight, "state", &state))
+		return refuse_json("backend", &reason, error);
+	code = text_parse_addr_port(service, "address", address, &backend.addr, &backend.port,
+				    &family, error);
+	if (code)
+		return code;
+	backend.state = wire_state_from_name(state);
+	if (!backend.state || !is_in(weight, 0, SL_MAX_WEIGHT) ||
+	    family != desired_find(desired, service)->wire.address.family)
+		return rpc_error_set(error, RPC_PARAMS, "backend",
+				     "service %s: backend %s: state, weight or family is wrong",
+				     service, address);
+	backend.weight = (uint32_t)weight;
+	return desired_add_backend(desired, service, &backend, error);
+}
+
+/* Everything of a service but its backends. */
+static int head_from_json(const json_t *json, struct desired_service **out, const json_t **backends,
+			  struct rpc_error *error)
+{
+	const char *name, *address, *mode, *scheduler, *owner;
+	json_int_t slots, established, transitory, embryonic, udp;
+	json_t *list;
+	json_error_t reason;
+	struct wire_address wire;
+	struct desired_service *service;
+	int code;
+
+	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
+			   "{s:s, s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}, s:o}",
+			   "name", &name, "address", &address, "mode", &mode, "scheduler",
+			   &scheduler, "slots", &slots, "owner", &owner, "timeouts", "established",
+			   &established, "transitory", &transitory, "embryonic", &embryonic, "udp",
+			   &udp, "backends", &list))
+		return refuse_json("service", &reason, error);
+	code = text_parse_service_address(name, "address", address, &wire, error);
+	if (code)
+		return code;
+	if (strlen(name) >= SL_MAX_NAME || !is_in(slots, 1, SL_MAX_SLOTS) ||
+	    !is_in(established, 1, SL_MAX_TIMEOUT_SEC) ||
+	    !is_in(transitory, 1, SL_MAX_TIMEOUT_SEC) || !is_in(embryonic, 1, SL_MAX_TIMEOUT_SEC) ||
+	    !is_in(udp, 1, SL_MAX_TIMEOUT_SEC) || !wire_scheduler_from_name(scheduler) ||
+	    !wire_mode_from_name(mode) || (strcmp(owner, "file") && strcmp(owner, "api")))
+		return rpc_error_set(error, RPC_PARAMS, "service",
+				     "service %.64s: a value is out of range", name);
+	service = desired_service_new(
+		name, &wire, strcmp(owner, "file") ? DESIRED_OWNER_API : DESIRED_OWNER_FILE);
+	if (!service)
+		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	service->wire.mode = wire_mode_from_name(mode);
+	service->wire.scheduler = wire_scheduler_from_name(scheduler);
+	service->wire.n_slots = (uint32_t)slots;
+	service->wire.timeout_established_sec = (uint32_t)established;
+	service->wire.timeout_transitory_sec = (uint32_t)transitory;
+	service->wire.timeout_embryonic_sec = (uint32_t)embryonic;
+	service->wire.timeout_udp_sec = (uint32_t)udp;
+	*out = service;
+	*backends = list;
+	return RPC_OK;
+}
+
+int service_from_json(const json_t *json, struct desired *desired, struct rpc_error *error)
+{
+	struct desired_service *service = NULL;
+	const json_t *backends = NULL, *item;
+	char name[SL_MAX_NAME];
+	size_t i;
+	int code = head_from_json(json, &service, &backends, error);
+
+	if (code)
+		return code;
+	memcpy(name, service->wire.name, sizeof(name));
+	code = desired_add(desired, service, error);
+	if (code)
+		return code;
+	json_array_foreach(backends, i, item) {
+		code = backend_from_json(item, name, desired, error);
+		if (code)
+			return code;
+	}
+	return RPC_OK;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* A service and its backends as JSON, in the API's answers and in the state file. Pure. */
+#pragma once
+
+#include <jansson.h>
+
+#include <sluice/base.h>
+
+#include "control/daemon/desired.h"
+
+/** {name, address, mode, scheduler, slots, owner, timeouts{}}; NULL: out of memory. */
+json_t *service_to_json(const struct desired_service *service);
+
+/** {address, weight, state}. */
+json_t *backend_to_json(const struct wire_backend *backend);
+
+/**
+ * Reads what service_to_json wrote, with a member "backends" of what backend_to_json wrote, and adds
+ * it to @desired. 0 or an error's code with @error filled.
+ */
+int service_from_json(const json_t *json, struct desired *desired,
+		      struct rpc_error *error) SL_MUST_USE;

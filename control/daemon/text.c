@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "control/daemon/text.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "control/rpc.h"
+
+void text_addr(const union sl_addr *addr, uint8_t family, char text[static WIRE_ADDRESS_TEXT])
+{
+	text[0] = '\0';
+	if (family == SL_FAMILY_IPV4 || family == SL_FAMILY_IPV6)
+		(void)inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr, text,
+				WIRE_ADDRESS_TEXT);
+}
+
+void text_backend_address(const struct wire_backend *backend, char text[static WIRE_ADDRESS_TEXT])
+{
+	(void)wire_format_endpoint(&backend->addr, backend->port, backend->service.family, text);
+}
+
+const char *text_protocol(uint8_t protocol)
+{
+	return protocol == SL_PROTOCOL_TCP ? "tcp" : protocol == SL_PROTOCOL_UDP ? "udp" : "unknown";
+}
+
+static int refuse(const char *object, const char *field, const char *text, const char *reason,
+		  struct rpc_error *error)
+{
+	rpc_error_set(error, RPC_PARAMS, field, "%s: %s %s: %s", object, field, text, reason);
+	rpc_error_data(error, text, NULL);
+	return RPC_PARAMS;
+}
+
+int text_parse_service_address(const char *object, const char *field, const char *text,
+			       struct wire_address *address, struct rpc_error *error)
+{
+	const char *reason = "";
+
+	memset(address, 0, sizeof(*address));
+	if (config_parse_service_address(text, address, &reason))
+		return RPC_OK;
+	return refuse(object, field, text, reason, error);
+}
+
+int text_parse_addr_port(const char *object, const char *field, const char *text,
+			 union sl_addr *addr, be16_t *port, uint8_t *family,
+			 struct rpc_error *error)
+{
+	const char *reason = "";
+
+	memset(addr, 0, sizeof(*addr));
+	if (config_parse_endpoint(text, addr, port, family, &reason))
+		return RPC_OK;
+	return refuse(object, field, text, reason, error);
+}
+
+int text_parse_addr(const char *object, const char *field, const char *text, union sl_addr *addr,
+		    uint8_t *family, struct rpc_error *error)
+{
+	const char *reason = "";
+
+	memset(addr, 0, sizeof(*addr));
+	if (config_parse_addr(text, addr, family, &reason))
+		return RPC_OK;
+	return refuse(object, field, text, reason, error);
+}

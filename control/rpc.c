@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * JSON-RPC 2.0 lines: strict decoding and encoding with jansson. jansson's own nesting limit is
+ * fixed at its build, so the depth is counted before it sees the text.
+ */
+#include "control/rpc.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *rpc_code_text(int code)
+{
+	switch (code) {
+#define X(upper, number, sense) \
+	case number:            \
+		return sense;
+		RPC_ERROR_LIST(X)
+#undef X
+	}
+	return "error";
+}
+
+/* Bytes of the UTF-8 character at @text, or 0 if there is none. */
+static size_t utf8_length(const unsigned char *text)
+{
+	size_t n = text[0] < 0x80		     ? 1
+		   : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+		   : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+		   : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+						       : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
+	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90))
+		return 0;
+	return n;
+}
+
+/* What was cut, or came from elsewhere, may end in half a character; jansson would refuse it. */
+static void scrub_utf8(char *text)
+{
+	while (*text) {
+		size_t n = utf8_length((const unsigned char *)text);
+
+		if (n == 0) {
+			*text = '?';
+			n = 1;
+		}
+		text += n;
+	}
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+	size_t length = strlen(from);
+
+	if (length < size) {
+		memcpy(to, from, length + 1);
+	} else {
+		memcpy(to, from, size - 4);
+		memcpy(to + size - 4, "...", 4);
+	}
+	scrub_utf8(to);
+}
+
+int rpc_error_set(struct rpc_error *error, enum rpc_code code, const char *field,
+		  const char *format, ...)
+{
+	va_list arguments;
+
+	memset(error, 0, sizeof(*error));
+	error->code = code;
+	va_start(arguments, format);
+	(void)vsnprintf(error->message, sizeof(error->message), format, arguments);
+	va_end(arguments);
+	scrub_utf8(error->message);
+	if (field)
+		copy_text(error->field, sizeof(error->field), field);
+	return code;
+}
+
+void rpc_error_data(struct rpc_error *error, const char *value, const char *limit)
+{
+	if (value)
+		copy_text(error->value, sizeof(error->value), value);
+	if (limit)
+		copy_text(error->limit, sizeof(error->limit), limit);
+}
+
+/* The deepest nesting of arrays and objects; brackets inside strings do not count. */
+static unsigned depth_of(const char *text, size_t length)
+{
+	unsigned depth = 0, deepest = 0;
+	bool is_string = false;
+
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+
+		if (is_string) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				is_string = false;
+		} else if (c == '"') {
+			is_string = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > deepest)
+				deepest = depth;
+		} else if ((c == '}' || c == ']') && depth > 0) {
+			depth--;
+		}
+	}
+	return deepest;
+}
+
+static int refuse_size(struct rpc_error *error, const char *what, size_t value, unsigned limit,
+		       const char *unit)
+{
+	char value_text[32], limit_text[32];
+
+	(void)snprintf(value_text, sizeof(value_text), "%zu", value);
+	(void)snprintf(limit_text, sizeof(limit_text), "%u", limit);
+	rpc_error_set(error, RPC_LIMIT, what, "document: %s is %s %s, the limit is %s", what,
+		      value_text, unit, limit_text);
+	rpc_error_data(error, value_text, limit_text);
+	return RPC_LIMIT;
+}
+
+static int parse_document(const char *line, size_t length, json_t **document,
+			  struct rpc_error *error)
+{
+	unsigned depth = depth_of(line, length);
+	json_error_t parse;
+
+	if (depth > SL_MAX_RPC_DEPTH)
+		return refuse_size(error, "depth", depth, SL_MAX_RPC_DEPTH, "levels");
+	*document = json_loadb(line, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &parse);
+	if (*document)
+		return RPC_OK;
+	return rpc_error_set(error, RPC_PARSE, NULL, "document: column %d: %s", parse.column,
+			     parse.text);
+}
+
+static const char *type_name(const json_t *value)
+{
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "an array";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return "a number";
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return "a boolean";
+	case JSON_NULL:
+		return "null";
+	}
+	return "nothing";
+}
+
+static int check_version(const json_t *document, struct rpc_error *error)
+{
+	const json_t *version = json_object_get(document, "jsonrpc");
+
+	if (!version)
+		return rpc_error_set(error, RPC_REQUEST, "jsonrpc",
+				     "request: jsonrpc is missing, must be \"2.0\"");
+	if (json_is_string(version) && strcmp(json_string_value(version), "2.0") == 0)
+		return RPC_OK;
+	rpc_error_set(error, RPC_REQUEST, "jsonrpc", "request: jsonrpc is %s%s%s, must be \"2.0\"",
+		      json_is_string(version) ? "\"" : "",
+		      json_is_string(version) ? json_string_value(version) : type_name(version),
+		      json_is_string(version) ? "\"" : "");
+	rpc_error_data(error, json_is_string(version) ? json_string_value(version) : NULL, "2.0");
+	return RPC_REQUEST;
+}
+
+static bool is_id(const json_t *id)
+{
+	return json_is_string(id) || json_is_number(id) || json_is_null(id);
+}
+
+static int check_members(const json_t *document, struct rpc_error *error)
+{
+	static const char *const known[] = {"jsonrpc", "id", "method", "params"};
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)document, key, value) {
+		bool is_known = false;
+
+		for (size_t i = 0; i < SL_ARRAY_LEN(known); i++)
+			is_known |= strcmp(key, known[i]) == 0;
+		if (is_known)
+			continue;
+		rpc_error_set(error, RPC_REQUEST, key,
+			      "request: unknown member \"%.64s\", known are jsonrpc, id, method, "
+			      "params",
+			      key);
+		rpc_error_data(error, NULL, "jsonrpc, id, method, params");
+		return RPC_REQUEST;
+	}
+	return RPC_OK;
+}
+
+static int check_envelope(struct rpc_request *request, struct rpc_error *error)
+{
+	const json_t *method = json_object_get(request->document, "method");
+	json_t *params = json_object_get(request->document, "params");
+	int code = check_version(request->document, error);
+
+	if (code)
+		return code;
+	code = check_members(request->document, error);
+	if (code)
+		return code;
+	if (!method)
+		return rpc_error_set(error, RPC_REQUEST, "method", "request: method is missing");
+	if (!json_is_string(method))
+		return rpc_error_set(error, RPC_REQUEST, "method",
+				     "request: method is %s, must be a string", type_name(method));
+	if (params && !json_is_object(params))
+		return rpc_error_set(error, RPC_PARAMS, "params",
+				     "request: params is %s, must be an object", type_name(params));
+	if (!params) {
+		params = json_object();
+		if (!params || json_object_set_new(request->document, "params", params))
+			return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	}
+	request->method = json_string_value(method);
+	request->params = params;
+	return RPC_OK;
+}
+
+int rpc_decode_request(const char *line, size_t length, struct rpc_request *request,
+		       struct rpc_error *error)
+{
+	const json_t *id;
+	int code;
+
+	memset(request, 0, sizeof(*request));
+	if (length > SL_MAX_RPC_BYTES)
+		return refuse_size(error, "size", length, SL_MAX_RPC_BYTES, "bytes");
+	code = parse_document(line, length, &request->document, error);
+	if (code)
+		return code;
+	if (json_is_array(request->document))
+		return rpc_error_set(error, RPC_REQUEST, NULL,
+				     "request: batches (arrays) are not served, send one object "
+				     "per line");
+	if (!json_is_object(request->document))
+		return rpc_error_set(error, RPC_REQUEST, NULL,
+				     "request: the document is %s, must be an object",
+				     type_name(request->document));
+	id = json_object_get(request->document, "id");
+	if (!id)
+		return rpc_error_set(error, RPC_REQUEST, "id",
+				     "request: id is missing: notifications are not served");
+	if (!is_id(id))
+		return rpc_error_set(error, RPC_REQUEST, "id",
+				     "request: id is %s, must be a string, a number or null",
+				     type_name(id));
+	request->id = id;
+	return check_envelope(request, error);
+}
+
+void rpc_request_fini(struct rpc_request *request)
+{
+	json_decref(request->document);
+	memset(request, 0, sizeof(*request));
+}
+
+static void take_text(char *to, size_t size, const json_t *from)
+{
+	if (json_is_string(from))
+		copy_text(to, size, json_string_value(from));
+}
+
+static int take_error(const json_t *from, struct rpc_error *error)
+{
+	const json_t *code = json_object_get(from, "code");
+	const json_t *message = json_object_get(from, "message");
+	const json_t *data = json_object_get(from, "data");
+
+	if (!json_is_integer(code) || !json_is_string(message) || json_integer_value(code) == 0)
+		return -EBADMSG;
+	error->code = (int)json_integer_value(code);
+	take_text(error->message, sizeof(error->message), message);
+	take_text(error->field, sizeof(error->field), json_object_get(data, "field"));
+	take_text(error->value, sizeof(error->value), json_object_get(data, "value"));
+	take_text(error->limit, sizeof(error->limit), json_object_get(data, "limit"));
+	return 0;
+}
+
+int rpc_decode_response(const char *line, size_t length, struct rpc_response *response,
+			struct rpc_error *error)
+{
+	const json_t *failure;
+
+	memset(response, 0, sizeof(*response));
+	if (parse_document(line, length, &response->document, error))
+		return -EBADMSG;
+	if (!json_is_object(response->document) || check_version(response->document, error))
+		goto bad;
+	response->id = json_object_get(response->document, "id");
+	response->result = json_object_get(response->document, "result");
+	failure = json_object_get(response->document, "error");
+	if (!response->id || (response->result != NULL) == (failure != NULL))
+		goto bad;
+	if (failure && take_error(failure, &response->error))
+		goto bad;
+	return 0;
+bad:
+	rpc_error_set(error, RPC_REQUEST, NULL, "the answer is no JSON-RPC 2.0 response");
+	rpc_response_fini(response);
+	return -EBADMSG;
+}
+
+void rpc_response_fini(struct rpc_response *response)
+{
+	json_decref(response->document);
+	memset(response, 0, sizeof(*response));
+}
+
+/* Takes the document over; one line with its newline. */
+static char *encode_line(json_t *document, size_t *length)
+{
+	const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER;
+	size_t size, written;
+	char *line = NULL;
+
+	if (!document)
+		return NULL;
+	size = json_dumpb(document, NULL, 0, flags);
+	if (size == 0)
+		goto out;
+	line = malloc(size + 2);
+	if (!line)
+		goto out;
+	written = json_dumpb(document, line, size, flags);
+	if (written != size) {
+		free(line);
+		line = NULL;
+		goto out;
+	}
+	line[size] = '\n';
+	line[size + 1] = '\0';
+	*length = size + 1;
+out:
+	json_decref(document);
+	return line;
+}
+
+/* json_pack("O") takes a reference; the caller's constness is about the value, not the count. */
+static json_t *share(const json_t *value)
+{
+	return value ? json_incref((json_t *)(uintptr_t)value) : json_null();
+}
+
+char *rpc_encode_request(int64_t id, const char *method, json_t *params, size_t *length)
+{
+	return encode_line(json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id",
+				     (json_int_t)id, "method", method, "params",
+				     params ? share(params) : json_object()),
+			   length);
+}
+
+char *rpc_encode_result(const json_t *id, json_t *result, size_t *length)
+{
+	return encode_line(json_pack("{s:s, s:o, s:o}", "jsonrpc", "2.0", "id", share(id), "result",
+				     share(result)),
+			   length);
+}
+
+char *rpc_encode_error(const json_t *id, const struct rpc_error *error, size_t *length)
+{
+	json_t *data = json_object();
+	json_t *document;
+
+	if (!data)
+		return NULL;
+	if (error->field[0])
+		json_object_set_new(data, "field", json_string(error->field));
+	if (error->value[0])
+		json_object_set_new(data, "value", json_string(error->value));
+	if (error->limit[0])
+		json_object_set_new(data, "limit", json_string(error->limit));
+	document = json_pack("{s:s, s:o, s:{s:i, s:s, s:o}}", "jsonrpc", "2.0", "id", share(id),
+			     "error", "code", error->code, "message", error->message, "data", data);
+	return encode_line(document, length);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The seam between the common server and an engine. An executable links exactly one
+ * implementation: dpdk, xdp or memory. All calls come from one thread, the server's.
+ */
+#pragma once
+
+#include <sluice/base.h>
+#include <sluice/wire.h>
+
+struct snapshot;
+struct dataplane; /* the engine's own */
+struct event_base;
+
+/** How a port is named in the configuration. */
+enum dataplane_port_kind {
+	DATAPLANE_PORT_INTERFACE = 1,
+	DATAPLANE_PORT_PCI,
+	DATAPLANE_PORT_VDEV,
+};
+
+struct dataplane_port_options {
+	uint8_t kind; /* enum dataplane_port_kind */
+	char name[SL_MAX_PORT_NAME]; /* for listings: the interface, the PCI address, the vdev's name */
+	const char *device;	     /* interface name, PCI address or full vdev string; borrowed */
+	char kernel_interface[16];   /* name of the TAP that carries its frames to the kernel */
+};
+
+enum dataplane_hugepages {
+	DATAPLANE_HUGEPAGES_AUTO = 0,
+	DATAPLANE_HUGEPAGES_ON,
+	DATAPLANE_HUGEPAGES_OFF,
+};
+
+struct dataplane_options {
+	const char *run_dir;
+	struct dataplane_port_options port[SL_MAX_PORTS];
+	uint32_t n_ports;
+	uint32_t n_workers;
+	int core[SL_MAX_WORKERS]; /* -1: the engine chooses */
+	uint32_t n_flows;	  /* per worker and family */
+	uint32_t memory_mb;	  /* 0: the engine computes it */
+	uint8_t hugepages;	  /* enum dataplane_hugepages */
+};
+
+/**
+ * Brings the engine up: ports, workers, tables; forwards nothing before the first snapshot.
+ * @base: the server's event loop, on which the engine may put its own descriptors and timers.
+ * @error: SL_MAX_ERROR bytes, written on refusal.
+ * 0 or negative errno.
+ */
+int dataplane_open(const struct dataplane_options *options, struct event_base *base,
+		   struct dataplane **out, char *error) SL_MUST_USE;
+
+/** Stops workers and ports and frees everything, the current snapshot included. */
+void dataplane_close(struct dataplane *dataplane);
+
+/** "dpdk", "xdp" or "memory". */
+const char *dataplane_engine(void);
+
+/**
+ * Publishes @snapshot to all workers and returns after the grace period: nobody reads the former
+ * one, which is handed back in @former (NULL the first time) for the caller to free. On an error
+ * nothing has changed and @snapshot stays the caller's.
+ * 0, -ENOSPC, -ENOMEM, ... with @error.
+ */
+int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
+		     struct snapshot **former, char *error) SL_MUST_USE;
+
+/** Fills the members that the engine knows: n_workers, n_ports, flows*, memory_bytes, engine_reason. */
+void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply);
+
+/** Sums of one worker or, with WIRE_ALL_WORKERS, of all. -ENOENT: no such worker. */
+int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
+		       struct wire_counters_reply *reply) SL_MUST_USE;
+
+/** Counters by stable index; zero-filled where the index is unused. */
+void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
+				struct wire_service_counters_reply *reply);
+void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
+				struct wire_backend_counters_record *record);
+
+/**
+ * Up to @limit records into @record; 0 or -EINVAL for a cursor that was never given out.
+ * @next: where to go on, 0 when that was all. Work a call is bounded; a page may be empty and not
+ * the last.
+ */
+int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
+		    uint64_t cursor, uint32_t limit, struct wire_flow_record *record,
+		    uint32_t *n_records, uint64_t *next) SL_MUST_USE;
+
+void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_reply *reply);
+
+/** Records of at most SL_MAX_PORTS ports; SL_MAX_WORKERS workers. Returns how many. */
+uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *record);
+uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record);
+
+/** Steps of an explanation at most. */
+enum {
+	DATAPLANE_MAX_STEPS = 16,
+};
+
+/**
+ * The decision for a first packet of the request's 5-tuple, by the packet core on the live tables;
+ * changes nothing. @step: DATAPLANE_MAX_STEPS records.
+ */
+void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_request *request,
+		       struct wire_explain_reply *reply, struct wire_explain_step *step);

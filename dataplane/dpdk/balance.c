@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What becomes of one parsed packet. A known flow decides alone; else a client's packet is given a
+ * backend by its hash, and a backend's packet is translated back where the configuration leaves no
+ * doubt whose it is. The verdict is known before the first byte is written.
+ *
+ * Called by worker.c for each packet of a burst. Never here: allocation, lock, log.
+ */
+#include "dataplane/dpdk/balance.h"
+
+#include <sluice/packet/flow.h>
+#include <sluice/packet/maglev.h>
+#include <sluice/packet/nat.h>
+
+/** Where a rewritten packet goes. */
+struct way {
+	struct sl_rewrite to;
+	uint16_t adjacency;
+	enum sl_verdict verdict; /* if nothing stands in the way */
+	uint32_t service;
+	uint32_t backend;
+	uint8_t family;
+};
+
+uint32_t balance_find_service(const struct snapshot *snapshot, const struct sl_tuple *tuple)
+{
+	uint32_t service = snapshot_find_service(snapshot, &tuple->destination,
+						 tuple->destination_port, tuple->family,
+						 tuple->protocol);
+
+	if (service == SL_NO_INDEX && snapshot->has_wildcard)
+		service = snapshot_find_service(snapshot, &tuple->destination, 0, tuple->family,
+						tuple->protocol);
+	return service;
+}
+
+struct choice balance_choose(const struct snapshot *snapshot, uint32_t service,
+			     const struct sl_tuple *tuple)
+{
+	const struct sl_service *record = &snapshot->service[service];
+	struct choice choice = {.backend = SL_NO_INDEX};
+	uint16_t position;
+
+	choice.hash = sl_flow_hash(&snapshot->hash_key, tuple);
+	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
+	position = snapshot->slots[service]->slot[choice.slot];
+	if (position != SL_NO_BACKEND_SLOT)
+		choice.backend = snapshot->member[record->first_member + position];
+	return choice;
+}
+
+uint32_t balance_find_replier(const struct snapshot *snapshot, const struct sl_tuple *tuple)
+{
+	uint32_t backend = snapshot_find_backend(snapshot, &tuple->source, tuple->source_port,
+						 tuple->family, tuple->protocol);
+
+	if (backend == SL_NO_INDEX && snapshot->has_wildcard)
+		backend = snapshot_find_backend(snapshot, &tuple->source, 0, tuple->family,
+						tuple->protocol);
+	return backend;
+}
+
+static void ask_resolve(struct worker *worker, uint16_t adjacency, const union sl_addr *addr,
+			uint8_t family)
+{
+	struct resolve_request request = {.adjacency = adjacency, .family = family};
+
+	request.addr = *addr;
+	worker->counters.event[SL_EVENT_RESOLVE]++;
+	/* A full ring means that the same was asked a moment ago. */
+	(void)rte_ring_enqueue_elem(worker->resolve, &request, sizeof(request));
+}
+
+static void count(struct worker *worker, const struct way *way, uint32_t length)
+{
+	struct sl_service_counters *service = &worker->service_counters[way->service];
+	struct sl_backend_counters *backend = &worker->backend_counters[way->backend];
+
+	if (way->verdict == SL_VERDICT_FORWARD) {
+		service->packets_in++;
+		service->bytes_in += length;
+		backend->packets_in++;
+		backend->bytes_in += length;
+	} else {
+		service->packets_out++;
+		service->bytes_out += length;
+		backend->packets_out++;
+		backend->bytes_out += length;
+	}
+}
+
+/* The last step: next hop, TTL, and only then the first write. */
+static void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
+		     uint32_t length, struct outcome *outcome)
+{
+	const struct sl_adjacency *adjacency = &worker->dataplane->adjacency[way->adjacency];
+
+	if (SL_UNLIKELY(!__atomic_load_n(&adjacency->is_valid, __ATOMIC_ACQUIRE))) {
+		if (way->adjacency >= SL_ADJACENCY_GLEAN) {
+			ask_resolve(worker, way->adjacency, &way->to.destination, way->family);
+			outcome->verdict = SL_VERDICT_DROP_NO_NEIGHBOUR;
+		} else {
+			outcome->verdict = SL_VERDICT_DROP_NO_ROUTE;
+		}
+	} else if (SL_UNLIKELY(!sl_nat_has_ttl(packet))) {
+		outcome->verdict = SL_VERDICT_DROP_TTL;
+	} else {
+		sl_nat_rewrite(packet, &way->to);
+		sl_nat_ethernet(packet->ethernet, adjacency->destination_mac,
+				adjacency->source_mac);
+		outcome->port = adjacency->port;
+		outcome->verdict = way->verdict;
+		count(worker, way, length);
+		return;
+	}
+	worker->service_counters[way->service].drops++;
+}
+
+/* The flow's backend, or NULL if it was deleted, replaced or is in maintenance. */
+static const struct sl_backend *flow_backend(const struct snapshot *snapshot,
+					     const struct sl_flow *flow)
+{
+	const struct sl_backend *backend;
+
+	if (SL_UNLIKELY(flow->backend >= snapshot->n_backends))
+		return NULL;
+	backend = &snapshot->backend[flow->backend];
+	if (SL_UNLIKELY(backend->epoch != flow->backend_epoch || backend->is_gone ||
+			backend->family == SL_FAMILY_NONE))
+		return NULL;
+	return backend;
+}
+
+/* The next hop of replies, asked again only after the routes changed. */
+static uint16_t flow_client_adjacency(struct worker *worker, struct sl_flow *flow)
+{
+	struct dataplane *dataplane = worker->dataplane;
+	uint16_t generation = __atomic_load_n(&dataplane->route_generation, __ATOMIC_ACQUIRE);
+
+	if (SL_UNLIKELY(flow->route_generation != generation ||
+			flow->client_adjacency < SL_ADJACENCY_FIRST)) {
+		union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
+
+		flow->client_adjacency = route_lookup(dataplane, &client, flow->family);
+		flow->route_generation = generation;
+	}
+	return flow->client_adjacency;
+}
+
+/* A packet of a flow that is in the table. */
+static void balance_flow(struct worker *worker, const struct sl_backend *backend,
+			 struct sl_flow *flow, enum sl_direction direction,
+			 struct sl_packet *packet, uint32_t length, struct outcome *outcome)
+{
+	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
+	struct way way = {
+		.service = flow->service, .backend = flow->backend, .family = flow->family};
+
+	sl_flow_track(flow, direction, packet, worker->now);
+	if (was_embryonic && flow->state != SL_FLOW_EMBRYONIC) {
+		flow_table_promoted(worker_table(worker, flow->family));
+		worker->counters.event[SL_EVENT_FLOW_PROMOTED]++;
+	}
+	sl_flow_rewrite(flow, direction, &way.to);
+	if (direction == SL_DIRECTION_FORWARD) {
+		way.verdict = SL_VERDICT_FORWARD;
+		way.adjacency = backend->adjacency;
+	} else {
+		way.verdict = SL_VERDICT_REPLY;
+		way.adjacency = flow_client_adjacency(worker, flow);
+	}
+	dispatch(worker, packet, &way, length, outcome);
+}
+
+/**
+ * Puts a new flow into the table. NULL: there is no room, or (*@is_taken) another live flow of the
+ * client holds the reply tuple.
+ */
+static struct sl_flow *create_flow(struct worker *worker, const struct snapshot *snapshot,
+				   const struct sl_tuple *client_tuple, uint64_t hash,
+				   uint32_t backend_index, bool *is_taken)
+{
+	const struct sl_backend *backend = &snapshot->backend[backend_index];
+	struct flow_table *table = worker_table(worker, client_tuple->family);
+	struct sl_flow *other = NULL;
+	bool is_embryonic_full;
+	struct sl_flow *flow = flow_table_take(table, &is_embryonic_full);
+	int error;
+
+	if (flow == NULL) {
+		worker->counters.event[is_embryonic_full ? SL_EVENT_EMBRYONIC_FULL
+							 : SL_EVENT_FLOW_TABLE_FULL]++;
+		return NULL;
+	}
+	sl_flow_open(flow, client_tuple, &backend->addr,
+		     backend->port != 0 ? backend->port : client_tuple->destination_port);
+	flow->service = backend->service;
+	flow->service_epoch = snapshot->service[backend->service].epoch;
+	flow->backend = backend_index;
+	flow->backend_epoch = backend->epoch;
+	flow->client_adjacency = SL_ADJACENCY_NONE;
+	flow->last_seen = worker->now;
+	error = flow_table_insert(table, flow, hash, &other);
+	if (error == -EEXIST && (sl_flow_is_over(other) || flow_backend(snapshot, other) == NULL ||
+				 other->state == SL_FLOW_EMBRYONIC)) {
+		worker_end_flow(worker, table, other);
+		error = flow_table_insert(table, flow, hash, &other);
+	}
+	if (error != 0) {
+		*is_taken = error == -EEXIST;
+		if (error == -ENOSPC)
+			worker->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
+		flow_table_cancel(table, flow);
+		return NULL;
+	}
+	worker->counters.event[SL_EVENT_FLOW_CREATED]++;
+	worker->service_counters[flow->service].flows++;
+	worker->backend_counters[flow->backend].flows++;
+	return flow;
+}
+
+/* A client's packet that has no flow: choose a backend, remember it if there is room. */
+static void balance_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
+			struct sl_packet *packet, uint64_t hash, uint32_t length,
+			struct outcome *outcome)
+{
+	struct choice choice = balance_choose(snapshot, service, &packet->tuple);
+	const struct sl_backend *backend;
+	struct sl_flow *flow = NULL;
+	bool is_taken = false;
+	struct way way = {.verdict = SL_VERDICT_FORWARD,
+			  .service = service,
+			  .backend = choice.backend,
+			  .family = packet->tuple.family};
+
+	if (choice.backend == SL_NO_INDEX) {
+		worker->service_counters[service].drops++;
+		outcome->verdict = SL_VERDICT_DROP_NO_BACKEND;
+		return;
+	}
+	backend = &snapshot->backend[choice.backend];
+	/* A reset begins nothing. */
+	if ((packet->tcp_flags & SL_TCP_RST) == 0)
+		flow = create_flow(worker, snapshot, &packet->tuple, hash, choice.backend,
+				   &is_taken);
+	if (flow != NULL) {
+		if (sl_flow_is_opening(packet))
+			flow->flags |= SL_FLOW_SYN;
+		balance_flow(worker, backend, flow, SL_DIRECTION_FORWARD, packet, length, outcome);
+		return;
+	}
+	if (is_taken) {
+		worker->service_counters[service].drops++;
+		outcome->verdict = SL_VERDICT_DROP_TUPLE_TAKEN;
+		return;
+	}
+	worker->counters.event[SL_EVENT_STATELESS_FORWARD]++;
+	way.to.source = packet->tuple.source;
+	way.to.source_port = packet->tuple.source_port;
+	way.to.destination = backend->addr;
+	way.to.destination_port =
+		backend->port != 0 ? backend->port : packet->tuple.destination_port;
+	way.adjacency = backend->adjacency;
+	dispatch(worker, packet, &way, length, outcome);
+}
+
+/* A backend's packet that has no flow: after a restart, or on another host than the client's. */
+static void balance_orphan(struct worker *worker, const struct snapshot *snapshot,
+			   uint32_t backend_index, struct sl_packet *packet, uint32_t length,
+			   struct outcome *outcome)
+{
+	const struct sl_backend *backend = &snapshot->backend[backend_index];
+	const struct sl_service *service = &snapshot->service[backend->service];
+	uint16_t adjacency = route_lookup(worker->dataplane, &packet->tuple.destination,
+					  packet->tuple.family);
+	struct sl_flow *flow = NULL;
+	struct sl_tuple client = {.protocol = packet->tuple.protocol,
+				  .family = packet->tuple.family};
+	struct way way = {.verdict = SL_VERDICT_REPLY,
+			  .adjacency = adjacency,
+			  .service = backend->service,
+			  .backend = backend_index,
+			  .family = packet->tuple.family};
+
+	/* To the host itself, a health check's answer say; or where no port of ours leads. */
+	if (adjacency == SL_ADJACENCY_LOCAL || adjacency == SL_ADJACENCY_NONE) {
+		outcome->verdict = SL_VERDICT_PUNT_LOCAL;
+		return;
+	}
+	client.source = packet->tuple.destination;
+	client.source_port = packet->tuple.destination_port;
+	client.destination = service->addr;
+	client.destination_port = service->port != 0 ? service->port : packet->tuple.source_port;
+	/* What the backend says itself is worth remembering: it names the true backend. */
+	if (packet->tcp != NULL && (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
+		bool is_taken = false;
+		uint64_t hash = sl_flow_hash(&worker->flows4.key, &client);
+		enum sl_direction direction;
+
+		if (flow_table_find(worker_table(worker, client.family), hash, &client,
+				    &direction) == NULL)
+			flow = create_flow(worker, snapshot, &client, hash, backend_index,
+					   &is_taken);
+	}
+	if (flow != NULL) {
+		flow->flags |= SL_FLOW_FROM_REPLY;
+		worker->counters.event[SL_EVENT_FLOW_FROM_REPLY]++;
+		balance_flow(worker, backend, flow, SL_DIRECTION_REPLY, packet, length, outcome);
+		return;
+	}
+	worker->counters.event[SL_EVENT_STATELESS_REPLY]++;
+	way.to.source = client.destination;
+	way.to.source_port = client.destination_port;
+	way.to.destination = client.source;
+	way.to.destination_port = client.source_port;
+	dispatch(worker, packet, &way, length, outcome);
+}
+
+/* No flow knows the packet. */
+static void balance_unknown(struct worker *worker, const struct snapshot *snapshot,
+			    struct sl_packet *packet, uint64_t hash, uint32_t length,
+			    struct outcome *outcome)
+{
+	uint32_t service = balance_find_service(snapshot, &packet->tuple);
+	uint32_t backend;
+
+	if (service != SL_NO_INDEX) {
+		if (SL_UNLIKELY(snapshot_is_service_address(snapshot, &packet->tuple.source,
+							    packet->tuple.family))) {
+			worker->service_counters[service].drops++;
+			outcome->verdict = SL_VERDICT_DROP_SOURCE_IS_SERVICE;
+			return;
+		}
+		balance_new(worker, snapshot, service, packet, hash, length, outcome);
+		return;
+	}
+	backend = balance_find_replier(snapshot, &packet->tuple);
+	if (backend != SL_NO_INDEX)
+		balance_orphan(worker, snapshot, backend, packet, length, outcome);
+	else
+		outcome->verdict = SL_VERDICT_PUNT_NOT_SERVICE;
+}
+
+void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_packet *packet,
+		    uint64_t hash, uint32_t length, struct outcome *outcome)
+{
+	struct flow_table *table = worker_table(worker, packet->tuple.family);
+	enum sl_direction direction = SL_DIRECTION_FORWARD;
+	struct sl_flow *flow = flow_table_find(table, hash, &packet->tuple, &direction);
+	const struct sl_backend *backend;
+
+	if (SL_UNLIKELY(flow == NULL)) {
+		balance_unknown(worker, snapshot, packet, hash, length, outcome);
+		return;
+	}
+	backend = flow_backend(snapshot, flow);
+	if (SL_LIKELY(backend != NULL &&
+		      !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
+			direction == SL_DIRECTION_FORWARD))) {
+		balance_flow(worker, backend, flow, direction, packet, length, outcome);
+		return;
+	}
+	/* A new connection on the tuple of one that is over, or whose backend is gone: afresh. */
+	if (direction == SL_DIRECTION_FORWARD &&
+	    (sl_flow_is_opening(packet) || packet->udp != NULL)) {
+		worker_end_flow(worker, table, flow);
+		balance_unknown(worker, snapshot, packet, hash, length, outcome);
+		return;
+	}
+	outcome->verdict = SL_VERDICT_DROP_BACKEND_GONE;
+}

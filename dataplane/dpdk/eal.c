@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Starts DPDK's environment from Sluice's options: memory, cores, devices. Every process has its
+ * own run directory, so several can run on one host. Once in a process.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+
+#include "dataplane/dpdk/engine.h"
+#include "log/log.h"
+
+enum {
+	MAX_ARGUMENTS = 32,
+	MAX_ARGUMENT = 512,
+	DEFAULT_MEMORY_MB = 320,
+};
+
+struct arguments {
+	int n;
+	char *argv[MAX_ARGUMENTS + 1];
+	char text[MAX_ARGUMENTS][MAX_ARGUMENT];
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct arguments *arguments,
+						      const char *format, ...)
+{
+	va_list values;
+
+	if (arguments->n == MAX_ARGUMENTS)
+		return;
+	va_start(values, format);
+	vsnprintf(arguments->text[arguments->n], MAX_ARGUMENT, format, values);
+	va_end(values);
+	arguments->argv[arguments->n] = arguments->text[arguments->n];
+	arguments->n++;
+}
+
+static bool host_has_hugepages(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	char line[128];
+	unsigned long n_free = 0;
+	unsigned long kib = 0;
+
+	if (file == NULL)
+		return false;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		sscanf(line, "HugePages_Free: %lu", &n_free);
+		sscanf(line, "Hugepagesize: %lu", &kib);
+	}
+	fclose(file);
+	return n_free * kib / 1024 >= DEFAULT_MEMORY_MB;
+}
+
+/* Workers that were not told where to run take the last cores that we may use, one each. */
+static int choose_cores(struct dataplane *dataplane, cpu_set_t *allowed, char *error)
+{
+	int core = CPU_SETSIZE;
+
+	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+		int wanted = dataplane->options.core[i];
+
+		if (wanted >= 0 && (wanted >= CPU_SETSIZE || !CPU_ISSET((size_t)wanted, allowed))) {
+			snprintf(error, SL_MAX_ERROR,
+				 "workers: core %d is not one that this process may use", wanted);
+			return -EINVAL;
+		}
+		if (wanted < 0) {
+			for (int tried = 0; tried <= CPU_SETSIZE; tried++) {
+				core = core > 0 ? core - 1 : CPU_SETSIZE - 1;
+				if (CPU_ISSET((size_t)core, allowed))
+					break;
+			}
+			wanted = core;
+		}
+		dataplane->worker[i]->core = wanted;
+	}
+	return 0;
+}
+
+/* The control thread floats over all cores; lcore i + 1 is worker i, pinned. */
+static void add_cores(struct arguments *arguments, struct dataplane *dataplane,
+		      const cpu_set_t *allowed)
+{
+	char text[MAX_ARGUMENT] = "0@(";
+	size_t used = 3;
+	const char *separator = "";
+
+	for (int core = 0; core < CPU_SETSIZE && used < sizeof(text) - 64; core++)
+		if (CPU_ISSET((size_t)core, allowed)) {
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", separator,
+						 core);
+			separator = ",";
+		}
+	used += (size_t)snprintf(text + used, sizeof(text) - used, ")");
+	for (uint32_t i = 0; i < dataplane->n_workers && used < sizeof(text) - 16; i++) {
+		dataplane->worker[i]->lcore = i + 1;
+		used += (size_t)snprintf(text + used, sizeof(text) - used, ",%u@%d", i + 1,
+					 dataplane->worker[i]->core);
+	}
+	add(arguments, "--lcores");
+	add(arguments, "%s", text);
+}
+
+static void add_devices(struct arguments *arguments, struct dataplane *dataplane)
+{
+	bool has_pci = false;
+
+	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
+		const struct dataplane_port_options *options = &dataplane->port[i].options;
+
+		if (options->kind != DATAPLANE_PORT_PCI)
+			continue;
+		has_pci = true;
+		add(arguments, "-a");
+		add(arguments, "%s", options->device);
+	}
+	if (!has_pci)
+		add(arguments, "--no-pci");
+}
+
+int eal_start(struct dataplane *dataplane, char *error)
+{
+	const struct dataplane_options *options = &dataplane->options;
+	uint32_t memory_mb = options->memory_mb != 0 ? options->memory_mb : DEFAULT_MEMORY_MB;
+	struct arguments *arguments = calloc(1, sizeof(*arguments));
+	cpu_set_t allowed;
+	int status;
+
+	if (arguments == NULL || sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
+		free(arguments);
+		return -ENOMEM;
+	}
+	dataplane->has_hugepages = options->hugepages == DATAPLANE_HUGEPAGES_ON ||
+				   (options->hugepages == DATAPLANE_HUGEPAGES_AUTO &&
+				    host_has_hugepages());
+	status = choose_cores(dataplane, &allowed, error);
+	if (status != 0)
+		goto out;
+	add(arguments, "sluice-dpdk");
+	/* DPDK's own files stand under our run directory, where nobody else's can be. */
+	setenv("RUNTIME_DIRECTORY", options->run_dir, 1);
+	add(arguments, "--file-prefix");
+	add(arguments, "sluice");
+	/* Nothing is left behind: no shared configuration, no hugepage files. */
+	if (dataplane->has_hugepages) {
+		add(arguments, "--in-memory");
+	} else {
+		add(arguments, "--no-huge");
+		add(arguments, "--no-shconf");
+	}
+	add(arguments, "--no-telemetry");
+	add(arguments, "-m");
+	add(arguments, "%u", memory_mb);
+	add(arguments, "--log-level=lib.*:warning");
+	add(arguments, "--log-level=pmd.*:warning");
+	add_cores(arguments, dataplane, &allowed);
+	add_devices(arguments, dataplane);
+	if (rte_eal_init(arguments->n, arguments->argv) < 0) {
+		snprintf(error, SL_MAX_ERROR, "DPDK: %s (%s memory, %u MB)", rte_strerror(rte_errno),
+			 dataplane->has_hugepages ? "hugepage" : "ordinary", memory_mb);
+		status = -EIO;
+	}
+out:
+	free(arguments);
+	return status;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Insertion, removal and memory of the flow table; lookup stands in the header. Nothing here is
+ * allocated after flow_table_init().
+ */
+#include "dataplane/dpdk/flow_table.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+static void *memory_new(size_t bytes, bool use_hugepages)
+{
+	void *memory = MAP_FAILED;
+
+	if (use_hugepages)
+		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (memory == MAP_FAILED)
+		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	madvise(memory, bytes, MADV_HUGEPAGE); /* advice: the table works without */
+	return memory;
+}
+
+/* Two references a flow, at most 0.8 of the places; a power of two. */
+static uint32_t bucket_count(uint32_t n_flows)
+{
+	uint64_t wanted = ((uint64_t)n_flows * 2 + 7) / 8;
+	uint32_t n = 8;
+
+	while (n < wanted)
+		n *= 2;
+	return n;
+}
+
+static size_t round_up(size_t bytes)
+{
+	const size_t hugepage = 2u << 20;
+
+	return (bytes + hugepage - 1) & ~(hugepage - 1);
+}
+
+int flow_table_init(struct flow_table *table, uint8_t family, uint32_t n_flows,
+		    const struct sl_hash_key *key, bool use_hugepages)
+{
+	uint32_t n_buckets = bucket_count(n_flows);
+
+	memset(table, 0, sizeof(*table));
+	table->stride = family == SL_FAMILY_IPV4 ? sizeof(struct sl_flow_ipv4)
+						 : sizeof(struct sl_flow_ipv6);
+	table->capacity = n_flows;
+	table->max_embryonic = n_flows / 8 > 0 ? n_flows / 8 : 1;
+	table->first_free = SL_NO_INDEX;
+	table->bucket_mask = n_buckets - 1;
+	table->key = *key;
+	table->entries_bytes = round_up((size_t)n_flows * table->stride);
+	table->bucket_bytes = round_up((size_t)n_buckets * sizeof(struct flow_bucket));
+	table->entries = memory_new(table->entries_bytes, use_hugepages);
+	table->bucket = memory_new(table->bucket_bytes, use_hugepages);
+	if (table->entries == NULL || table->bucket == NULL) {
+		flow_table_fini(table);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void flow_table_fini(struct flow_table *table)
+{
+	if (table->entries != NULL)
+		munmap(table->entries, table->entries_bytes);
+	if (table->bucket != NULL)
+		munmap(table->bucket, table->bucket_bytes);
+	memset(table, 0, sizeof(*table));
+}
+
+/* Readers in other threads see an odd sequence from here to change_end(). */
+static void change_begin(struct sl_flow *flow)
+{
+	__atomic_store_n(&flow->sequence, flow->sequence + 1, __ATOMIC_RELAXED);
+	/* The odd sequence must be seen before any of the changes that follow. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static void change_end(struct sl_flow *flow)
+{
+	/* Release: the changes must be seen before the even sequence. */
+	__atomic_store_n(&flow->sequence, flow->sequence + 1, __ATOMIC_RELEASE);
+}
+
+struct sl_flow *flow_table_take(struct flow_table *table, bool *is_embryonic_full)
+{
+	struct sl_flow *flow;
+
+	*is_embryonic_full = table->n_embryonic >= table->max_embryonic;
+	if (*is_embryonic_full)
+		return NULL;
+	if (table->first_free != SL_NO_INDEX) {
+		flow = flow_table_at(table, table->first_free);
+		table->first_free = flow->next_free;
+	} else if (table->n_touched < table->capacity) {
+		flow = flow_table_at(table, table->n_touched++);
+	} else {
+		return NULL;
+	}
+	table->n_used++;
+	table->n_embryonic++;
+	change_begin(flow);
+	return flow;
+}
+
+static void give_back(struct flow_table *table, struct sl_flow *flow)
+{
+	flow->state = SL_FLOW_FREE;
+	flow->next_free = table->first_free;
+	table->first_free = flow_table_index(table, flow);
+	table->n_used--;
+}
+
+void flow_table_cancel(struct flow_table *table, struct sl_flow *flow)
+{
+	table->n_embryonic--;
+	give_back(table, flow);
+	change_end(flow);
+}
+
+static bool bucket_put(struct flow_bucket *bucket, uint16_t signature, uint32_t reference)
+{
+	for (int i = 0; i < FLOW_BUCKET_SIZE; i++) {
+		if (bucket->reference[i] == 0) {
+			bucket->signature[i] = signature;
+			bucket->reference[i] = reference;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool reference_put(struct flow_table *table, uint64_t hash, uint32_t reference)
+{
+	uint16_t signature = flow_table_signature(hash);
+
+	return bucket_put(flow_table_first(table, hash), signature, reference) ||
+	       bucket_put(flow_table_second(table, hash), signature, reference);
+}
+
+static bool bucket_take(struct flow_bucket *bucket, uint32_t reference)
+{
+	for (int i = 0; i < FLOW_BUCKET_SIZE; i++) {
+		if (bucket->reference[i] == reference) {
+			bucket->reference[i] = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void reference_take(struct flow_table *table, uint64_t hash, uint32_t reference)
+{
+	if (!bucket_take(flow_table_first(table, hash), reference))
+		bucket_take(flow_table_second(table, hash), reference);
+}
+
+int flow_table_insert(struct flow_table *table, struct sl_flow *flow, uint64_t hash,
+		      struct sl_flow **other)
+{
+	uint32_t reference = (flow_table_index(table, flow) + 1) << 1;
+	struct sl_tuple reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
+	uint64_t reply_hash = sl_flow_hash(&table->key, &reply);
+	enum sl_direction direction;
+
+	*other = flow_table_find(table, reply_hash, &reply, &direction);
+	if (*other != NULL)
+		return -EEXIST;
+	if (!reference_put(table, hash, reference | SL_DIRECTION_FORWARD))
+		return -ENOSPC;
+	if (!reference_put(table, reply_hash, reference | SL_DIRECTION_REPLY)) {
+		reference_take(table, hash, reference | SL_DIRECTION_FORWARD);
+		return -ENOSPC;
+	}
+	change_end(flow);
+	return 0;
+}
+
+void flow_table_remove(struct flow_table *table, struct sl_flow *flow)
+{
+	uint32_t reference = (flow_table_index(table, flow) + 1) << 1;
+
+	for (int direction = 0; direction < 2; direction++) {
+		struct sl_tuple tuple = sl_flow_tuple(flow, (enum sl_direction)direction);
+
+		reference_take(table, sl_flow_hash(&table->key, &tuple),
+			       reference | (uint32_t)direction);
+	}
+	if (flow->state == SL_FLOW_EMBRYONIC)
+		table->n_embryonic--;
+	change_begin(flow);
+	give_back(table, flow);
+	change_end(flow);
+}
+
+bool flow_table_read(const struct flow_table *table, uint32_t index, struct sl_flow_ipv6 *copy)
+{
+	const struct sl_flow *flow;
+	uint32_t before;
+
+	if (index >= __atomic_load_n(&table->n_touched, __ATOMIC_RELAXED))
+		return false;
+	flow = flow_table_at(table, index);
+	/* Acquire: the copy is not read before the sequence. */
+	before = __atomic_load_n(&flow->sequence, __ATOMIC_ACQUIRE);
+	if ((before & 1) || flow->state == SL_FLOW_FREE)
+		return false;
+	memcpy(copy, flow, table->stride);
+	/* The copy is complete before the sequence is read again. */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&flow->sequence, __ATOMIC_RELAXED) == before;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* Expiry: a bounded look at a few entries in every turn of the worker's loop. */
+#pragma once
+
+#include "dataplane/dpdk/worker.h"
+
+/**
+ * Looks at as many entries as time has passed for, and frees those that are over. Once round the
+ * table takes SWEEP_SECONDS, which is how late an expiry may be.
+ */
+void sweep_flows(struct worker *worker);
+
+enum {
+	SWEEP_SECONDS = 4,
+	SWEEP_MAX = 64, /* entries in one turn */
+};

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * One packet's story, a burst at a time: receive, parse, find the flow, else the service and choose
+ * a backend, rewrite, send or punt or drop. Each step runs over the whole burst, so that the memory
+ * that the next step needs is on its way meanwhile.
+ *
+ * Never here: allocation, lock, system call of ours, log, division.
+ */
+#include "dataplane/dpdk/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_prefetch.h>
+
+#include <sluice/packet/flow.h>
+#include <sluice/packet/maglev.h>
+#include <sluice/packet/nat.h>
+#include <sluice/packet/parse.h>
+
+#include "dataplane/dpdk/balance.h"
+#include "dataplane/dpdk/sweep.h"
+
+enum {
+	TX_TRIES = 4, /* a full queue is given this many chances to drain */
+};
+
+/** What a burst knows of its packets; lives on the worker's stack. */
+struct burst {
+	uint16_t n;
+	struct rte_mbuf *packet[BURST_SIZE];
+	struct sl_packet parsed[BURST_SIZE];
+	uint64_t hash[BURST_SIZE];
+	struct outcome outcome[BURST_SIZE];
+};
+
+static void worker_flush(struct worker *worker, uint32_t index)
+{
+	struct tx_buffer *buffer = &worker->tx[index];
+	struct port *port = &worker->dataplane->port[index];
+	uint16_t queue = (uint16_t)(worker->id % port->n_queues);
+	uint64_t bytes = 0;
+	uint16_t sent = 0;
+
+	for (uint16_t i = 0; i < buffer->n; i++)
+		bytes += buffer->packet[i]->pkt_len;
+	for (int tries = 0; tries < TX_TRIES && sent < buffer->n; tries++)
+		sent = (uint16_t)(sent + rte_eth_tx_burst(port->id, queue, buffer->packet + sent,
+							  (uint16_t)(buffer->n - sent)));
+	for (uint16_t i = 0; i < sent; i++)
+		worker->counters.verdict[buffer->verdict[i]]++;
+	for (uint16_t i = sent; i < buffer->n; i++) {
+		bytes -= buffer->packet[i]->pkt_len;
+		if (buffer->verdict[i] != SL_VERDICT_NONE)
+			worker->counters.verdict[SL_VERDICT_DROP_TX_FULL]++;
+		rte_pktmbuf_free(buffer->packet[i]);
+	}
+	worker->counters.event[SL_EVENT_TX] += sent;
+	worker->counters.event[SL_EVENT_TX_BYTES] += bytes;
+	buffer->n = 0;
+}
+
+/* @verdict: SL_VERDICT_NONE for a frame of the kernel, which was not received and is not judged. */
+static void worker_send(struct worker *worker, uint32_t port, struct rte_mbuf *packet,
+			enum sl_verdict verdict)
+{
+	struct tx_buffer *buffer = &worker->tx[port];
+
+	buffer->verdict[buffer->n] = (uint8_t)verdict;
+	buffer->packet[buffer->n++] = packet;
+	if (buffer->n == TX_BUFFER_SIZE)
+		worker_flush(worker, port);
+}
+
+static void worker_drop(struct worker *worker, struct rte_mbuf *packet, enum sl_verdict verdict)
+{
+	worker->counters.verdict[verdict]++;
+	rte_pktmbuf_free(packet);
+}
+
+static void worker_punt(struct worker *worker, struct rte_mbuf *packet, enum sl_verdict verdict)
+{
+	struct dataplane *dataplane = worker->dataplane;
+	struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
+
+	if (rte_ring_enqueue(port->to_kernel, packet) != 0)
+		worker_drop(worker, packet, SL_VERDICT_DROP_PUNT_FULL);
+	else
+		worker->counters.verdict[verdict]++;
+}
+
+/* Steps 2 and the first half of 4: parse, hash, and ask for the index. */
+static void burst_parse(struct worker *worker, struct burst *burst)
+{
+	struct dataplane *dataplane = worker->dataplane;
+
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct rte_mbuf *packet = burst->packet[i];
+		const struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
+		uint8_t *data = rte_pktmbuf_mtod(packet, uint8_t *);
+		const uint8_t *end = data + rte_pktmbuf_data_len(packet);
+		struct sl_packet *parsed = &burst->parsed[i];
+		enum sl_verdict verdict = sl_parse_link(data, end, port->mac);
+
+		if (verdict == SL_VERDICT_NONE)
+			verdict = sl_parse(data, end, parsed);
+		burst->outcome[i].verdict = verdict;
+		if (verdict != SL_VERDICT_NONE)
+			continue;
+		burst->hash[i] = sl_flow_hash(&worker->flows4.key, &parsed->tuple);
+		flow_table_prefetch(worker_table(worker, parsed->tuple.family), burst->hash[i]);
+	}
+}
+
+/* Second half of 4: ask for the entries that the index names. */
+static void burst_prefetch_flows(struct worker *worker, struct burst *burst)
+{
+	for (uint16_t i = 0; i < burst->n; i++)
+		if (burst->outcome[i].verdict == SL_VERDICT_NONE)
+			flow_table_prefetch_entry(
+				worker_table(worker, burst->parsed[i].tuple.family),
+				burst->hash[i]);
+}
+
+/* Frames of flows that another worker owns leave the burst here. */
+static void burst_steer(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
+{
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct rte_mbuf *packet = burst->packet[i];
+		struct worker *owner = worker;
+
+		if (burst->outcome[i].verdict == SL_VERDICT_NONE)
+			owner = steer_owner(worker, snapshot, &burst->parsed[i].tuple);
+		if (owner != worker) {
+			if (rte_ring_enqueue(owner->handoff, packet) == 0)
+				worker->counters.event[SL_EVENT_HANDOFF]++;
+			else
+				worker_drop(worker, packet, SL_VERDICT_DROP_HANDOFF_FULL);
+			continue;
+		}
+		burst->packet[kept] = packet;
+		burst->parsed[kept] = burst->parsed[i];
+		burst->hash[kept] = burst->hash[i];
+		burst->outcome[kept++] = burst->outcome[i];
+	}
+	burst->n = kept;
+}
+
+/* Steps 3, 4 and 5: the flow, else a new one, and the rewrite. */
+static void burst_balance(struct worker *worker, struct snapshot *snapshot, struct burst *burst)
+{
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct outcome *outcome = &burst->outcome[i];
+
+		if (outcome->verdict == SL_VERDICT_NONE)
+			balance_packet(worker, snapshot, &burst->parsed[i], burst->hash[i],
+				       burst->packet[i]->pkt_len, outcome);
+	}
+}
+
+/* Step 6. */
+static void burst_finish(struct worker *worker, struct burst *burst)
+{
+	for (uint16_t i = 0; i < burst->n; i++) {
+		const struct outcome *outcome = &burst->outcome[i];
+
+		if (outcome->verdict <= SL_VERDICT_REPLY)
+			worker_send(worker, outcome->port, burst->packet[i], outcome->verdict);
+		else if (sl_verdict_is_punt(outcome->verdict))
+			worker_punt(worker, burst->packet[i], outcome->verdict);
+		else
+			worker_drop(worker, burst->packet[i], outcome->verdict);
+	}
+}
+
+/* Before the first snapshot nobody knows what is a service's: see docs/decisions/0006. */
+static void burst_without_snapshot(struct worker *worker, struct burst *burst)
+{
+	struct dataplane *dataplane = worker->dataplane;
+
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct outcome *outcome = &burst->outcome[i];
+		uint16_t port = dataplane->port_of_id[burst->packet[i]->port];
+
+		if (outcome->verdict == SL_VERDICT_NONE)
+			outcome->verdict = dataplane->port[port].is_classified
+						   ? SL_VERDICT_DROP_NO_CONFIG
+						   : SL_VERDICT_PUNT_NOT_SERVICE;
+	}
+}
+
+static void worker_burst(struct worker *worker, struct burst *burst, bool is_steered)
+{
+	struct snapshot *snapshot;
+
+	/* Acquire: what the snapshot points to was written before it was published. */
+	snapshot = __atomic_load_n(&worker->dataplane->snapshot, __ATOMIC_ACQUIRE);
+	burst_parse(worker, burst);
+	if (SL_UNLIKELY(snapshot == NULL)) {
+		burst_without_snapshot(worker, burst);
+	} else {
+		if (worker->dataplane->n_workers > 1 && !is_steered)
+			burst_steer(worker, snapshot, burst);
+		burst_prefetch_flows(worker, burst);
+		burst_balance(worker, snapshot, burst);
+	}
+	burst_finish(worker, burst);
+}
+
+/* Step 1. Returns whether there was anything. */
+static bool worker_receive(struct worker *worker, struct port *port, struct burst *burst)
+{
+	uint64_t bytes = 0;
+
+	/* Queues beyond the number of workers do not exist; fewer are served by the first workers. */
+	if (worker->id >= port->n_queues)
+		return false;
+	burst->n = rte_eth_rx_burst(port->id, (uint16_t)worker->id, burst->packet, BURST_SIZE);
+	if (burst->n == 0)
+		return false;
+	for (uint16_t i = 0; i < burst->n; i++) {
+		rte_prefetch0(rte_pktmbuf_mtod(burst->packet[i], void *));
+		bytes += burst->packet[i]->pkt_len;
+	}
+	worker->counters.event[SL_EVENT_RX] += burst->n;
+	worker->counters.event[SL_EVENT_RX_BYTES] += bytes;
+	worker_burst(worker, burst, false);
+	return true;
+}
+
+static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
+{
+	burst->n = (uint16_t)rte_ring_dequeue_burst(worker->handoff, (void **)burst->packet,
+						    BURST_SIZE, NULL);
+	if (burst->n == 0)
+		return false;
+	worker_burst(worker, burst, true);
+	return true;
+}
+
+/* The kernel's own frames: answers to what was punted, ARP, ND, BGP. */
+static bool worker_receive_kernel(struct worker *worker, uint32_t index)
+{
+	struct port *port = &worker->dataplane->port[index];
+	struct rte_mbuf *packet[BURST_SIZE];
+	unsigned int n;
+
+	if (worker->id != 0)
+		return false;
+	n = rte_ring_dequeue_burst(port->from_kernel, (void **)packet, BURST_SIZE, NULL);
+	for (unsigned int i = 0; i < n; i++)
+		worker_send(worker, index, packet[i], SL_VERDICT_NONE);
+	worker->counters.event[SL_EVENT_KERNEL_TX] += n;
+	return n != 0;
+}
+
+static void worker_clock(struct worker *worker)
+{
+	struct dataplane *dataplane = worker->dataplane;
+
+	worker->now_tsc = rte_rdtsc();
+	if (worker->now_tsc - worker->heartbeat_tsc < dataplane->tsc_per_tick)
+		return;
+	/* Once a tick, so the division costs nothing. */
+	worker->heartbeat_tsc = worker->now_tsc;
+	worker->now = (uint32_t)((worker->now_tsc - dataplane->start_tsc) / dataplane->tsc_per_tick);
+}
+
+int worker_main(void *argument)
+{
+	struct worker *worker = argument;
+	struct dataplane *dataplane = worker->dataplane;
+	struct burst burst;
+
+	rte_rcu_qsbr_thread_register(dataplane->qsbr, worker->id);
+	rte_rcu_qsbr_thread_online(dataplane->qsbr, worker->id);
+	while (!__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED)) {
+		bool is_busy = false;
+
+		worker_clock(worker);
+		for (uint32_t i = 0; i < dataplane->n_ports; i++) {
+			is_busy |= worker_receive(worker, &dataplane->port[i], &burst);
+			is_busy |= worker_receive_kernel(worker, i);
+		}
+		if (dataplane->n_workers > 1)
+			is_busy |= worker_receive_handoff(worker, &burst);
+		for (uint32_t i = 0; i < dataplane->n_ports; i++)
+			if (worker->tx[i].n != 0)
+				worker_flush(worker, i);
+		sweep_flows(worker);
+		worker->counters.event[SL_EVENT_LOOPS]++;
+		worker->counters.event[SL_EVENT_BUSY_LOOPS] += is_busy;
+		rte_rcu_qsbr_quiescent(dataplane->qsbr, worker->id);
+	}
+	rte_rcu_qsbr_thread_offline(dataplane->qsbr, worker->id);
+	rte_rcu_qsbr_thread_unregister(dataplane->qsbr, worker->id);
+	return 0;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What the worker's own files share: the outcome of one packet, and small reads of its tables.
+ * Nothing here may be called from another thread than the worker's.
+ */
+#pragma once
+
+#include "dataplane/dpdk/engine.h"
+
+/** What was decided for one packet of a burst. */
+struct outcome {
+	enum sl_verdict verdict;
+	uint32_t port; /* index of the port to send it from; SL_VERDICT_FORWARD and _REPLY only */
+};
+
+SL_INLINE struct flow_table *worker_table(struct worker *worker, uint8_t family)
+{
+	return family == SL_FAMILY_IPV4 ? &worker->flows4 : &worker->flows6;
+}
+
+/** Frees @flow and counts it. */
+SL_INLINE void worker_end_flow(struct worker *worker, struct flow_table *table,
+			       struct sl_flow *flow)
+{
+	worker->counters.event[SL_EVENT_FLOW_ENDED]++;
+	worker->backend_counters[flow->backend].flows_ended++;
+	flow_table_remove(table, flow);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The engine without packets: keeps the published snapshot and answers what needs no traffic. With
+ * it the server, the protocol and the control side are tested without root.
+ */
+#include "dataplane/dataplane.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/packet/flow.h>
+#include <sluice/packet/maglev.h>
+
+#include "dataplane/snapshot.h"
+#include "wire/wire_abi.h"
+
+struct dataplane {
+	struct dataplane_options options;
+	struct snapshot *snapshot;
+};
+
+const char *dataplane_engine(void)
+{
+	return "memory";
+}
+
+int dataplane_open(const struct dataplane_options *options, struct event_base *base SL_UNUSED,
+		   struct dataplane **out, char *error)
+{
+	struct dataplane *dataplane = calloc(1, sizeof(*dataplane));
+
+	if (dataplane == NULL) {
+		snprintf(error, SL_MAX_ERROR, "memory: out of memory");
+		return -ENOMEM;
+	}
+	dataplane->options = *options;
+	*out = dataplane;
+	return 0;
+}
+
+void dataplane_close(struct dataplane *dataplane)
+{
+	snapshot_free(dataplane->snapshot);
+	free(dataplane);
+}
+
+int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
+		     struct snapshot **former, char *error SL_UNUSED)
+{
+	*former = dataplane->snapshot;
+	dataplane->snapshot = snapshot;
+	return 0;
+}
+
+void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply)
+{
+	reply->n_workers = dataplane->options.n_workers;
+	reply->n_ports = dataplane->options.n_ports;
+	reply->flows_capacity = (uint64_t)dataplane->options.n_workers * dataplane->options.n_flows;
+	if (dataplane->snapshot != NULL)
+		reply->memory_bytes = snapshot_table_bytes(dataplane->snapshot);
+	snprintf(reply->engine_reason, sizeof(reply->engine_reason),
+		 "this program forwards no packets; it is for tests of the control side");
+}
+
+int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
+		       struct wire_counters_reply *reply)
+{
+	reply->n_verdicts = SL_N_VERDICTS;
+	reply->n_events = SL_N_EVENTS;
+	return worker == WIRE_ALL_WORKERS || worker < dataplane->options.n_workers ? 0 : -ENOENT;
+}
+
+void dataplane_service_counters(struct dataplane *dataplane SL_UNUSED, uint32_t service SL_UNUSED,
+				struct wire_service_counters_reply *reply SL_UNUSED)
+{
+}
+
+void dataplane_backend_counters(struct dataplane *dataplane SL_UNUSED, uint32_t backend SL_UNUSED,
+				struct wire_backend_counters_record *record SL_UNUSED)
+{
+}
+
+int dataplane_flows(struct dataplane *dataplane SL_UNUSED,
+		    const struct wire_flow_filter *filter SL_UNUSED, uint64_t cursor,
+		    uint32_t limit SL_UNUSED, struct wire_flow_record *record SL_UNUSED,
+		    uint32_t *n_records, uint64_t *next)
+{
+	*n_records = 0;
+	*next = 0;
+	return cursor == 0 ? 0 : -EINVAL;
+}
+
+void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_reply *reply)
+{
+	reply->capacity = (uint64_t)dataplane->options.n_workers * dataplane->options.n_flows;
+}
+
+uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *record)
+{
+	for (uint32_t i = 0; i < dataplane->options.n_ports; i++) {
+		const struct dataplane_port_options *port = &dataplane->options.port[i];
+
+		snprintf(record[i].name, sizeof(record[i].name), "%s", port->name);
+		snprintf(record[i].driver, sizeof(record[i].driver), "memory");
+		snprintf(record[i].kernel_interface, sizeof(record[i].kernel_interface), "%s",
+			 port->kernel_interface);
+	}
+	return dataplane->options.n_ports;
+}
+
+uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record)
+{
+	for (uint32_t i = 0; i < dataplane->options.n_workers; i++)
+		record[i].core = i;
+	return dataplane->options.n_workers;
+}
+
+__attribute__((format(printf, 4, 5))) static void say(struct wire_explain_reply *reply,
+						      struct wire_explain_step *step,
+						      const char *name, const char *format, ...)
+{
+	va_list values;
+
+	snprintf(step[reply->n_steps].step, sizeof(step->step), "%s", name);
+	va_start(values, format);
+	vsnprintf(step[reply->n_steps].text, sizeof(step->text), format, values);
+	va_end(values);
+	reply->n_steps++;
+}
+
+void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_request *request,
+		       struct wire_explain_reply *reply, struct wire_explain_step *step)
+{
+	const struct snapshot *snapshot = dataplane->snapshot;
+	const struct sl_tuple tuple = {.source = request->source,
+				       .destination = request->destination,
+				       .source_port = request->source_port,
+				       .destination_port = request->destination_port,
+				       .protocol = request->protocol,
+				       .family = request->family};
+	uint32_t service = SL_NO_INDEX;
+	const struct sl_backend *backend;
+	char text[WIRE_ADDRESS_TEXT];
+	uint16_t position;
+
+	reply->slot = SL_NO_INDEX;
+	if (snapshot != NULL)
+		service = snapshot_find_service(snapshot, &tuple.destination,
+						tuple.destination_port, tuple.family,
+						tuple.protocol);
+	if (service == SL_NO_INDEX && snapshot != NULL && snapshot->has_wildcard)
+		service = snapshot_find_service(snapshot, &tuple.destination, 0, tuple.family,
+						tuple.protocol);
+	if (service == SL_NO_INDEX) {
+		reply->verdict = SL_VERDICT_PUNT_NOT_SERVICE;
+		say(reply, step, "service", "no service there");
+		return;
+	}
+	say(reply, step, "service", "%s", snapshot->service_name[service]);
+	reply->hash = sl_flow_hash(&snapshot->hash_key, &tuple);
+	reply->slot = sl_maglev_slot(reply->hash, snapshot->service[service].n_slots);
+	position = snapshot->slots[service]->slot[reply->slot];
+	if (position == SL_NO_BACKEND_SLOT) {
+		reply->verdict = SL_VERDICT_DROP_NO_BACKEND;
+		say(reply, step, "backend", "none takes new flows");
+		return;
+	}
+	backend = &snapshot->backend[snapshot->member[snapshot->service[service].first_member +
+						      position]];
+	reply->verdict = SL_VERDICT_FORWARD;
+	reply->backend = backend->addr;
+	reply->backend_port = backend->port != 0 ? backend->port : tuple.destination_port;
+	reply->family = backend->family;
+	say(reply, step, "backend", "%s",
+	    wire_format_endpoint(&backend->addr, reply->backend_port, backend->family, text));
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Messages that read: status, counters, flows, explanations. They change nothing, and say by name
+ * what they did not find.
+ */
+#include "dataplane/query.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/dataplane.h"
+#include "dataplane/session_internal.h"
+#include "dataplane/snapshot.h"
+#include "wire/wire_abi.h"
+
+enum {
+	MAX_COUNTED = 1 << 22, /* flows looked at for one filtered count */
+};
+
+void answer_refuse(struct answer *answer, int status, const char *format, ...)
+{
+	struct wire_error *error = answer->body;
+	va_list values;
+
+	memset(error, 0, sizeof(*error));
+	va_start(values, format);
+	vsnprintf(error->text, sizeof(error->text), format, values);
+	va_end(values);
+	answer->status = status;
+	answer->length = sizeof(*error);
+}
+
+void query_status(struct session *session, const void *body SL_UNUSED, struct answer *answer)
+{
+	const struct sessions *sessions = session->sessions;
+	struct wire_status_reply *reply = answer->body;
+
+	dataplane_status(sessions->dataplane, reply);
+	reply->boot_id = sessions->boot_id;
+	reply->uptime_ns = session_now_ns() - sessions->start_ns;
+	reply->commit_ns = sessions->commit_ns;
+	if (sessions->snapshot != NULL) {
+		reply->generation = sessions->snapshot->generation;
+		reply->digest = sessions->snapshot->digest;
+		reply->n_services = sessions->snapshot->n_live_services;
+		reply->n_backends = sessions->snapshot->n_live_backends;
+	}
+	snprintf(reply->engine, sizeof(reply->engine), "%s", dataplane_engine());
+	answer->length = sizeof(*reply);
+}
+
+void query_counters(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_counters_request *request = body;
+	struct wire_counters_reply *reply = answer->body;
+	int status = dataplane_counters(session->sessions->dataplane, request->worker, reply);
+
+	if (status != 0)
+		answer_refuse(answer, status, "worker %u: not found", request->worker);
+	else
+		answer->length = sizeof(*reply);
+}
+
+/* The index of @service, or SL_NO_INDEX with the answer a refusal. */
+static uint32_t find_service(const struct sessions *sessions, const struct wire_address *service,
+			     struct answer *answer)
+{
+	char text[WIRE_ADDRESS_TEXT];
+	uint32_t index = SL_NO_INDEX;
+
+	if (sessions->snapshot != NULL)
+		index = snapshot_find_service(sessions->snapshot, &service->addr, service->port,
+					      service->family, service->protocol);
+	if (index == SL_NO_INDEX)
+		answer_refuse(answer, -ENOENT, "service %s: not found",
+			      wire_format_address(service, text));
+	return index;
+}
+
+void query_service_counters(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_service_counters_request *request = body;
+	uint32_t index = find_service(session->sessions, &request->service, answer);
+
+	if (index == SL_NO_INDEX)
+		return;
+	dataplane_service_counters(session->sessions->dataplane, index, answer->body);
+	answer->length = sizeof(struct wire_service_counters_reply);
+}
+
+static void describe_member(const struct sessions *sessions, uint32_t service, uint32_t position,
+			    uint32_t n_slots, struct wire_backend_counters_record *record)
+{
+	const struct snapshot *snapshot = sessions->snapshot;
+	uint32_t member = snapshot->service[service].first_member + position;
+	const struct sl_backend *backend = &snapshot->backend[snapshot->member[member]];
+
+	dataplane_backend_counters(sessions->dataplane, snapshot->member[member], record);
+	record->addr = backend->addr;
+	record->port = backend->port;
+	record->state = snapshot->member_state[member];
+	/* What the backend would have if it were ready is the control daemon's knowledge. */
+	record->weight = snapshot->member_weight[member];
+	record->n_slots = n_slots;
+}
+
+void query_backend_counters(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_backend_counters_request *request = body;
+	const struct sessions *sessions = session->sessions;
+	struct wire_backend_counters_reply *reply = answer->body;
+	uint32_t index = find_service(sessions, &request->service, answer);
+	uint32_t n_slots[WIRE_MAX_RECORDS] = {0};
+	const struct sl_service *service;
+	uint32_t end;
+
+	if (index == SL_NO_INDEX)
+		return;
+	service = &sessions->snapshot->service[index];
+	if (request->first > service->n_members) {
+		answer_refuse(answer, -EINVAL, "service %s: position %u (limit %u)",
+			      sessions->snapshot->service_name[index], request->first,
+			      service->n_members);
+		return;
+	}
+	end = service->n_members - request->first > WIRE_MAX_RECORDS
+		      ? request->first + WIRE_MAX_RECORDS
+		      : service->n_members;
+	for (uint32_t i = 0; i < service->n_slots; i++) {
+		uint16_t position = sessions->snapshot->slots[index]->slot[i];
+
+		if (position >= request->first && position < end)
+			n_slots[position - request->first]++;
+	}
+	for (uint32_t i = request->first; i < end; i++)
+		describe_member(sessions, index, i, n_slots[i - request->first],
+				&reply->record[reply->n_records++]);
+	reply->next = end < service->n_members ? end : 0;
+	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}
+
+void query_flows(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_flows_request *request = body;
+	struct wire_flows_reply *reply = answer->body;
+	int status;
+
+	if (request->limit == 0 || request->limit > WIRE_MAX_RECORDS) {
+		answer_refuse(answer, -EINVAL, "flows: limit %u (limit 1..%d)", request->limit,
+			      WIRE_MAX_RECORDS);
+		return;
+	}
+	status = dataplane_flows(session->sessions->dataplane, &request->filter, request->cursor,
+				 request->limit, reply->record, &reply->n_records, &reply->next);
+	if (status != 0) {
+		answer_refuse(answer, status, "flows: cursor %llu was never given out",
+			      (unsigned long long)request->cursor);
+		return;
+	}
+	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}
+
+/* Counts by looking: only for a filter. */
+static int count_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
+		       struct wire_flow_count_reply *reply)
+{
+	struct wire_flow_record record[WIRE_MAX_RECORDS];
+	uint64_t cursor = 0;
+
+	reply->ipv4 = 0;
+	reply->ipv6 = 0;
+	reply->embryonic = 0;
+	for (uint32_t counted = 0; counted < MAX_COUNTED;) {
+		uint32_t n = 0;
+		int status = dataplane_flows(dataplane, filter, cursor, WIRE_MAX_RECORDS, record,
+					     &n, &cursor);
+
+		if (status != 0)
+			return status;
+		for (uint32_t i = 0; i < n; i++) {
+			reply->ipv4 += record[i].family == SL_FAMILY_IPV4;
+			reply->ipv6 += record[i].family == SL_FAMILY_IPV6;
+			reply->embryonic += record[i].state == 1;
+		}
+		counted += n;
+		if (cursor == 0)
+			return 0;
+	}
+	return -E2BIG;
+}
+
+void query_flow_count(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_flow_count_request *request = body;
+	const struct wire_flow_filter everything = {0};
+	struct wire_flow_count_reply *reply = answer->body;
+	int status = 0;
+
+	dataplane_flow_count(session->sessions->dataplane, reply);
+	if (memcmp(&request->filter, &everything, sizeof(everything)) != 0)
+		status = count_flows(session->sessions->dataplane, &request->filter, reply);
+	if (status != 0)
+		answer_refuse(answer, status, "flows: more than %d match (limit)", MAX_COUNTED);
+	else
+		answer->length = sizeof(*reply);
+}
+
+void query_explain(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_explain_request *request = body;
+	struct wire_explain_reply *reply = answer->body;
+
+	if (request->family != SL_FAMILY_IPV4 && request->family != SL_FAMILY_IPV6) {
+		answer_refuse(answer, -EINVAL, "explain: family %u (allowed: 4, 6)",
+			      request->family);
+		return;
+	}
+	if (request->protocol != SL_PROTOCOL_TCP && request->protocol != SL_PROTOCOL_UDP) {
+		answer_refuse(answer, -EINVAL, "explain: protocol %u (allowed: tcp, udp)",
+			      request->protocol);
+		return;
+	}
+	dataplane_explain(session->sessions->dataplane, request, reply, reply->step);
+	answer->length = sizeof(*reply) + reply->n_steps * sizeof(reply->step[0]);
+}
+
+void query_ports(struct session *session, const void *body SL_UNUSED, struct answer *answer)
+{
+	struct wire_ports_reply *reply = answer->body;
+
+	reply->n_records = dataplane_ports(session->sessions->dataplane, reply->record);
+	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}
+
+void query_workers(struct session *session, const void *body SL_UNUSED, struct answer *answer)
+{
+	struct wire_workers_reply *reply = answer->body;
+
+	reply->n_records = dataplane_workers(session->sessions->dataplane, reply->record);
+	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}

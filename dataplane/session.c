@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Messages of the private protocol: greeting, transactions, commit. A transaction works on a copy
+ * of the committed state, so one that is refused or abandoned leaves nothing behind. Nothing in a
+ * message is trusted. Reading of counters, flows and the like is in query.c.
+ */
+#include "dataplane/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/dataplane.h"
+#include "dataplane/query.h"
+#include "dataplane/session_internal.h"
+#include "dataplane/snapshot.h"
+#include "dataplane/staging.h"
+#include "log/log.h"
+#include "wire/wire_abi.h"
+
+#ifndef SLUICE_VERSION
+#define SLUICE_VERSION "unknown"
+#endif
+
+uint64_t session_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+struct sessions *sessions_new(struct dataplane *dataplane)
+{
+	struct sessions *sessions = calloc(1, sizeof(*sessions));
+
+	if (sessions == NULL)
+		return NULL;
+	sessions->dataplane = dataplane;
+	sessions->start_ns = session_now_ns();
+	sessions->committed = staging_new();
+	if (sessions->committed == NULL ||
+	    getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
+		    sizeof(sessions->boot_id)) {
+		sessions_free(sessions);
+		return NULL;
+	}
+	return sessions;
+}
+
+static void end_transaction(struct sessions *sessions)
+{
+	staging_free(sessions->draft);
+	sessions->draft = NULL;
+	sessions->holder = NULL;
+}
+
+void sessions_free(struct sessions *sessions)
+{
+	if (sessions == NULL)
+		return;
+	end_transaction(sessions);
+	staging_free(sessions->committed);
+	free(sessions);
+}
+
+struct session *session_new(struct sessions *sessions, int pid)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (session != NULL) {
+		session->sessions = sessions;
+		session->pid = pid;
+	}
+	return session;
+}
+
+void session_free(struct session *session)
+{
+	if (session == NULL)
+		return;
+	if (session->sessions->holder == session) {
+		log_warn("transaction of pid %d: abandoned with its connection", session->pid);
+		end_transaction(session->sessions);
+	}
+	free(session);
+}
+
+static void handle_hello(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_hello_request *request = body;
+	const struct sessions *sessions = session->sessions;
+	struct wire_hello_reply *reply = answer->body;
+
+	if (request->magic != WIRE_MAGIC) {
+		answer_refuse(answer, -EPROTO, "greeting: magic %08x (expected %08x)",
+			      request->magic, (unsigned int)WIRE_MAGIC);
+		return;
+	}
+	if (request->version != WIRE_VERSION || request->abi_hash != wire_abi_hash()) {
+		answer_refuse(answer, -EPROTO,
+			      "greeting: protocol %u with ABI %016llx (this dataplane: %u with "
+			      "%016llx); install the same version of both programs",
+			      request->version, (unsigned long long)request->abi_hash,
+			      (unsigned int)WIRE_VERSION, (unsigned long long)wire_abi_hash());
+		return;
+	}
+	session->is_greeted = true;
+	reply->magic = WIRE_MAGIC;
+	reply->version = WIRE_VERSION;
+	reply->abi_hash = wire_abi_hash();
+	reply->boot_id = sessions->boot_id;
+	reply->generation = sessions->snapshot != NULL ? sessions->snapshot->generation : 0;
+	reply->digest = sessions->snapshot != NULL ? sessions->snapshot->digest : 0;
+	snprintf(reply->engine, sizeof(reply->engine), "%s", dataplane_engine());
+	snprintf(reply->program_version, sizeof(reply->program_version), "%s", SLUICE_VERSION);
+	reply->pid = (uint32_t)getpid();
+	answer->length = sizeof(*reply);
+}
+
+static void handle_begin(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_begin_request *request = body;
+	struct sessions *sessions = session->sessions;
+	uint64_t current = sessions->snapshot != NULL ? sessions->snapshot->generation : 0;
+	struct wire_begin_reply *reply = answer->body;
+
+	if (sessions->holder != NULL) {
+		answer_refuse(answer, -EBUSY, "transaction: one of pid %d is under way",
+			      sessions->holder->pid);
+		return;
+	}
+	if (request->base_generation != 0 && request->base_generation != current) {
+		answer_refuse(answer, -ESTALE,
+			      "transaction: based on generation %llu, current is %llu",
+			      (unsigned long long)request->base_generation,
+			      (unsigned long long)current);
+		return;
+	}
+	/* A full state may carry any number: its control daemon knows better than we do. */
+	if (request->generation == 0 ||
+	    (request->base_generation != 0 && request->generation <= current)) {
+		answer_refuse(answer, -EINVAL,
+			      "transaction: generation %llu is not above the current %llu",
+			      (unsigned long long)request->generation,
+			      (unsigned long long)current);
+		return;
+	}
+	sessions->draft = staging_clone(sessions->committed);
+	if (sessions->draft == NULL) {
+		answer_refuse(answer, -ENOMEM, "transaction: out of memory");
+		return;
+	}
+	if (request->base_generation == 0)
+		staging_clear(sessions->draft);
+	sessions->holder = session;
+	sessions->draft_generation = request->generation;
+	sessions->draft_key = request->hash_key;
+	reply->generation = request->generation;
+	answer->length = sizeof(*reply);
+}
+
+/* Whether the session holds the transaction; else the answer says why not. */
+static bool holds_transaction(const struct session *session, struct answer *answer)
+{
+	if (session->sessions->holder == session)
+		return true;
+	answer_refuse(answer, -EPROTO, "transaction: none is open on this connection");
+	return false;
+}
+
+static void handle_services(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_services_request *request = body;
+	struct wire_services_reply *reply = answer->body;
+
+	if (!holds_transaction(session, answer))
+		return;
+	for (uint32_t i = 0; i < request->n_records; i++) {
+		char error[SL_MAX_ERROR] = "";
+		int status = staging_put_service(session->sessions->draft, &request->record[i],
+						 error);
+
+		if (status != 0) {
+			answer_refuse(answer, status, "%s", error);
+			return;
+		}
+	}
+	reply->n_records = request->n_records;
+	answer->length = sizeof(*reply);
+}
+
+static void handle_backends(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_backends_request *request = body;
+	struct wire_backends_reply *reply = answer->body;
+
+	if (!holds_transaction(session, answer))
+		return;
+	for (uint32_t i = 0; i < request->n_records; i++) {
+		char error[SL_MAX_ERROR] = "";
+		int status = staging_put_backend(session->sessions->draft, &request->record[i],
+						 error);
+
+		if (status != 0) {
+			answer_refuse(answer, status, "%s", error);
+			return;
+		}
+	}
+	reply->n_records = request->n_records;
+	answer->length = sizeof(*reply);
+}
+
+static void handle_service_delete(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_service_delete_request *request = body;
+	struct wire_service_delete_reply *reply = answer->body;
+	char error[SL_MAX_ERROR] = "";
+	int status;
+
+	if (!holds_transaction(session, answer))
+		return;
+	status = staging_delete_service(session->sessions->draft, &request->service,
+					&reply->n_backends, error);
+	if (status != 0)
+		answer_refuse(answer, status, "%s", error);
+	else
+		answer->length = sizeof(*reply);
+}
+
+static void handle_backend_delete(struct session *session, const void *body, struct answer *answer)
+{
+	char error[SL_MAX_ERROR] = "";
+	int status;
+
+	if (!holds_transaction(session, answer))
+		return;
+	status = staging_delete_backend(session->sessions->draft, body, error);
+	if (status != 0)
+		answer_refuse(answer, status, "%s", error);
+	else
+		answer->length = sizeof(struct wire_backend_delete_reply);
+}
+
+/* Publishes @snapshot; from here on the draft is what is committed. */
+static int publish(struct sessions *sessions, struct snapshot *snapshot, char *error)
+{
+	struct snapshot *former = NULL;
+	int status = dataplane_commit(sessions->dataplane, snapshot, &former, error);
+
+	if (status != 0)
+		return status;
+	sessions->snapshot = snapshot;
+	snapshot_free(former);
+	staging_free(sessions->committed);
+	sessions->committed = sessions->draft;
+	sessions->draft = NULL;
+	return 0;
+}
+
+static void handle_commit(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_commit_request *request = body;
+	struct sessions *sessions = session->sessions;
+	struct wire_commit_reply *reply = answer->body;
+	uint64_t start_ns = session_now_ns();
+	char error[SL_MAX_ERROR] = "";
+	struct snapshot *snapshot;
+	int status;
+
+	if (!holds_transaction(session, answer))
+		return;
+	status = snapshot_build(sessions->draft, sessions->draft_generation, &sessions->draft_key,
+				sessions->snapshot, &snapshot, error);
+	if (status == 0) {
+		reply->generation = snapshot->generation;
+		reply->digest = snapshot->digest;
+		reply->n_tables_built = snapshot->n_tables_built;
+		if (request->is_dry_run)
+			snapshot_free(snapshot);
+		else if ((status = publish(sessions, snapshot, error)) != 0)
+			snapshot_free(snapshot);
+	}
+	end_transaction(sessions);
+	if (status != 0) {
+		answer_refuse(answer, status, "%s", error);
+		return;
+	}
+	reply->duration_ns = session_now_ns() - start_ns;
+	if (!request->is_dry_run) {
+		sessions->commit_ns = reply->duration_ns;
+		log_debug("generation %llu: %u services, %u backends, %u tables built, %llu us",
+			  (unsigned long long)reply->generation, snapshot->n_live_services,
+			  snapshot->n_live_backends, reply->n_tables_built,
+			  (unsigned long long)reply->duration_ns / 1000);
+	}
+	answer->length = sizeof(*reply);
+}
+
+static void handle_abort(struct session *session, const void *body SL_UNUSED, struct answer *answer)
+{
+	if (!holds_transaction(session, answer))
+		return;
+	end_transaction(session->sessions);
+	answer->length = sizeof(struct wire_abort_reply);
+}
+
+/* One row a message: its size, the size of its records if it has them, and who handles it. */
+static const struct message_kind {
+	size_t size;
+	size_t record_size;
+	void (*handle)(struct session *session, const void *body, struct answer *answer);
+} kinds[] = {
+	[WIRE_HELLO] = {sizeof(struct wire_hello_request), 0, handle_hello},
+	[WIRE_STATUS] = {sizeof(struct wire_status_request), 0, query_status},
+	[WIRE_BEGIN] = {sizeof(struct wire_begin_request), 0, handle_begin},
+	[WIRE_SERVICES] = {sizeof(struct wire_services_request), sizeof(struct wire_service),
+			   handle_services},
+	[WIRE_SERVICE_DELETE] = {sizeof(struct wire_service_delete_request), 0,
+				 handle_service_delete},
+	[WIRE_BACKENDS] = {sizeof(struct wire_backends_request), sizeof(struct wire_backend),
+			   handle_backends},
+	[WIRE_BACKEND_DELETE] = {sizeof(struct wire_backend_delete_request), 0,
+				 handle_backend_delete},
+	[WIRE_COMMIT] = {sizeof(struct wire_commit_request), 0, handle_commit},
+	[WIRE_ABORT] = {sizeof(struct wire_abort_request), 0, handle_abort},
+	[WIRE_COUNTERS] = {sizeof(struct wire_counters_request), 0, query_counters},
+	[WIRE_SERVICE_COUNTERS] = {sizeof(struct wire_service_counters_request), 0,
+				   query_service_counters},
+	[WIRE_BACKEND_COUNTERS] = {sizeof(struct wire_backend_counters_request), 0,
+				   query_backend_counters},
+	[WIRE_FLOWS] = {sizeof(struct wire_flows_request), 0, query_flows},
+	[WIRE_FLOW_COUNT] = {sizeof(struct wire_flow_count_request), 0, query_flow_count},
+	[WIRE_EXPLAIN] = {sizeof(struct wire_explain_request), 0, query_explain},
+	[WIRE_PORTS] = {sizeof(struct wire_ports_request), 0, query_ports},
+	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0, query_workers},
+};
+
+/* Judges the shape of a message whose header is whole. False: the answer says why. */
+static bool judge_shape(const struct session *session, const struct wire_header *header,
+			const void *body, struct answer *answer)
+{
+	const struct message_kind *kind;
+	size_t length = header->length - sizeof(*header);
+	uint32_t n_records = 0;
+
+	if (header->type == 0 || header->type >= SL_ARRAY_LEN(kinds)) {
+		answer_refuse(answer, -EOPNOTSUPP, "message: type %u (known: 1..%zu)",
+			      header->type, SL_ARRAY_LEN(kinds) - 1);
+		return false;
+	}
+	kind = &kinds[header->type];
+	if (header->reserved != 0 || header->status != 0) {
+		answer_refuse(answer, -EINVAL, "message %s: reserved members are not zero",
+			      wire_type_name(header->type));
+		return false;
+	}
+	if (!session->is_greeted && header->type != WIRE_HELLO) {
+		answer_refuse(answer, -EPROTO, "message %s: the greeting comes first",
+			      wire_type_name(header->type));
+		return false;
+	}
+	if (length < kind->size) {
+		answer_refuse(answer, -EINVAL, "message %s: %zu bytes (expected %zu)",
+			      wire_type_name(header->type), length, kind->size);
+		return false;
+	}
+	if (kind->record_size != 0) {
+		/* Both array types begin with n_records and a reserved word. */
+		const struct wire_services_request *array = body;
+
+		n_records = array->n_records;
+		if (array->reserved != 0 || n_records > WIRE_MAX_RECORDS) {
+			answer_refuse(answer, -EINVAL, "message %s: %u records (limit %d)",
+				      wire_type_name(header->type), n_records, WIRE_MAX_RECORDS);
+			return false;
+		}
+	}
+	if (length != kind->size + n_records * kind->record_size) {
+		answer_refuse(answer, -EINVAL, "message %s: %zu bytes (expected %zu)",
+			      wire_type_name(header->type), length,
+			      kind->size + n_records * kind->record_size);
+		return false;
+	}
+	return true;
+}
+
+size_t session_handle(struct session *session, const void *message, size_t length, void *reply)
+{
+	struct wire_header *out = reply;
+	struct answer answer = {.body = out + 1};
+	struct wire_header header;
+
+	if (length < sizeof(header) || length > WIRE_MAX_MESSAGE)
+		return 0;
+	memcpy(&header, message, sizeof(header));
+	if (header.length != length)
+		return 0;
+	memset(reply, 0, WIRE_MAX_MESSAGE);
+	if (judge_shape(session, &header, (const uint8_t *)message + sizeof(header), &answer))
+		kinds[header.type].handle(session, (const uint8_t *)message + sizeof(header),
+					  &answer);
+	*out = (struct wire_header){.length = (uint32_t)(sizeof(*out) + answer.length),
+				    .type = header.type,
+				    .id = header.id,
+				    .status = answer.status};
+	return out->length;
+}

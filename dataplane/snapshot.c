@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Builds the immutable snapshot from the staged state. Slot tables that did not change are shared
+ * with the previous snapshot, so a change costs its own tables and a copy of plain arrays. Pure.
+ */
+#include "dataplane/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/maglev_fill.h"
+#include "dataplane/staging.h"
+#include "wire/wire_abi.h"
+
+static int index_init(struct snapshot_index *index, uint32_t n_keys)
+{
+	uint32_t n = 16;
+
+	while (n < n_keys * 2)
+		n *= 2;
+	index->mask = n - 1;
+	index->max_probes = 0;
+	index->bucket = malloc(n * sizeof(*index->bucket));
+	if (index->bucket == NULL)
+		return -ENOMEM;
+	memset(index->bucket, 0xff, n * sizeof(*index->bucket));
+	return 0;
+}
+
+/* Files @value in the first free bucket from @hash on. */
+static void index_put(struct snapshot_index *index, uint32_t hash, uint32_t value)
+{
+	uint32_t i = 0;
+
+	while (index->bucket[(hash + i) & index->mask] != SL_NO_INDEX)
+		i++;
+	index->bucket[(hash + i) & index->mask] = value;
+	if (i > index->max_probes)
+		index->max_probes = i;
+}
+
+static void fill_service(struct snapshot *snapshot, const struct staging *staging, uint32_t i)
+{
+	static const uint32_t fallback[SL_N_TIMEOUTS] = {
+		[SL_TIMEOUT_EMBRYONIC] = SL_TIMEOUT_EMBRYONIC_SEC,
+		[SL_TIMEOUT_ESTABLISHED] = SL_TIMEOUT_TCP_ESTABLISHED_SEC,
+		[SL_TIMEOUT_TRANSITORY] = SL_TIMEOUT_TCP_TRANSITORY_SEC,
+		[SL_TIMEOUT_UDP] = SL_TIMEOUT_UDP_SEC,
+	};
+	const struct wire_service *wire = &staging->service[i].wire;
+	struct sl_service *service = &snapshot->service[i];
+	const uint32_t seconds[SL_N_TIMEOUTS] = {
+		[SL_TIMEOUT_EMBRYONIC] = wire->timeout_embryonic_sec,
+		[SL_TIMEOUT_ESTABLISHED] = wire->timeout_established_sec,
+		[SL_TIMEOUT_TRANSITORY] = wire->timeout_transitory_sec,
+		[SL_TIMEOUT_UDP] = wire->timeout_udp_sec,
+	};
+
+	service->addr = wire->address.addr;
+	service->port = wire->address.port;
+	service->protocol = wire->address.protocol;
+	service->family = wire->address.family;
+	service->n_slots = wire->n_slots;
+	service->mode = wire->mode;
+	service->epoch = staging->service[i].epoch;
+	for (int t = 0; t < SL_N_TIMEOUTS; t++)
+		service->timeout_ticks[t] =
+			(seconds[t] != 0 ? seconds[t] : fallback[t]) * SL_TICKS_PER_SEC;
+	memcpy(snapshot->service_name[i], wire->name, SL_MAX_NAME);
+	if (service->port == 0)
+		snapshot->has_wildcard = true;
+	index_put(&snapshot->by_service,
+		  snapshot_index_hash(&service->addr, service->port, service->family,
+				      service->protocol),
+		  i);
+	if (!snapshot_is_service_address(snapshot, &service->addr, service->family))
+		index_put(&snapshot->by_address,
+			  snapshot_index_hash(&service->addr, 0, service->family, 0), i);
+}
+
+/* Whether the backend's key is filed already: then nobody can tell whose reply a packet is. */
+static bool mark_shared(struct snapshot *snapshot, struct sl_backend *backend, uint32_t hash)
+{
+	const struct snapshot_index *index = &snapshot->by_backend;
+	uint8_t protocol = snapshot->service[backend->service].protocol;
+
+	for (uint32_t i = 0; i <= index->max_probes; i++) {
+		uint32_t found = index->bucket[(hash + i) & index->mask];
+		struct sl_backend *other;
+
+		if (found == SL_NO_INDEX)
+			return false;
+		other = &snapshot->backend[found];
+		if (other->port == backend->port && other->family == backend->family &&
+		    snapshot->service[other->service].protocol == protocol &&
+		    sl_addr_equal(&other->addr, &backend->addr)) {
+			other->is_shared = 1;
+			backend->is_shared = 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void fill_backend(struct snapshot *snapshot, const struct staged_backend *staged, uint32_t i)
+{
+	struct sl_backend *backend = &snapshot->backend[i];
+	uint8_t family = staged->wire.service.family;
+	uint32_t hash = snapshot_index_hash(&staged->wire.addr, staged->wire.port, family,
+					    staged->wire.service.protocol);
+
+	backend->addr = staged->wire.addr;
+	backend->port = staged->wire.port;
+	backend->family = family;
+	backend->is_gone = staged->wire.state == WIRE_STATE_MAINT;
+	backend->epoch = staged->epoch;
+	backend->adjacency = SL_ADJACENCY_NONE;
+	backend->service = staged->service;
+	if (!mark_shared(snapshot, backend, hash))
+		index_put(&snapshot->by_backend, hash, i);
+}
+
+/* The members of a service, in the order of their addresses. A loop through us is refused here. */
+static int fill_members(struct snapshot *snapshot, const struct staging *staging, uint32_t service,
+			char *error)
+{
+	const struct staged_service *staged = &staging->service[service];
+
+	snapshot->service[service].first_member = snapshot->n_members;
+	snapshot->service[service].n_members = staged->n_backends;
+	for (uint32_t i = 0; i < staged->n_backends; i++) {
+		uint32_t index = staged->backend[i];
+		const struct wire_backend *wire = &staging->backend[index].wire;
+		uint32_t member = snapshot->n_members++;
+
+		if (snapshot_is_service_address(snapshot, &wire->addr, wire->service.family)) {
+			char text[WIRE_ADDRESS_TEXT];
+
+			snprintf(error, SL_MAX_ERROR,
+				 "backend %s of service %s: its address is a service's, packets "
+				 "would come back",
+				 wire_format_endpoint(&wire->addr, wire->port,
+						      wire->service.family, text),
+				 staged->wire.name);
+			return -EINVAL;
+		}
+		fill_backend(snapshot, &staging->backend[index], index);
+		snapshot->member[member] = index;
+		snapshot->member_weight[member] = staging_weight(wire);
+		snapshot->member_state[member] = wire->state;
+	}
+	if ((uint64_t)staged->n_backends * SL_SLOTS_PER_BACKEND > staged->wire.n_slots &&
+	    staged->n_backends > 0) {
+		snprintf(error, SL_MAX_ERROR,
+			 "service %s: %u slots are too few for %u backends (limit: a prime of at "
+			 "least %d x backends)",
+			 staged->wire.name, staged->wire.n_slots, staged->n_backends,
+			 SL_SLOTS_PER_BACKEND);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Whether the service's slot table would come out as the previous snapshot's did. */
+static bool same_table(const struct snapshot *snapshot, const struct snapshot *previous,
+		       uint32_t service)
+{
+	const struct sl_service *now = &snapshot->service[service];
+	const struct sl_service *then;
+
+	if (previous == NULL || service >= previous->n_services ||
+	    memcmp(&previous->hash_key, &snapshot->hash_key, sizeof(snapshot->hash_key)) != 0)
+		return false;
+	then = &previous->service[service];
+	if (then->family == SL_FAMILY_NONE || then->epoch != now->epoch ||
+	    then->n_slots != now->n_slots || then->n_members != now->n_members)
+		return false;
+	for (uint32_t i = 0; i < now->n_members; i++) {
+		uint32_t a = now->first_member + i;
+		uint32_t b = then->first_member + i;
+
+		if (snapshot->member[a] != previous->member[b] ||
+		    snapshot->member_weight[a] != previous->member_weight[b] ||
+		    snapshot->backend[snapshot->member[a]].epoch !=
+			    previous->backend[previous->member[b]].epoch)
+			return false;
+	}
+	return true;
+}
+
+static int fill_slots(struct snapshot *snapshot, const struct snapshot *previous, uint32_t service)
+{
+	const struct sl_service *record = &snapshot->service[service];
+	struct maglev_backend *backend;
+	struct slot_table *table;
+	int status;
+
+	if (same_table(snapshot, previous, service)) {
+		snapshot->slots[service] = previous->slots[service];
+		snapshot->slots[service]->n_references++;
+		return 0;
+	}
+	table = malloc(sizeof(*table) + record->n_slots * sizeof(table->slot[0]));
+	backend = calloc(record->n_members + 1, sizeof(*backend));
+	if (table == NULL || backend == NULL) {
+		free(table);
+		free(backend);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < record->n_members; i++) {
+		const struct sl_backend *member =
+			&snapshot->backend[snapshot->member[record->first_member + i]];
+
+		backend[i].addr = member->addr;
+		backend[i].port = member->port;
+		backend[i].family = member->family;
+		backend[i].protocol = record->protocol;
+		backend[i].weight = snapshot->member_weight[record->first_member + i];
+	}
+	table->n_references = 1;
+	table->n_slots = record->n_slots;
+	status = maglev_fill(&snapshot->hash_key, backend, record->n_members, table->slot,
+			     record->n_slots);
+	free(backend);
+	if (status != 0 && status != -ENOENT) {
+		free(table);
+		return status;
+	}
+	snapshot->slots[service] = table;
+	snapshot->n_tables_built++;
+	return 0;
+}
+
+static void *zeroed(size_t n, size_t size)
+{
+	return calloc(n != 0 ? n : 1, size);
+}
+
+static struct snapshot *snapshot_new(const struct staging *staging)
+{
+	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+
+	if (snapshot == NULL)
+		return NULL;
+	snapshot->n_services = staging->n_services;
+	snapshot->n_backends = staging->n_backends;
+	snapshot->n_live_services = staging->n_live_services;
+	snapshot->n_live_backends = staging->n_live_backends;
+	snapshot->service = aligned_alloc(SL_CACHE_LINE,
+					  (staging->n_services + 1) * sizeof(*snapshot->service));
+	snapshot->backend =
+		aligned_alloc(SL_CACHE_LINE, (staging->n_backends + 2) / 2 * 2 *
+						     sizeof(*snapshot->backend));
+	snapshot->slots = zeroed(staging->n_services, sizeof(*snapshot->slots));
+	snapshot->service_name = zeroed(staging->n_services, SL_MAX_NAME);
+	snapshot->member = zeroed(staging->n_live_backends, sizeof(*snapshot->member));
+	snapshot->member_weight =
+		zeroed(staging->n_live_backends, sizeof(*snapshot->member_weight));
+	snapshot->member_state = zeroed(staging->n_live_backends, 1);
+	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
+	    snapshot->service_name == NULL || snapshot->member == NULL ||
+	    snapshot->member_weight == NULL || snapshot->member_state == NULL ||
+	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
+	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
+	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0) {
+		snapshot_free(snapshot);
+		return NULL;
+	}
+	memset(snapshot->service, 0, (staging->n_services + 1) * sizeof(*snapshot->service));
+	memset(snapshot->backend, 0,
+	       (staging->n_backends + 2) / 2 * 2 * sizeof(*snapshot->backend));
+	return snapshot;
+}
+
+int snapshot_build(struct staging *staging, uint64_t generation, const struct sl_hash_key *hash_key,
+		   const struct snapshot *previous, struct snapshot **out, char *error)
+{
+	struct snapshot *snapshot = snapshot_new(staging);
+	int status = 0;
+
+	if (snapshot == NULL) {
+		snprintf(error, SL_MAX_ERROR, "snapshot: out of memory");
+		return -ENOMEM;
+	}
+	snapshot->generation = generation;
+	snapshot->hash_key = *hash_key;
+	snapshot->digest = staging->digest + wire_digest(hash_key, sizeof(*hash_key));
+	for (uint32_t i = 0; i < staging->n_services; i++)
+		if (staging->service[i].is_live)
+			fill_service(snapshot, staging, i);
+	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
+		if (staging->service[i].is_live)
+			status = fill_members(snapshot, staging, i, error);
+	for (uint32_t i = 0; i < staging->n_services && status == 0; i++) {
+		if (!staging->service[i].is_live)
+			continue;
+		status = fill_slots(snapshot, previous, i);
+		if (status != 0)
+			snprintf(error, SL_MAX_ERROR, "service %s: slot table: %s",
+				 staging->service[i].wire.name, strerror(-status));
+	}
+	if (status != 0) {
+		snapshot_free(snapshot);
+		return status;
+	}
+	*out = snapshot;
+	return 0;
+}
+
+void snapshot_free(struct snapshot *snapshot)
+{
+	if (snapshot == NULL)
+		return;
+	for (uint32_t i = 0; snapshot->slots != NULL && i < snapshot->n_services; i++)
+		if (snapshot->slots[i] != NULL && --snapshot->slots[i]->n_references == 0)
+			free(snapshot->slots[i]);
+	free(snapshot->service);
+	free(snapshot->backend);
+	free(snapshot->slots);
+	free(snapshot->service_name);
+	free(snapshot->member);
+	free(snapshot->member_weight);
+	free(snapshot->member_state);
+	free(snapshot->by_service.bucket);
+	free(snapshot->by_address.bucket);
+	free(snapshot->by_backend.bucket);
+	free(snapshot);
+}
+
+uint64_t snapshot_table_bytes(const struct snapshot *snapshot)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < snapshot->n_services; i++)
+		if (snapshot->slots[i] != NULL)
+			bytes += sizeof(*snapshot->slots[i]) +
+				 snapshot->slots[i]->n_slots * sizeof(uint16_t);
+	return bytes;
+}
+
+uint32_t snapshot_n_slots_of(const struct snapshot *snapshot, uint32_t service, uint32_t position)
+{
+	const struct slot_table *table = snapshot->slots[service];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < table->n_slots; i++)
+		n += table->slot[i] == position;
+	return n;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * One immutable generation of all services, backends and slot tables, and the staging state it is
+ * built from. Pure: no engine, no I/O, no clock. The server stages messages, builds a snapshot and
+ * gives it to the engine, which publishes it and gives back the one it replaced.
+ *
+ * Indices are stable: a service or backend keeps its index from snapshot to snapshot, and an index
+ * that became free is handed out again only with another epoch, so that a flow that still names the
+ * former owner is recognised.
+ */
+#pragma once
+
+#include <sluice/base.h>
+#include <sluice/tables.h>
+#include <sluice/wire.h>
+
+struct staging; /* the desired state, mutable; private to snapshot.c */
+
+/** The slots of one service, shared between snapshots as long as they do not change. */
+struct slot_table {
+	uint32_t n_references; /* counted by the control thread alone */
+	uint32_t n_slots;
+	uint16_t slot[]; /* position among the service's members; SL_NO_BACKEND_SLOT: none */
+};
+
+/** One bucket of the two open-addressed indices below; service or backend index, or SL_NO_INDEX. */
+struct snapshot_index {
+	uint32_t mask;	    /* number of buckets - 1 */
+	uint32_t max_probes; /* longest run of any key; a lookup never goes further */
+	uint32_t *bucket;
+};
+
+struct snapshot {
+	uint64_t generation;
+	uint64_t digest;
+	struct sl_hash_key hash_key;
+	uint32_t n_services;	  /* length of service[] and slots[], free indices included */
+	uint32_t n_backends;	  /* length of backend[], free indices included */
+	uint32_t n_members;	  /* length of member[] */
+	uint32_t n_live_services;
+	uint32_t n_live_backends;
+	uint32_t n_tables_built;
+	struct sl_service *service;
+	struct sl_backend *backend; /* adjacency is the engine's to fill before it publishes */
+	struct slot_table **slots;  /* by service index; NULL: no service */
+	uint32_t *member;	    /* backend indices; see sl_service.first_member; sorted by address */
+	uint32_t *member_weight;    /* beside member[]; effective: 0 for drain and maint */
+	uint8_t *member_state;	    /* enum wire_state, beside member[] */
+	char (*service_name)[SL_MAX_NAME];
+	struct snapshot_index by_service; /* address, port, protocol -> service index */
+	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
+					     where one service alone has that backend */
+	struct snapshot_index by_address; /* service address alone -> a service index that has it */
+	bool has_wildcard;		  /* some service has port 0 */
+};
+
+/**
+ * A key of by_service and by_backend.
+ * @addr, @port: network order; @family, @protocol as in struct wire_address.
+ */
+SL_INLINE uint32_t snapshot_index_hash(const union sl_addr *addr, be16_t port, uint8_t family,
+				       uint8_t protocol)
+{
+	uint64_t low = (uint64_t)addr->word[1] << 32 | addr->word[0];
+	uint64_t high = (uint64_t)addr->word[3] << 32 | addr->word[2];
+	uint64_t h = (low ^ (uint64_t)port << 48 ^ (uint64_t)protocol << 40) * 0x9e3779b97f4a7c15ull;
+
+	h ^= h >> 32;
+	h = (h + high + family) * 0xff51afd7ed558ccdull;
+	return (uint32_t)(h >> 32);
+}
+
+/** The service at exactly this address, port (0 = the wildcard entry) and protocol, or SL_NO_INDEX. */
+SL_INLINE uint32_t snapshot_find_service(const struct snapshot *snapshot, const union sl_addr *addr,
+					 be16_t port, uint8_t family, uint8_t protocol)
+{
+	const struct snapshot_index *index = &snapshot->by_service;
+	uint32_t at = snapshot_index_hash(addr, port, family, protocol);
+
+	for (uint32_t i = 0; i <= index->max_probes; i++) {
+		uint32_t found = index->bucket[(at + i) & index->mask];
+		const struct sl_service *service;
+
+		if (found == SL_NO_INDEX)
+			break;
+		service = &snapshot->service[found];
+		if (service->port == port && service->protocol == protocol &&
+		    service->family == family && sl_addr_equal(&service->addr, addr))
+			return found;
+	}
+	return SL_NO_INDEX;
+}
+
+/** The backend that alone has this address, port and protocol, or SL_NO_INDEX. */
+SL_INLINE uint32_t snapshot_find_backend(const struct snapshot *snapshot, const union sl_addr *addr,
+					 be16_t port, uint8_t family, uint8_t protocol)
+{
+	const struct snapshot_index *index = &snapshot->by_backend;
+	uint32_t at = snapshot_index_hash(addr, port, family, protocol);
+
+	for (uint32_t i = 0; i <= index->max_probes; i++) {
+		uint32_t found = index->bucket[(at + i) & index->mask];
+		const struct sl_backend *backend;
+
+		if (found == SL_NO_INDEX)
+			break;
+		backend = &snapshot->backend[found];
+		if (backend->port == port && backend->family == family &&
+		    snapshot->service[backend->service].protocol == protocol &&
+		    sl_addr_equal(&backend->addr, addr))
+			return backend->is_shared ? SL_NO_INDEX : found;
+	}
+	return SL_NO_INDEX;
+}
+
+/** Whether @addr is the address of any service, whatever its port and protocol. */
+SL_INLINE bool snapshot_is_service_address(const struct snapshot *snapshot,
+					   const union sl_addr *addr, uint8_t family)
+{
+	const struct snapshot_index *index = &snapshot->by_address;
+	uint32_t at = snapshot_index_hash(addr, 0, family, 0);
+
+	for (uint32_t i = 0; i <= index->max_probes; i++) {
+		uint32_t found = index->bucket[(at + i) & index->mask];
+
+		if (found == SL_NO_INDEX)
+			break;
+		if (snapshot->service[found].family == family &&
+		    sl_addr_equal(&snapshot->service[found].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+/** A new empty state, generation 0. NULL: ENOMEM. Owned by the caller; control thread. */
+struct staging *staging_new(void);
+void staging_free(struct staging *staging);
+
+/** A copy to work on while the original stands for what is committed. NULL: ENOMEM. */
+struct staging *staging_clone(const struct staging *staging);
+
+/** Removes all services and backends (indices and epochs are remembered). */
+void staging_clear(struct staging *staging);
+
+/**
+ * Each takes one record as it came off the wire, judges it whole and writes the reason into
+ * @error (SL_MAX_ERROR bytes, object, value and limit named) if it refuses.
+ * 0, -EINVAL (malformed), -ENOENT (no such object), -ENOSPC (a limit of limits.h), -EEXIST, -ENOMEM.
+ */
+int staging_put_service(struct staging *staging, const struct wire_service *record, char *error)
+	SL_MUST_USE;
+int staging_delete_service(struct staging *staging, const struct wire_address *service,
+			   uint32_t *n_backends, char *error) SL_MUST_USE;
+int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
+	SL_MUST_USE;
+int staging_delete_backend(struct staging *staging, const struct wire_backend_delete_request *request,
+			   char *error) SL_MUST_USE;
+
+/**
+ * Builds the snapshot of @staging. Slot tables of services whose members, weights, key and n_slots
+ * are those of @previous are shared with it. Also assigns the indices of new objects in @staging.
+ * @previous: may be NULL. Result owned by the caller.
+ * 0, -EINVAL or -ENOSPC with @error, -ENOMEM.
+ */
+int snapshot_build(struct staging *staging, uint64_t generation, const struct sl_hash_key *hash_key,
+		   const struct snapshot *previous, struct snapshot **out, char *error) SL_MUST_USE;
+
+/** Frees a snapshot that no worker reads any more. NULL is allowed. Control thread. */
+void snapshot_free(struct snapshot *snapshot);
+
+/** Bytes of the snapshot's slot tables, shared ones counted in full. */
+uint64_t snapshot_table_bytes(const struct snapshot *snapshot);
+
+/** Slots that the member at @position of service @service holds. */
+uint32_t snapshot_n_slots_of(const struct snapshot *snapshot, uint32_t service, uint32_t position);

@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The state that a transaction works on: judges each record whole and files it. Pure.
+ * Called by session.c with records as they came off the wire: nothing in them is trusted.
+ */
+#include "dataplane/staging.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/packet/parse.h>
+
+#include "dataplane/maglev_fill.h"
+#include "wire/wire_abi.h"
+
+enum {
+	BY_ADDRESS_BUCKETS = 32768, /* twice SL_MAX_SERVICES: runs stay short */
+	LATE_REUSE = 1024,	    /* freed indices that wait before one is given out again */
+};
+
+_Static_assert(BY_ADDRESS_BUCKETS >= 2 * SL_MAX_SERVICES, "half empty at the limit");
+
+__attribute__((format(printf, 3, 4))) static int refuse(char *error, int status,
+							const char *format, ...)
+{
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(error, SL_MAX_ERROR, format, values);
+	va_end(values);
+	return status;
+}
+
+static bool is_zero(const void *bytes, size_t size)
+{
+	const uint8_t *at = bytes;
+
+	for (size_t i = 0; i < size; i++)
+		if (at[i] != 0)
+			return false;
+	return true;
+}
+
+static uint32_t address_hash(const struct wire_address *address)
+{
+	return snapshot_index_hash(&address->addr, address->port, address->family,
+				   address->protocol);
+}
+
+static bool same_address(const struct wire_address *a, const struct wire_address *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static uint32_t find_service(const struct staging *staging, const struct wire_address *address)
+{
+	uint32_t at = address_hash(address);
+
+	for (;; at++) {
+		uint32_t found = staging->by_address[at & staging->by_address_mask];
+
+		if (found == SL_NO_INDEX)
+			return SL_NO_INDEX;
+		if (same_address(&staging->service[found].wire.address, address))
+			return found;
+	}
+}
+
+static void index_service(struct staging *staging, uint32_t index)
+{
+	uint32_t at = address_hash(&staging->service[index].wire.address);
+
+	while (staging->by_address[at & staging->by_address_mask] != SL_NO_INDEX)
+		at++;
+	staging->by_address[at & staging->by_address_mask] = index;
+}
+
+/* Removal leaves no hole: what follows in the run is filed again. */
+static void unindex_service(struct staging *staging, uint32_t index)
+{
+	uint32_t mask = staging->by_address_mask;
+	uint32_t at = address_hash(&staging->service[index].wire.address);
+
+	while (staging->by_address[at & mask] != index)
+		at++;
+	staging->by_address[at & mask] = SL_NO_INDEX;
+	for (at++; staging->by_address[at & mask] != SL_NO_INDEX; at++) {
+		uint32_t moved = staging->by_address[at & mask];
+
+		staging->by_address[at & mask] = SL_NO_INDEX;
+		index_service(staging, moved);
+	}
+}
+
+struct staging *staging_new(void)
+{
+	struct staging *staging = calloc(1, sizeof(*staging));
+
+	if (staging == NULL)
+		return NULL;
+	staging->by_address = malloc(BY_ADDRESS_BUCKETS * sizeof(*staging->by_address));
+	if (staging->by_address == NULL) {
+		free(staging);
+		return NULL;
+	}
+	memset(staging->by_address, 0xff, BY_ADDRESS_BUCKETS * sizeof(*staging->by_address));
+	staging->by_address_mask = BY_ADDRESS_BUCKETS - 1;
+	return staging;
+}
+
+void staging_free(struct staging *staging)
+{
+	if (staging == NULL)
+		return;
+	for (uint32_t i = 0; i < staging->n_services; i++)
+		free(staging->service[i].backend);
+	free(staging->service);
+	free(staging->backend);
+	free(staging->by_address);
+	free(staging);
+}
+
+static void *copy_of(const void *bytes, size_t size)
+{
+	void *copy = malloc(size != 0 ? size : 1);
+
+	if (copy != NULL && size != 0)
+		memcpy(copy, bytes, size);
+	return copy;
+}
+
+struct staging *staging_clone(const struct staging *staging)
+{
+	struct staging *clone = malloc(sizeof(*clone));
+	bool is_whole;
+
+	if (clone == NULL)
+		return NULL;
+	*clone = *staging;
+	clone->service = copy_of(staging->service, staging->n_services * sizeof(*clone->service));
+	clone->backend = copy_of(staging->backend, staging->n_backends * sizeof(*clone->backend));
+	clone->by_address =
+		copy_of(staging->by_address, BY_ADDRESS_BUCKETS * sizeof(*clone->by_address));
+	clone->service_capacity = staging->n_services;
+	clone->backend_capacity = staging->n_backends;
+	is_whole = clone->service != NULL && clone->backend != NULL && clone->by_address != NULL;
+	for (uint32_t i = 0; clone->service != NULL && i < clone->n_services; i++) {
+		struct staged_service *service = &clone->service[i];
+
+		service->capacity = service->n_backends;
+		service->backend = copy_of(staging->service[i].backend,
+					   service->n_backends * sizeof(*service->backend));
+		is_whole &= service->backend != NULL;
+	}
+	if (!is_whole) {
+		if (clone->service == NULL)
+			clone->n_services = 0;
+		staging_free(clone);
+		return NULL;
+	}
+	return clone;
+}
+
+uint32_t staging_weight(const struct wire_backend *backend)
+{
+	return backend->state == WIRE_STATE_READY ? backend->weight : 0;
+}
+
+int staging_compare_backends(const struct wire_backend *a, const struct wire_backend *b)
+{
+	int order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
+
+	if (order != 0)
+		return order;
+	return (sl_from_be16(a->port) > sl_from_be16(b->port)) -
+	       (sl_from_be16(a->port) < sl_from_be16(b->port));
+}
+
+/* Addresses that can be neither a service's nor a backend's. */
+static bool is_martian(const union sl_addr *addr, uint8_t family)
+{
+	if (family == SL_FAMILY_IPV4)
+		return sl_ipv4_is_bad_source(addr->ipv4);
+	return sl_ipv6_is_reserved(addr->word) || sl_ipv6_is_group(addr->word) ||
+	       (addr->byte[0] == 0xfe && (addr->byte[1] & 0xc0) == 0x80);
+}
+
+static int judge_address(const struct wire_address *address, char *error)
+{
+	char text[WIRE_ADDRESS_TEXT];
+
+	if (address->family != SL_FAMILY_IPV4 && address->family != SL_FAMILY_IPV6)
+		return refuse(error, -EINVAL, "service: family %u (allowed: 4, 6)",
+			      address->family);
+	wire_format_address(address, text);
+	if (address->protocol != SL_PROTOCOL_TCP && address->protocol != SL_PROTOCOL_UDP)
+		return refuse(error, -EINVAL, "service %s: protocol %u (allowed: tcp, udp)", text,
+			      address->protocol);
+	if (address->family == SL_FAMILY_IPV4 && !is_zero(&address->addr.word[1], 12))
+		return refuse(error, -EINVAL,
+			      "service %s: bytes beyond the IPv4 address are not zero", text);
+	if (is_martian(&address->addr, address->family))
+		return refuse(error, -EINVAL, "service %s: the address cannot be a service's",
+			      text);
+	return 0;
+}
+
+static bool is_name(const char *name)
+{
+	size_t length = strnlen(name, SL_MAX_NAME);
+
+	if (length == 0 || length == SL_MAX_NAME ||
+	    !is_zero(name + length, SL_MAX_NAME - length))
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (name[i] < '!' || name[i] > '~')
+			return false;
+	return true;
+}
+
+static int judge_timeout(const char *service, const char *which, uint32_t seconds, char *error)
+{
+	if (seconds > SL_MAX_TIMEOUT_SEC)
+		return refuse(error, -EINVAL, "service %s: %s timeout %u s (limit %d s)", service,
+			      which, seconds, SL_MAX_TIMEOUT_SEC);
+	return 0;
+}
+
+static int judge_service(const struct wire_service *record, char *error)
+{
+	char text[WIRE_ADDRESS_TEXT];
+	int status = judge_address(&record->address, error);
+
+	if (status != 0)
+		return status;
+	wire_format_address(&record->address, text);
+	if (!is_name(record->name))
+		return refuse(error, -EINVAL,
+			      "service %s: the name is not 1 to %d printable characters and zeros",
+			      text, SL_MAX_NAME - 1);
+	if (!is_zero(record->reserved, sizeof(record->reserved)))
+		return refuse(error, -EINVAL, "service %s: reserved bytes are not zero", text);
+	if (record->mode == WIRE_MODE_FULLNAT)
+		return refuse(error, -EINVAL,
+			      "service %s: mode fullnat is not available in this engine (available: "
+			      "nat)",
+			      text);
+	if (record->mode != WIRE_MODE_NAT)
+		return refuse(error, -EINVAL, "service %s: mode %u (available: nat)", text,
+			      record->mode);
+	if (record->scheduler != WIRE_SCHEDULER_MAGLEV)
+		return refuse(error, -EINVAL, "service %s: scheduler %u (available: maglev)", text,
+			      record->scheduler);
+	if (record->n_slots < SL_MIN_SLOTS || record->n_slots > SL_MAX_SLOTS ||
+	    !maglev_is_prime(record->n_slots))
+		return refuse(error, -EINVAL, "service %s: %u slots (a prime, limit %d..%d)", text,
+			      record->n_slots, SL_MIN_SLOTS, SL_MAX_SLOTS);
+	status = judge_timeout(text, "established", record->timeout_established_sec, error);
+	if (status == 0)
+		status = judge_timeout(text, "transitory", record->timeout_transitory_sec, error);
+	if (status == 0)
+		status = judge_timeout(text, "embryonic", record->timeout_embryonic_sec, error);
+	if (status == 0)
+		status = judge_timeout(text, "udp", record->timeout_udp_sec, error);
+	return status;
+}
+
+/* An index for a new object: one that waited long enough, else a fresh one. */
+static uint32_t take_free(struct free_list *list, uint32_t next_free)
+{
+	uint32_t index = list->first;
+
+	list->first = next_free;
+	list->n--;
+	return index;
+}
+
+static bool grow(void **array, uint32_t *capacity, uint32_t n, size_t size)
+{
+	uint32_t wanted;
+	void *grown;
+
+	if (n < *capacity)
+		return true;
+	wanted = *capacity < 16 ? 16 : *capacity * 2;
+	grown = realloc(*array, wanted * size);
+	if (grown == NULL)
+		return false;
+	*array = grown;
+	*capacity = wanted;
+	return true;
+}
+
+static uint32_t new_service(struct staging *staging)
+{
+	uint32_t index;
+
+	if (staging->free_services.n > LATE_REUSE ||
+	    (staging->n_services == SL_MAX_SERVICES && staging->free_services.n > 0)) {
+		index = staging->free_services.first;
+		return take_free(&staging->free_services, staging->service[index].next_free);
+	}
+	if (staging->n_services == SL_MAX_SERVICES ||
+	    !grow((void **)&staging->service, &staging->service_capacity, staging->n_services,
+		  sizeof(*staging->service)))
+		return SL_NO_INDEX;
+	index = staging->n_services++;
+	memset(&staging->service[index], 0, sizeof(staging->service[index]));
+	return index;
+}
+
+static uint32_t new_backend(struct staging *staging)
+{
+	uint32_t index;
+
+	if (staging->free_backends.n > LATE_REUSE ||
+	    (staging->n_backends == SL_MAX_BACKENDS && staging->free_backends.n > 0)) {
+		index = staging->free_backends.first;
+		return take_free(&staging->free_backends, staging->backend[index].next_free);
+	}
+	if (staging->n_backends == SL_MAX_BACKENDS ||
+	    !grow((void **)&staging->backend, &staging->backend_capacity, staging->n_backends,
+		  sizeof(*staging->backend)))
+		return SL_NO_INDEX;
+	index = staging->n_backends++;
+	memset(&staging->backend[index], 0, sizeof(staging->backend[index]));
+	return index;
+}
+
+int staging_put_service(struct staging *staging, const struct wire_service *record, char *error)
+{
+	int status = judge_service(record, error);
+	struct staged_service *service;
+	uint32_t index;
+
+	if (status != 0)
+		return status;
+	index = find_service(staging, &record->address);
+	if (index == SL_NO_INDEX) {
+		if (staging->n_live_services == SL_MAX_SERVICES)
+			return refuse(error, -ENOSPC, "service %s: service table full (limit %d)",
+				      record->name, SL_MAX_SERVICES);
+		index = new_service(staging);
+		if (index == SL_NO_INDEX)
+			return refuse(error, -ENOMEM, "service %s: out of memory", record->name);
+		service = &staging->service[index];
+		service->is_live = true;
+		service->epoch++;
+		service->wire = *record;
+		staging->n_live_services++;
+		index_service(staging, index);
+	} else {
+		service = &staging->service[index];
+		staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
+		service->wire = *record;
+	}
+	staging->digest += wire_digest(record, sizeof(*record));
+	return 0;
+}
+
+static void free_backend(struct staging *staging, uint32_t index)
+{
+	struct staged_backend *backend = &staging->backend[index];
+	struct free_list *list = &staging->free_backends;
+
+	staging->digest -= wire_digest(&backend->wire, sizeof(backend->wire));
+	backend->is_live = false;
+	if (list->n == 0)
+		list->first = index;
+	else
+		staging->backend[list->last].next_free = index;
+	list->last = index;
+	list->n++;
+	staging->n_live_backends--;
+}
+
+static void free_service(struct staging *staging, uint32_t index)
+{
+	struct staged_service *service = &staging->service[index];
+	struct free_list *list = &staging->free_services;
+
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		free_backend(staging, service->backend[i]);
+	service->n_backends = 0;
+	staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
+	unindex_service(staging, index);
+	service->is_live = false;
+	if (list->n == 0)
+		list->first = index;
+	else
+		staging->service[list->last].next_free = index;
+	list->last = index;
+	list->n++;
+	staging->n_live_services--;
+}
+
+void staging_clear(struct staging *staging)
+{
+	for (uint32_t i = 0; i < staging->n_services; i++)
+		if (staging->service[i].is_live)
+			free_service(staging, i);
+}
+
+int staging_delete_service(struct staging *staging, const struct wire_address *service,
+			   uint32_t *n_backends, char *error)
+{
+	int status = judge_address(service, error);
+	char text[WIRE_ADDRESS_TEXT];
+	uint32_t index;
+
+	if (status != 0)
+		return status;
+	index = find_service(staging, service);
+	if (index == SL_NO_INDEX)
+		return refuse(error, -ENOENT, "service %s: not found",
+			      wire_format_address(service, text));
+	*n_backends = staging->service[index].n_backends;
+	free_service(staging, index);
+	return 0;
+}
+
+/* Where @record stands, or would, among the service's backends. */
+static uint32_t find_position(const struct staging *staging, const struct staged_service *service,
+			      const struct wire_backend *record, bool *is_there)
+{
+	uint32_t low = 0;
+	uint32_t high = service->n_backends;
+
+	*is_there = false;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		int order = staging_compare_backends(
+			&staging->backend[service->backend[middle]].wire, record);
+
+		if (order == 0) {
+			*is_there = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int judge_backend(const struct wire_backend *record, const char *service, char *error)
+{
+	uint8_t family = record->service.family;
+	char text[WIRE_ADDRESS_TEXT];
+
+	wire_format_endpoint(&record->addr, record->port, family, text);
+	if (record->reserved != 0)
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: reserved bytes are not zero", text,
+			      service);
+	if (family == SL_FAMILY_IPV4 && !is_zero(&record->addr.word[1], 12))
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: bytes beyond the IPv4 address are not zero",
+			      text, service);
+	if (is_martian(&record->addr, family))
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: the address cannot be a backend's", text,
+			      service);
+	if (record->weight > SL_MAX_WEIGHT)
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: weight %u is out of range (limit %d)", text,
+			      service, record->weight, SL_MAX_WEIGHT);
+	if (record->state < WIRE_STATE_READY || record->state > WIRE_STATE_MAINT)
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: state %u (allowed: ready, drain, maint)",
+			      text, service, record->state);
+	if ((record->port == 0) != (record->service.port == 0))
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: port 0 goes with a service of port 0, and "
+			      "with no other",
+			      text, service);
+	return 0;
+}
+
+static int add_backend(struct staging *staging, uint32_t service_index, uint32_t position,
+		       const struct wire_backend *record, char *error)
+{
+	struct staged_service *service = &staging->service[service_index];
+	char text[WIRE_ADDRESS_TEXT];
+	uint32_t index;
+
+	wire_format_address(&record->service, text);
+	if (service->n_backends == SL_MAX_BACKENDS_PER_SERVICE)
+		return refuse(error, -ENOSPC, "service %s: backend table full (limit %d)", text,
+			      SL_MAX_BACKENDS_PER_SERVICE);
+	if (staging->n_live_backends == SL_MAX_BACKENDS)
+		return refuse(error, -ENOSPC, "service %s: backends of all services (limit %d)",
+			      text, SL_MAX_BACKENDS);
+	if (!grow((void **)&service->backend, &service->capacity, service->n_backends,
+		  sizeof(*service->backend)))
+		return refuse(error, -ENOMEM, "service %s: out of memory", text);
+	index = new_backend(staging);
+	if (index == SL_NO_INDEX)
+		return refuse(error, -ENOMEM, "service %s: out of memory", text);
+	memmove(service->backend + position + 1, service->backend + position,
+		(service->n_backends - position) * sizeof(*service->backend));
+	service->backend[position] = index;
+	service->n_backends++;
+	staging->backend[index].is_live = true;
+	staging->backend[index].epoch++;
+	staging->backend[index].service = service_index;
+	staging->backend[index].wire = *record;
+	staging->n_live_backends++;
+	return 0;
+}
+
+int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
+{
+	int status = judge_address(&record->service, error);
+	char text[WIRE_ADDRESS_TEXT];
+	struct staged_service *service;
+	uint32_t service_index;
+	uint32_t position;
+	bool is_there;
+
+	if (status != 0)
+		return status;
+	wire_format_address(&record->service, text);
+	status = judge_backend(record, text, error);
+	if (status != 0)
+		return status;
+	service_index = find_service(staging, &record->service);
+	if (service_index == SL_NO_INDEX)
+		return refuse(error, -ENOENT, "service %s: not found", text);
+	service = &staging->service[service_index];
+	position = find_position(staging, service, record, &is_there);
+	if (is_there) {
+		struct wire_backend *wire = &staging->backend[service->backend[position]].wire;
+
+		staging->digest -= wire_digest(wire, sizeof(*wire));
+		*wire = *record;
+	} else {
+		status = add_backend(staging, service_index, position, record, error);
+		if (status != 0)
+			return status;
+	}
+	staging->digest += wire_digest(record, sizeof(*record));
+	return 0;
+}
+
+int staging_delete_backend(struct staging *staging, const struct wire_backend_delete_request *request,
+			   char *error)
+{
+	struct wire_backend wanted = {.service = request->service, .port = request->port};
+	int status = judge_address(&request->service, error);
+	char service_text[WIRE_ADDRESS_TEXT];
+	char text[WIRE_ADDRESS_TEXT];
+	struct staged_service *service;
+	uint32_t service_index;
+	uint32_t position;
+	bool is_there;
+
+	if (status != 0)
+		return status;
+	wanted.addr = request->addr;
+	wire_format_address(&request->service, service_text);
+	wire_format_endpoint(&request->addr, request->port, request->service.family, text);
+	if (!is_zero(request->reserved, sizeof(request->reserved)))
+		return refuse(error, -EINVAL,
+			      "backend %s of service %s: reserved bytes are not zero", text,
+			      service_text);
+	service_index = find_service(staging, &request->service);
+	if (service_index == SL_NO_INDEX)
+		return refuse(error, -ENOENT, "service %s: not found", service_text);
+	service = &staging->service[service_index];
+	position = find_position(staging, service, &wanted, &is_there);
+	if (!is_there)
+		return refuse(error, -ENOENT, "backend %s of service %s: not found", text,
+			      service_text);
+	free_backend(staging, service->backend[position]);
+	service->n_backends--;
+	memmove(service->backend + position, service->backend + position + 1,
+		(service->n_backends - position) * sizeof(*service->backend));
+	return 0;
+}

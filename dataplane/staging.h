@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The inside of struct staging, for staging.c, which changes it, and snapshot.c, which reads it.
+ */
+#pragma once
+
+#include "dataplane/snapshot.h"
+
+struct staged_service {
+	struct wire_service wire;
+	bool is_live;
+	uint16_t epoch;
+	uint32_t next_free;
+	uint32_t n_backends;
+	uint32_t capacity;
+	uint32_t *backend; /* indices, sorted by address and port */
+};
+
+struct staged_backend {
+	struct wire_backend wire;
+	bool is_live;
+	uint16_t epoch;
+	uint32_t service;
+	uint32_t next_free;
+};
+
+/** Indices that were freed, first in, first out: an index is given out again as late as can be. */
+struct free_list {
+	uint32_t first;
+	uint32_t last;
+	uint32_t n;
+};
+
+struct staging {
+	struct staged_service *service;
+	struct staged_backend *backend;
+	uint32_t n_services; /* indices ever used */
+	uint32_t n_backends;
+	uint32_t service_capacity;
+	uint32_t backend_capacity;
+	uint32_t n_live_services;
+	uint32_t n_live_backends;
+	struct free_list free_services;
+	struct free_list free_backends;
+	uint32_t *by_address; /* open-addressed: service index, SL_NO_INDEX: empty */
+	uint32_t by_address_mask;
+	uint64_t digest; /* of all live records */
+};
+
+/** Orders backends of a service; the order of members and so of positions. */
+int staging_compare_backends(const struct wire_backend *a, const struct wire_backend *b);
+
+/** Effective weight of a backend: 0 unless it is ready. */
+uint32_t staging_weight(const struct wire_backend *backend);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Prints docs/api.md from the method table and the list of error codes; a test compares the two.
+ * Run: gen-api > docs/api.md
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "control/methods.h"
+#include "control/rpc.h"
+
+static const char head[] =
+	"# The API of sluiced\n"
+	"\n"
+	"<!-- Printed by docs/gen-api.c from control/methods.c; do not edit. -->\n"
+	"\n"
+	"JSON-RPC 2.0 over the Unix socket `RUN_DIR/control.sock`, one document per line, answered\n"
+	"in order. A document has at most %d bytes and nests at most %d levels deep; it is UTF-8,\n"
+	"without duplicate keys. Batches, notifications and positional parameters are refused.\n"
+	"\n"
+	"```\n"
+	"--> {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"backend.set\", \"params\": {\"service\": "
+	"\"web\",\n"
+	"     \"address\": \"10.0.0.2:8080\", \"state\": \"drain\"}}\n"
+	"<-- {\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {\"generation\": 7, \"applied\": true,\n"
+	"     \"dry_run\": false, \"changes\": [...], \"n_changes\": 1}}\n"
+	"```\n"
+	"\n"
+	"Root, the daemon's own user and members of its group may call everything. Members of the\n"
+	"configuration's api_read_only_group may call what is not marked as a mutation. At most %d\n"
+	"clients are served, %d of each user but root; a document that has begun must end within 5\n"
+	"seconds, and a client that leaves more than 8 MiB of answers unread is closed.\n"
+	"\n"
+	"Every mutation is done whole or not at all, and answered when the dataplane has it (if it\n"
+	"is connected: `applied`) and it is on disk. It takes `if_generation`, which refuses the\n"
+	"call unless the state's generation is the one given, and `dry_run`, which judges the call\n"
+	"(in the dataplane too) and changes nothing. `changes` lists the first 1000 changes as\n"
+	"{action, object, service, backend, fields, text}; `n_changes` counts them all.\n";
+
+static void print_range(const struct method_param *param)
+{
+	if (param->choices) {
+		for (const char *c = param->choices; *c; c++)
+			(void)(*c == '|' ? fputs(", ", stdout) : putchar(*c));
+	} else if (param->type == METHOD_STRING) {
+		printf("%" PRId64 "..%" PRId64 " bytes", param->min, param->max);
+	} else if (param->type == METHOD_STRINGS) {
+		printf("%" PRId64 "..%" PRId64 " items", param->min, param->max);
+	} else if (param->type == METHOD_INTEGER && param->max == INT64_MAX) {
+		printf("from %" PRId64, param->min);
+	} else if (param->type == METHOD_INTEGER) {
+		printf("%" PRId64 "..%" PRId64, param->min, param->max);
+	}
+}
+
+static void print_params(const char *prefix, const struct method_param *params, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char inner[128];
+
+		printf("| `%s%s` | %s | %s | ", prefix, params[i].name,
+		       method_type_name(params[i].type), params[i].is_required ? "yes" : "no");
+		print_range(&params[i]);
+		printf(" | %s |\n", params[i].help);
+		(void)snprintf(inner, sizeof(inner), "%s%s.", prefix, params[i].name);
+		print_params(inner, params[i].members, params[i].n_members);
+	}
+}
+
+static void print_method(const struct method *method)
+{
+	printf("\n### %s\n\n%s%s\n", method->name, method->summary,
+	       method->is_mutation ? " (a mutation)." : ".");
+	if (method->n_params == 0)
+		return;
+	printf("\n| parameter | type | required | range | meaning |\n|---|---|---|---|---|\n");
+	print_params("", method->params, method->n_params);
+}
+
+int main(void)
+{
+	const struct method *table = method_table();
+
+	printf(head, SL_MAX_RPC_BYTES, SL_MAX_RPC_DEPTH, SL_MAX_RPC_CLIENTS,
+	       SL_MAX_RPC_CLIENTS_PER_UID);
+	printf("\n## Methods\n");
+	for (size_t i = 0; i < N_METHODS; i++)
+		print_method(&table[i]);
+	printf("\n## Errors\n\n"
+	       "An error has a code, a message that names the object, the value and the limit, and\n"
+	       "`data` with `field`, `value` and `limit` where there are such.\n\n"
+	       "| code | meaning |\n|---|---|\n");
+#define X(upper, code, sense) printf("| %d | %s |\n", code, sense);
+	RPC_ERROR_LIST(X)
+#undef X
+	return fflush(stdout) ? 1 : 0;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Every verdict and every counter, once: the lists below make the enums, the structs, the names in
+ * the API and the metrics, the units and the help texts. To add a counter, add a row.
+ */
+#pragma once
+
+#include <sluice/base.h>
+
+/*
+ * What becomes of a packet.
+ *
+ * PUNT_: the frame is handed to the kernel, unchanged.
+ * FORWARD, REPLY: the frame is rewritten and sent. DROP_: the frame ends here.
+ */
+/* clang-format off */
+#define SL_VERDICT_LIST(X) \
+	X(NONE,                   none,                   "nothing decided; counted only if a packet escaped a decision, which is a bug") \
+	X(FORWARD,                forward,                "client to backend, rewritten and sent") \
+	X(REPLY,                  reply,                  "backend to client, rewritten and sent") \
+	X(PUNT_ETHERTYPE,         punt_ethertype,         "neither IPv4 nor IPv6 (ARP among them), handed to the kernel") \
+	X(PUNT_VLAN,              punt_vlan,              "more than one VLAN tag, handed to the kernel") \
+	X(PUNT_MULTICAST,         punt_multicast,         "to a multicast or broadcast address, handed to the kernel") \
+	X(PUNT_NOT_SERVICE,       punt_not_service,       "TCP or UDP that is no service's and no backend's, handed to the kernel") \
+	X(PUNT_PROTOCOL,          punt_protocol,          "IP, but neither TCP nor UDP, handed to the kernel") \
+	X(PUNT_ICMP,              punt_icmp,              "ICMP or ICMPv6, handed to the kernel") \
+	X(PUNT_FRAGMENT,          punt_fragment,          "a fragment, handed to the kernel") \
+	X(PUNT_LOCAL,             punt_local,             "a backend's packet to one of the host's own addresses, handed to the kernel") \
+	X(DROP_TRUNCATED,         drop_truncated,         "the frame ends before its headers do") \
+	X(DROP_OTHER_HOST,        drop_other_host,        "unicast to a link address that is not the port's") \
+	X(DROP_IP_VERSION,        drop_ip_version,        "the IP version contradicts the Ethernet type") \
+	X(DROP_IP_HEADER_LENGTH,  drop_ip_header_length,  "IPv4 header length below 20 or above the total length") \
+	X(DROP_IP_TOTAL_LENGTH,   drop_ip_total_length,   "IP length beyond the frame, or shorter than its header") \
+	X(DROP_IP_CHECKSUM,       drop_ip_checksum,       "bad IPv4 header checksum") \
+	X(DROP_TTL,               drop_ttl,               "TTL or hop limit 0 or 1, to be forwarded") \
+	X(DROP_MARTIAN,           drop_martian,           "an address that may not stand in a packet (RFC 6890)") \
+	X(DROP_LAND,              drop_land,              "source and destination address are the same") \
+	X(DROP_SOURCE_IS_SERVICE, drop_source_is_service, "the source is a service's address") \
+	X(DROP_SOURCE_ROUTE,      drop_source_route,      "an IPv4 source route option, or an IPv6 routing header of type 0") \
+	X(DROP_IP_OPTIONS,        drop_ip_options,        "malformed IPv4 options") \
+	X(DROP_EXTENSION_CHAIN,   drop_extension_chain,   "IPv6 extension headers beyond 8 headers or 256 bytes, or malformed") \
+	X(DROP_TCP_HEADER,        drop_tcp_header,        "TCP data offset below 5 or beyond the segment, or port 0") \
+	X(DROP_TCP_FLAGS,         drop_tcp_flags,         "a combination of TCP flags that no stack sends (null, SYN+FIN, SYN+RST, FIN without ACK)") \
+	X(DROP_UDP_HEADER,        drop_udp_header,        "UDP length below 8 or beyond the packet, or port 0") \
+	X(DROP_UDP6_CHECKSUM,     drop_udp6_checksum,     "UDP over IPv6 without a checksum (RFC 8200)") \
+	X(DROP_NO_BACKEND,        drop_no_backend,        "the service has no backend that takes new flows") \
+	X(DROP_BACKEND_GONE,      drop_backend_gone,      "the flow's backend was deleted or is in maintenance") \
+	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
+	X(DROP_NO_ROUTE,          drop_no_route,          "no route to the next hop through a port of ours") \
+	X(DROP_NO_NEIGHBOUR,      drop_no_neighbour,      "the next hop's link address is not known yet; the kernel was asked") \
+	X(DROP_NO_CONFIG,         drop_no_config,         "arrived before the first snapshot") \
+	X(DROP_TX_FULL,           drop_tx_full,           "the port's transmit queue was full") \
+	X(DROP_PUNT_FULL,         drop_punt_full,         "the queue to the kernel was full") \
+	X(DROP_HANDOFF_FULL,      drop_handoff_full,      "the queue to the worker that owns the flow was full")
+
+/* Events, counted by each worker beside the verdicts: name, unit, help. */
+#define SL_EVENT_LIST(X) \
+	X(RX,                  rx,                  packets, "packets received from ports") \
+	X(RX_BYTES,            rx_bytes,            bytes,   "bytes received from ports") \
+	X(TX,                  tx,                  packets, "packets sent to ports") \
+	X(TX_BYTES,            tx_bytes,            bytes,   "bytes sent to ports") \
+	X(KERNEL_TX,           kernel_tx,           packets, "packets of the kernel sent to ports") \
+	X(FLOW_CREATED,        flow_created,        flows,   "flows created") \
+	X(FLOW_ENDED,          flow_ended,          flows,   "flows freed") \
+	X(FLOW_PROMOTED,       flow_promoted,       flows,   "embryonic flows that became established") \
+	X(FLOW_FROM_REPLY,     flow_from_reply,     flows,   "flows learned from a backend's packet") \
+	X(FLOW_TABLE_FULL,     flow_table_full,     packets, "packets balanced without a flow: the table was full") \
+	X(EMBRYONIC_FULL,      embryonic_full,      packets, "packets balanced without a flow: the embryonic pool was full") \
+	X(STATELESS_FORWARD,   stateless_forward,   packets, "client packets balanced without a flow") \
+	X(STATELESS_REPLY,     stateless_reply,     packets, "backend packets translated without a flow") \
+	X(HANDOFF,             handoff,             packets, "packets handed to the worker that owns the flow") \
+	X(RESOLVE,             resolve,             packets, "next hops that the kernel was asked to resolve") \
+	X(LOOPS,               loops,               loops,   "turns of the worker's loop") \
+	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets")
+
+/* Counters of one service. */
+#define SL_SERVICE_COUNTER_LIST(X) \
+	X(flows,            flows,   "flows created") \
+	X(packets_in,       packets, "packets from clients, sent to backends") \
+	X(bytes_in,         bytes,   "bytes from clients, sent to backends") \
+	X(packets_out,      packets, "packets from backends, sent to clients") \
+	X(bytes_out,        bytes,   "bytes from backends, sent to clients") \
+	X(drops,            packets, "packets of the service that were dropped")
+
+/* Counters of one backend. */
+#define SL_BACKEND_COUNTER_LIST(X) \
+	X(flows,            flows,   "flows created") \
+	X(flows_ended,      flows,   "flows freed") \
+	X(packets_in,       packets, "packets from clients, sent to this backend") \
+	X(bytes_in,         bytes,   "bytes from clients, sent to this backend") \
+	X(packets_out,      packets, "packets from this backend, sent to clients") \
+	X(bytes_out,        bytes,   "bytes from this backend, sent to clients")
+/* clang-format on */
+
+/** What became of a packet. Every packet gets exactly one. */
+enum sl_verdict {
+#define X(upper, lower, help) SL_VERDICT_##upper,
+	SL_VERDICT_LIST(X)
+#undef X
+	SL_N_VERDICTS
+};
+
+enum sl_event {
+#define X(upper, lower, unit, help) SL_EVENT_##upper,
+	SL_EVENT_LIST(X)
+#undef X
+	SL_N_EVENTS
+};
+
+/** One worker's totals. Written by that worker alone; read by anyone, value by value. */
+struct sl_counters {
+	uint64_t verdict[SL_N_VERDICTS];
+	uint64_t event[SL_N_EVENTS];
+};
+
+struct sl_service_counters {
+#define X(name, unit, help) uint64_t name;
+	SL_SERVICE_COUNTER_LIST(X)
+#undef X
+};
+
+struct sl_backend_counters {
+#define X(name, unit, help) uint64_t name;
+	SL_BACKEND_COUNTER_LIST(X)
+#undef X
+};
+
+_Static_assert(SL_N_VERDICTS <= 64, "a verdict fits the message that carries them");
+_Static_assert(SL_N_EVENTS <= 64, "an event fits the message that carries them");
+
+SL_INLINE bool sl_verdict_is_drop(enum sl_verdict verdict)
+{
+	return verdict >= SL_VERDICT_DROP_TRUNCATED;
+}
+
+SL_INLINE bool sl_verdict_is_punt(enum sl_verdict verdict)
+{
+	return verdict >= SL_VERDICT_PUNT_ETHERTYPE && verdict <= SL_VERDICT_PUNT_LOCAL;
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * A flow: one connection with its translation, both directions in one object, and what its packets
+ * do to its state. Where flows are kept is the engine's affair; this file knows no table, no clock
+ * and no allocation.
+ *
+ * TCP states follow RFC 5382 and 5961 in purpose: a flow is embryonic until the handshake was seen
+ * to complete, a reset counts only at the very sequence number that its sender has reached, and
+ * nothing a packet says frees a flow: it only shortens its time.
+ */
+#pragma once
+
+#include <sluice/base.h>
+#include <sluice/counters.h>
+#include <sluice/packet/nat.h>
+#include <sluice/packet/parse.h>
+#include <sluice/packet/siphash.h>
+#include <sluice/tables.h>
+
+/* The order is that of SL_FLOW_STATE_LIST in wire.h, which names them; a test compares. */
+enum sl_flow_state {
+	SL_FLOW_FREE = 0,
+	SL_FLOW_EMBRYONIC,   /* one side alone was heard */
+	SL_FLOW_ESTABLISHED, /* both were, and the handshake is over */
+	SL_FLOW_CLOSING,     /* one side sent FIN */
+	SL_FLOW_CLOSED,	     /* both did, or a reset was accepted */
+	SL_N_FLOW_STATES
+};
+
+enum sl_direction {
+	SL_DIRECTION_FORWARD = 0, /* client to backend */
+	SL_DIRECTION_REPLY = 1,	  /* backend to client */
+};
+
+/* Bits of sl_flow.flags. */
+enum {
+	SL_FLOW_HAS_CLIENT_SEQUENCE = 0x01,
+	SL_FLOW_HAS_BACKEND_SEQUENCE = 0x02,
+	SL_FLOW_CLIENT_FIN = 0x04,
+	SL_FLOW_BACKEND_FIN = 0x08,
+	SL_FLOW_SYN = 0x10,	   /* began with the client's SYN */
+	SL_FLOW_SYN_ACK = 0x20,	   /* and the backend answered it */
+	SL_FLOW_RESET = 0x40,	   /* closed by an accepted reset */
+	SL_FLOW_FROM_REPLY = 0x80, /* learned from the backend's packet */
+};
+
+/** A sender may run ahead of what we saw of it by this much; what is further off is not believed. */
+enum {
+	SL_FLOW_SEQUENCE_WINDOW = 1 << 20,
+};
+
+/**
+ * The part of a flow that both families share; the addresses follow it: client, service, backend,
+ * source, each one 4 (IPv4) or 16 (IPv6) bytes. In all 64 bytes for IPv4, one cache line.
+ */
+struct sl_flow {
+	be16_t client_port;
+	be16_t service_port;
+	be16_t backend_port;
+	be16_t source_port; /* what the backend sees; equals client_port in nat */
+	uint8_t protocol;
+	uint8_t family;
+	uint8_t state; /* enum sl_flow_state */
+	uint8_t flags;
+	uint32_t service; /* stable index */
+	uint32_t backend; /* stable index */
+	uint16_t service_epoch;
+	uint16_t backend_epoch;
+	uint16_t client_adjacency; /* next hop of replies */
+	uint16_t route_generation; /* of which client_adjacency is the answer */
+	uint32_t last_seen;	   /* ticks */
+	uint32_t sequence;	   /* odd while being filled or freed: for readers in other threads */
+	uint32_t client_next;	   /* next sequence number of the client, host order */
+	uint32_t backend_next;	   /* next sequence number of the backend, host order */
+	uint32_t next_free;	   /* index of the next free flow; while free only */
+};
+
+enum {
+	SL_FLOW_CLIENT = 0,
+	SL_FLOW_SERVICE,
+	SL_FLOW_BACKEND,
+	SL_FLOW_SOURCE,
+	SL_N_FLOW_ADDRESSES
+};
+
+struct sl_flow_ipv4 {
+	struct sl_flow flow;
+	be32_t addr[SL_N_FLOW_ADDRESSES];
+};
+
+struct sl_flow_ipv6 {
+	struct sl_flow flow;
+	union sl_addr addr[SL_N_FLOW_ADDRESSES];
+	uint8_t reserved[16];
+};
+
+_Static_assert(sizeof(struct sl_flow) == 48, "common part");
+_Static_assert(sizeof(struct sl_flow_ipv4) == SL_CACHE_LINE, "one cache line");
+_Static_assert(sizeof(struct sl_flow_ipv6) == 2 * SL_CACHE_LINE, "two cache lines");
+
+/**
+ * The keyed hash of a tuple as it stands in the packet: chooses the slot (high half) and the place
+ * in the flow table (low half). The same on every engine and host with the same key.
+ */
+SL_INLINE uint64_t sl_flow_hash(const struct sl_hash_key *key, const struct sl_tuple *tuple)
+{
+	uint64_t ports = (uint64_t)tuple->protocol << 32 | (uint64_t)tuple->destination_port << 16 |
+			 tuple->source_port;
+
+	if (tuple->family == SL_FAMILY_IPV4) {
+		const uint64_t word[2] = {
+			(uint64_t)tuple->destination.ipv4 << 32 | tuple->source.ipv4,
+			ports,
+		};
+
+		return sl_siphash13_words(key, word, 2);
+	} else {
+		const uint64_t word[5] = {
+			(uint64_t)tuple->source.word[1] << 32 | tuple->source.word[0],
+			(uint64_t)tuple->source.word[3] << 32 | tuple->source.word[2],
+			(uint64_t)tuple->destination.word[1] << 32 | tuple->destination.word[0],
+			(uint64_t)tuple->destination.word[3] << 32 | tuple->destination.word[2],
+			ports,
+		};
+
+		return sl_siphash13_words(key, word, 5);
+	}
+}
+
+/** Address @which (SL_FLOW_CLIENT, ...) of @flow. */
+SL_INLINE union sl_addr sl_flow_addr(const struct sl_flow *flow, unsigned int which)
+{
+	if (flow->family == SL_FAMILY_IPV4) {
+		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
+
+		return (union sl_addr){.ipv4 = flow4->addr[which]};
+	}
+	return ((const struct sl_flow_ipv6 *)flow)->addr[which];
+}
+
+/** Sets address @which of @flow, whose family is set. */
+SL_INLINE void sl_flow_set_addr(struct sl_flow *flow, unsigned int which, const union sl_addr *addr)
+{
+	if (flow->family == SL_FAMILY_IPV4)
+		((struct sl_flow_ipv4 *)flow)->addr[which] = addr->ipv4;
+	else
+		((struct sl_flow_ipv6 *)flow)->addr[which] = *addr;
+}
+
+/** The tuple that packets of @direction carry when they reach us. */
+SL_INLINE struct sl_tuple sl_flow_tuple(const struct sl_flow *flow, enum sl_direction direction)
+{
+	struct sl_tuple tuple = {.protocol = flow->protocol, .family = flow->family};
+
+	if (direction == SL_DIRECTION_FORWARD) {
+		tuple.source = sl_flow_addr(flow, SL_FLOW_CLIENT);
+		tuple.destination = sl_flow_addr(flow, SL_FLOW_SERVICE);
+		tuple.source_port = flow->client_port;
+		tuple.destination_port = flow->service_port;
+	} else {
+		tuple.source = sl_flow_addr(flow, SL_FLOW_BACKEND);
+		tuple.destination = sl_flow_addr(flow, SL_FLOW_SOURCE);
+		tuple.source_port = flow->backend_port;
+		tuple.destination_port = flow->source_port;
+	}
+	return tuple;
+}
+
+/** Whether a packet with @tuple is one of @flow in @direction. */
+SL_INLINE bool sl_flow_matches(const struct sl_flow *flow, const struct sl_tuple *tuple,
+			       enum sl_direction direction)
+{
+	be16_t from = direction == SL_DIRECTION_FORWARD ? flow->client_port : flow->backend_port;
+	be16_t to = direction == SL_DIRECTION_FORWARD ? flow->service_port : flow->source_port;
+	unsigned int source = direction == SL_DIRECTION_FORWARD ? SL_FLOW_CLIENT : SL_FLOW_BACKEND;
+	unsigned int destination =
+		direction == SL_DIRECTION_FORWARD ? SL_FLOW_SERVICE : SL_FLOW_SOURCE;
+
+	if (from != tuple->source_port || to != tuple->destination_port ||
+	    flow->protocol != tuple->protocol || flow->family != tuple->family)
+		return false;
+	if (flow->family == SL_FAMILY_IPV4) {
+		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
+
+		return flow4->addr[source] == tuple->source.ipv4 &&
+		       flow4->addr[destination] == tuple->destination.ipv4;
+	} else {
+		const struct sl_flow_ipv6 *flow6 = (const struct sl_flow_ipv6 *)flow;
+
+		return sl_addr_equal(&flow6->addr[source], &tuple->source) &&
+		       sl_addr_equal(&flow6->addr[destination], &tuple->destination);
+	}
+}
+
+/** What a packet of @flow in @direction is rewritten to. */
+SL_INLINE void sl_flow_rewrite(const struct sl_flow *flow, enum sl_direction direction,
+			       struct sl_rewrite *to)
+{
+	if (direction == SL_DIRECTION_FORWARD) {
+		to->source = sl_flow_addr(flow, SL_FLOW_SOURCE);
+		to->destination = sl_flow_addr(flow, SL_FLOW_BACKEND);
+		to->source_port = flow->source_port;
+		to->destination_port = flow->backend_port;
+	} else {
+		to->source = sl_flow_addr(flow, SL_FLOW_SERVICE);
+		to->destination = sl_flow_addr(flow, SL_FLOW_CLIENT);
+		to->source_port = flow->service_port;
+		to->destination_port = flow->client_port;
+	}
+}
+
+/** Whether @packet opens a connection: a SYN without ACK. Always false for UDP. */
+SL_INLINE bool sl_flow_is_opening(const struct sl_packet *packet)
+{
+	return (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_SYN;
+}
+
+/** Whether a SYN of the client on @flow begins a new connection, to be scheduled afresh at once. */
+SL_INLINE bool sl_flow_is_over(const struct sl_flow *flow)
+{
+	return flow->state == SL_FLOW_CLOSING || flow->state == SL_FLOW_CLOSED;
+}
+
+/** Follows the sequence numbers of one side; true if @sequence is where that side stood. */
+SL_INLINE bool sl_flow_track_sequence(struct sl_flow *flow, enum sl_direction direction,
+				      uint32_t sequence, uint32_t length)
+{
+	uint8_t bit = direction == SL_DIRECTION_FORWARD ? SL_FLOW_HAS_CLIENT_SEQUENCE
+							: SL_FLOW_HAS_BACKEND_SEQUENCE;
+	uint32_t *next =
+		direction == SL_DIRECTION_FORWARD ? &flow->client_next : &flow->backend_next;
+	uint32_t ahead = sequence + length - *next;
+	bool is_next = (flow->flags & bit) != 0 && sequence == *next;
+
+	if ((flow->flags & bit) == 0 || (ahead != 0 && ahead < SL_FLOW_SEQUENCE_WINDOW)) {
+		*next = sequence + length;
+		flow->flags |= bit;
+	}
+	return is_next;
+}
+
+/** An accepted or refused reset; see the head of the file. */
+SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direction,
+				   const struct sl_tcp *tcp)
+{
+	uint8_t bit = direction == SL_DIRECTION_FORWARD ? SL_FLOW_HAS_CLIENT_SEQUENCE
+							: SL_FLOW_HAS_BACKEND_SEQUENCE;
+	uint32_t next =
+		direction == SL_DIRECTION_FORWARD ? flow->client_next : flow->backend_next;
+
+	if (flow->state == SL_FLOW_EMBRYONIC || (flow->flags & bit) == 0 ||
+	    sl_from_be32(tcp->sequence) != next)
+		return;
+	flow->state = SL_FLOW_CLOSED;
+	flow->flags |= SL_FLOW_RESET;
+}
+
+/** Whether the packet completes the opening of an embryonic TCP flow. */
+SL_INLINE bool sl_flow_completes(const struct sl_flow *flow, enum sl_direction direction,
+				 const struct sl_tcp *tcp)
+{
+	if (flow->flags & SL_FLOW_FROM_REPLY)
+		return direction == SL_DIRECTION_FORWARD;
+	if ((flow->flags & SL_FLOW_SYN) == 0)
+		return direction == SL_DIRECTION_REPLY;
+	return direction == SL_DIRECTION_FORWARD && (flow->flags & SL_FLOW_SYN_ACK) != 0 &&
+	       (tcp->flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_ACK &&
+	       sl_from_be32(tcp->acknowledgement) == flow->backend_next;
+}
+
+SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction direction,
+				 const struct sl_packet *packet)
+{
+	const struct sl_tcp *tcp = packet->tcp;
+	uint32_t payload = (uint32_t)packet->l4_length - (uint32_t)(tcp->offset >> 4) * 4;
+	uint32_t length = payload + !!(tcp->flags & SL_TCP_SYN) + !!(tcp->flags & SL_TCP_FIN);
+
+	if (tcp->flags & SL_TCP_RST) {
+		sl_flow_track_reset(flow, direction, tcp);
+		return;
+	}
+	if (flow->state == SL_FLOW_EMBRYONIC && direction == SL_DIRECTION_REPLY &&
+	    (tcp->flags & (SL_TCP_SYN | SL_TCP_ACK)) == (SL_TCP_SYN | SL_TCP_ACK)) {
+		/* The backend may answer a repeated SYN with another number: the last one holds. */
+		flow->flags |= SL_FLOW_SYN_ACK | SL_FLOW_HAS_BACKEND_SEQUENCE;
+		flow->backend_next = sl_from_be32(tcp->sequence) + length;
+	} else {
+		if (flow->state == SL_FLOW_EMBRYONIC && sl_flow_completes(flow, direction, tcp))
+			flow->state = SL_FLOW_ESTABLISHED;
+		sl_flow_track_sequence(flow, direction, sl_from_be32(tcp->sequence), length);
+	}
+	/* The backend still acknowledges: the reset that we believed was not believed there. */
+	if ((flow->flags & SL_FLOW_RESET) && direction == SL_DIRECTION_REPLY && length == 0) {
+		flow->state = SL_FLOW_ESTABLISHED;
+		flow->flags &= (uint8_t)~SL_FLOW_RESET;
+	}
+	if ((tcp->flags & SL_TCP_FIN) && flow->state != SL_FLOW_EMBRYONIC) {
+		flow->flags |= direction == SL_DIRECTION_FORWARD ? SL_FLOW_CLIENT_FIN
+								 : SL_FLOW_BACKEND_FIN;
+		if ((flow->flags & (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN)) ==
+		    (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN))
+			flow->state = SL_FLOW_CLOSED;
+		else if (flow->state == SL_FLOW_ESTABLISHED)
+			flow->state = SL_FLOW_CLOSING;
+	}
+}
+
+/**
+ * What @packet, which is one of @flow in @direction, does to its state. To be called before the
+ * packet is rewritten. @now: ticks.
+ */
+SL_INLINE void sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
+			     const struct sl_packet *packet, uint32_t now)
+{
+	flow->last_seen = now;
+	if (packet->tcp != NULL) {
+		sl_flow_track_tcp(flow, direction, packet);
+		return;
+	}
+	if (flow->state == SL_FLOW_EMBRYONIC &&
+	    direction == ((flow->flags & SL_FLOW_FROM_REPLY) ? SL_DIRECTION_FORWARD
+							     : SL_DIRECTION_REPLY))
+		flow->state = SL_FLOW_ESTABLISHED;
+}
+
+/** The timeout that holds for @flow now: an index into sl_service.timeout_ticks. */
+SL_INLINE enum sl_timeout sl_flow_timeout(const struct sl_flow *flow)
+{
+	if (flow->state == SL_FLOW_EMBRYONIC)
+		return SL_TIMEOUT_EMBRYONIC;
+	if (flow->protocol != SL_PROTOCOL_TCP)
+		return SL_TIMEOUT_UDP;
+	return flow->state == SL_FLOW_ESTABLISHED ? SL_TIMEOUT_ESTABLISHED : SL_TIMEOUT_TRANSITORY;
+}
+
+/**
+ * Fills everything of a new flow but what belongs to the table (sequence, next_free): embryonic,
+ * mode nat. @client_tuple: as a client's packet carries it. @backend_port: as the backend's packets
+ * carry it.
+ */
+SL_INLINE void sl_flow_open(struct sl_flow *flow, const struct sl_tuple *client_tuple,
+			    const union sl_addr *backend_addr, be16_t backend_port)
+{
+	flow->family = client_tuple->family;
+	flow->protocol = client_tuple->protocol;
+	flow->client_port = client_tuple->source_port;
+	flow->service_port = client_tuple->destination_port;
+	flow->backend_port = backend_port;
+	flow->source_port = client_tuple->source_port;
+	flow->state = SL_FLOW_EMBRYONIC;
+	flow->flags = 0;
+	sl_flow_set_addr(flow, SL_FLOW_CLIENT, &client_tuple->source);
+	sl_flow_set_addr(flow, SL_FLOW_SERVICE, &client_tuple->destination);
+	sl_flow_set_addr(flow, SL_FLOW_BACKEND, backend_addr);
+	sl_flow_set_addr(flow, SL_FLOW_SOURCE, &client_tuple->source);
+}

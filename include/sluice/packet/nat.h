@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The rewrite of one packet: addresses, ports, TTL, checksums, Ethernet. The verdict is known
+ * before the first byte is written, and nothing here can fail.
+ *
+ * Checksums are updated by the difference (RFC 1624), so a packet that arrived corrupt leaves
+ * corrupt. A UDP checksum of zero over IPv4 stays zero, and a result of zero is sent as 0xffff
+ * (RFC 768). DSCP and ECN are untouched.
+ */
+#pragma once
+
+#include <sluice/base.h>
+#include <sluice/packet/checksum.h>
+#include <sluice/packet/headers.h>
+#include <sluice/packet/parse.h>
+
+/** What a rewritten packet carries; all in network order. */
+struct sl_rewrite {
+	union sl_addr source;
+	union sl_addr destination;
+	be16_t source_port;
+	be16_t destination_port;
+};
+
+/** Whether the packet may be forwarded: TTL or hop limit at least 2. */
+SL_INLINE bool sl_nat_has_ttl(const struct sl_packet *packet)
+{
+	if (packet->ipv4 != NULL)
+		return packet->ipv4->ttl > 1;
+	return packet->ipv6->hop_limit > 1;
+}
+
+/** Writes ports and checksum; @diff: the sum of the changed addresses. */
+SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, uint64_t diff)
+{
+	diff += sl_checksum_diff16(packet->tuple.source_port, to->source_port);
+	diff += sl_checksum_diff16(packet->tuple.destination_port, to->destination_port);
+	if (packet->tcp != NULL) {
+		struct sl_tcp *tcp = packet->tcp;
+
+		tcp->source = to->source_port;
+		tcp->destination = to->destination_port;
+		tcp->checksum = sl_checksum_update(tcp->checksum, diff);
+	} else if (packet->udp != NULL) {
+		struct sl_udp *udp = packet->udp;
+
+		udp->source = to->source_port;
+		udp->destination = to->destination_port;
+		if (udp->checksum != 0) {
+			be16_t checksum = sl_checksum_update(udp->checksum, diff);
+
+			udp->checksum = checksum == 0 ? 0xffff : checksum;
+		}
+	}
+}
+
+/**
+ * Rewrites @packet to @to and takes one hop off. sl_nat_has_ttl() must have been true.
+ * @packet: as sl_parse() filled it; its tuple is the packet's before the rewrite and stays so.
+ */
+SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite *to)
+{
+	const struct sl_tuple *from = &packet->tuple;
+	uint64_t diff = 0;
+
+	if (packet->ipv4 != NULL) {
+		struct sl_ipv4 *ipv4 = packet->ipv4;
+
+		diff = sl_checksum_diff32(from->source.ipv4, to->source.ipv4) +
+		       sl_checksum_diff32(from->destination.ipv4, to->destination.ipv4);
+		ipv4->source = to->source.ipv4;
+		ipv4->destination = to->destination.ipv4;
+		/* The TTL is the first byte, hence the low one here, of its 16-bit word. */
+		ipv4->checksum = sl_checksum_update(
+			ipv4->checksum, diff + sl_checksum_diff16(ipv4->ttl, (be16_t)(ipv4->ttl - 1)));
+		ipv4->ttl--;
+	} else if (packet->ipv6 != NULL) {
+		struct sl_ipv6 *ipv6 = packet->ipv6;
+
+#pragma GCC unroll 4
+		for (int i = 0; i < 4; i++)
+			diff += sl_checksum_diff32(from->source.word[i], to->source.word[i]) +
+				sl_checksum_diff32(from->destination.word[i],
+						   to->destination.word[i]);
+		__builtin_memcpy(ipv6->source, to->source.word, 16);
+		__builtin_memcpy(ipv6->destination, to->destination.word, 16);
+		ipv6->hop_limit--;
+	}
+	sl_nat_l4(packet, to, diff);
+}
+
+/** Writes the Ethernet addresses of the next hop. @destination, @source: 6 bytes each. */
+SL_INLINE void sl_nat_ethernet(struct sl_ethernet *ethernet, const uint8_t *destination,
+			       const uint8_t *source)
+{
+	__builtin_memcpy(ethernet->destination, destination, 6);
+	__builtin_memcpy(ethernet->source, source, 6);
+}

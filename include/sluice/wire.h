@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The private protocol between the control daemon and a dataplane: SOCK_SEQPACKET, one message is
+ * one packet. A request carries a header and a body of its type; the reply carries the same type
+ * and id, a status (0 or a negative errno), and a body, or the text of the error. Integers are in
+ * host order (both ends are on one host), addresses and ports in network order. Padding is
+ * explicit and zero; no pointer, size_t, bool or enum is ever a member. tests/protocol keeps a
+ * golden file of every offset; wire_abi_hash() of it stands in the greeting and a difference is
+ * refused.
+ *
+ * A session: HELLO first. A change: BEGIN, any number of SERVICES, SERVICE_DELETE, BACKENDS,
+ * BACKEND_DELETE, then COMMIT (answered after the grace period: no worker sees the old snapshot
+ * any more) or ABORT. BEGIN with base_generation 0 starts from nothing (full state); with another
+ * number it is a delta on exactly that generation, else -ESTALE. One transaction at a time, and it
+ * ends with its connection.
+ */
+#pragma once
+
+#include <sluice/base.h>
+#include <sluice/counters.h>
+#include <sluice/limits.h>
+
+enum {
+	WIRE_MAGIC = 0x31434c53, /* "SLC1" */
+	WIRE_VERSION = 1,
+	WIRE_MAX_MESSAGE = 65536, /* bytes, header included */
+	WIRE_MAX_RECORDS = 256,	  /* records in one message of an array type */
+};
+
+/* clang-format off */
+/* upper, lower, number, sense. Each has struct wire_<lower>_request and struct wire_<lower>_reply. */
+#define WIRE_MESSAGE_LIST(X) \
+	X(HELLO,            hello,            1,  "greeting: magic, version, ABI hash; who is there") \
+	X(STATUS,           status,           2,  "engine, generation, digest, capacities in use") \
+	X(BEGIN,            begin,            3,  "open a transaction on a generation") \
+	X(SERVICES,         services,         4,  "add or replace services") \
+	X(SERVICE_DELETE,   service_delete,   5,  "remove a service and its backends") \
+	X(BACKENDS,         backends,         6,  "add or replace backends of services already named") \
+	X(BACKEND_DELETE,   backend_delete,   7,  "remove a backend") \
+	X(COMMIT,           commit,           8,  "validate, build, publish; reply after the grace period") \
+	X(ABORT,            abort,            9,  "forget the transaction") \
+	X(COUNTERS,         counters,         10, "verdicts and events of one worker, or of all") \
+	X(SERVICE_COUNTERS, service_counters, 11, "counters of one service") \
+	X(BACKEND_COUNTERS, backend_counters, 12, "counters of a service's backends, by position") \
+	X(FLOWS,            flows,            13, "a page of live flows from a cursor") \
+	X(FLOW_COUNT,       flow_count,       14, "live flows by family and pool") \
+	X(EXPLAIN,          explain,          15, "the decision for one packet, step by step, on the live tables") \
+	X(PORTS,            ports,            16, "ports: name, driver, link, statistics") \
+	X(WORKERS,          workers,          17, "workers: core, loops, busy loops")
+/* clang-format on */
+
+enum wire_type {
+	WIRE_NONE = 0,
+#define X(upper, lower, number, sense) WIRE_##upper = (number),
+	WIRE_MESSAGE_LIST(X)
+#undef X
+};
+
+/** Stands at the head of every message, in both directions. */
+struct wire_header {
+	uint32_t length; /* bytes of the whole message; equals the packet's length */
+	uint16_t type;	 /* enum wire_type */
+	uint16_t reserved;
+	uint32_t id;	/* the requester's; echoed */
+	int32_t status; /* request: 0; reply: 0 or negative errno, then the body is wire_error */
+};
+
+/** The body of a refusal: names object, value and limit. */
+struct wire_error {
+	char text[SL_MAX_ERROR]; /* zero-terminated UTF-8 */
+};
+
+/** A service's address: what a packet to it carries. */
+struct wire_address {
+	union sl_addr addr;
+	be16_t port;	  /* 0: every port */
+	uint8_t protocol; /* enum sl_protocol */
+	uint8_t family;	  /* enum sl_family */
+};
+
+enum wire_mode {
+	WIRE_MODE_NAT = 1,
+	WIRE_MODE_FULLNAT = 2,
+};
+
+enum wire_scheduler {
+	WIRE_SCHEDULER_MAGLEV = 1,
+};
+
+enum wire_state {
+	WIRE_STATE_READY = 1, /* takes new flows */
+	WIRE_STATE_DRAIN = 2, /* keeps its flows, takes no new ones */
+	WIRE_STATE_MAINT = 3, /* takes nothing; its flows end */
+};
+
+struct wire_service {
+	struct wire_address address;
+	uint8_t mode;	   /* enum wire_mode */
+	uint8_t scheduler; /* enum wire_scheduler */
+	uint8_t reserved[2];
+	uint32_t n_slots;  /* a prime */
+	uint32_t timeout_established_sec;
+	uint32_t timeout_transitory_sec;
+	uint32_t timeout_embryonic_sec;
+	uint32_t timeout_udp_sec;
+	char name[SL_MAX_NAME]; /* zero-terminated, for logs and listings */
+};
+
+struct wire_backend {
+	struct wire_address service;
+	union sl_addr addr;
+	be16_t port; /* 0 only with service port 0: the destination port is kept */
+	uint8_t state; /* enum wire_state */
+	uint8_t reserved;
+	uint32_t weight; /* 0..SL_MAX_WEIGHT; 0: no new flows */
+};
+
+struct wire_hello_request {
+	uint32_t magic;
+	uint32_t version;
+	uint64_t abi_hash;
+};
+
+struct wire_hello_reply {
+	uint32_t magic;
+	uint32_t version;
+	uint64_t abi_hash;
+	uint64_t boot_id;    /* random, new with each start of the dataplane */
+	uint64_t generation; /* 0: no snapshot yet */
+	uint64_t digest;     /* of the state, see wire_status_reply */
+	char engine[16];     /* "dpdk", "xdp", "memory" */
+	char program_version[32];
+	uint32_t pid;
+	uint32_t reserved;
+};
+
+struct wire_status_request {
+	uint32_t reserved;
+};
+
+struct wire_status_reply {
+	uint64_t boot_id;
+	uint64_t generation;
+	/*
+	 * Of the committed state, key, services and backends: the wrapping sum over all records of the
+	 * SipHash-1-3 (key: two zero words) of the record's bytes as they stand in wire_service and
+	 * wire_backend, and of the hash key's; so independent of order.
+	 */
+	uint64_t digest;
+	uint64_t uptime_ns;
+	uint64_t commit_ns; /* how long the last commit took */
+	uint32_t n_services;
+	uint32_t n_backends;
+	uint32_t n_workers;
+	uint32_t n_ports;
+	uint64_t flows;		 /* live now, all workers */
+	uint64_t flows_embryonic;
+	uint64_t flows_capacity; /* all workers, per family */
+	uint64_t memory_bytes;	 /* of flow tables and slot tables */
+	char engine[16];
+	char engine_reason[128]; /* why this engine, in words */
+};
+
+struct wire_begin_request {
+	uint64_t generation;	  /* the number this transaction's snapshot shall have; above the base */
+	uint64_t base_generation; /* 0: from nothing */
+	struct sl_hash_key hash_key;
+};
+struct wire_begin_reply {
+	uint64_t generation;
+};
+
+/* Array types: n_records of the record follow, and the message ends there. */
+struct wire_services_request {
+	uint32_t n_records;
+	uint32_t reserved;
+	struct wire_service record[];
+};
+struct wire_services_reply {
+	uint32_t n_records;
+	uint32_t reserved;
+};
+
+struct wire_service_delete_request {
+	struct wire_address service;
+};
+struct wire_service_delete_reply {
+	uint32_t n_backends; /* removed with it */
+	uint32_t reserved;
+};
+
+struct wire_backends_request {
+	uint32_t n_records;
+	uint32_t reserved;
+	struct wire_backend record[];
+};
+struct wire_backends_reply {
+	uint32_t n_records;
+	uint32_t reserved;
+};
+
+struct wire_backend_delete_request {
+	struct wire_address service;
+	union sl_addr addr;
+	be16_t port;
+	uint8_t reserved[2];
+};
+struct wire_backend_delete_reply {
+	uint32_t reserved;
+};
+
+struct wire_commit_request {
+	uint32_t is_dry_run; /* 1: validate and build, publish nothing, end the transaction */
+	uint32_t reserved;
+};
+struct wire_commit_reply {
+	uint64_t generation;
+	uint64_t digest;
+	uint64_t duration_ns;
+	uint32_t n_tables_built; /* slot tables that were filled anew */
+	uint32_t reserved;
+};
+
+struct wire_abort_request {
+	uint32_t reserved;
+};
+struct wire_abort_reply {
+	uint32_t reserved;
+};
+
+enum {
+	WIRE_ALL_WORKERS = 0xffffffff,
+};
+
+struct wire_counters_request {
+	uint32_t worker; /* index, or WIRE_ALL_WORKERS */
+	uint32_t reserved;
+};
+struct wire_counters_reply {
+	uint32_t n_verdicts;
+	uint32_t n_events;
+	uint64_t verdict[64]; /* enum sl_verdict */
+	uint64_t event[64];   /* enum sl_event */
+};
+
+struct wire_service_counters_request {
+	struct wire_address service;
+};
+struct wire_service_counters_reply {
+	uint64_t flows;
+	uint64_t packets_in;
+	uint64_t bytes_in;
+	uint64_t packets_out;
+	uint64_t bytes_out;
+	uint64_t drops;
+};
+
+struct wire_backend_counters_request {
+	struct wire_address service;
+	uint32_t first; /* position to start from */
+};
+struct wire_backend_counters_record {
+	union sl_addr addr;
+	be16_t port;
+	uint8_t state;
+	uint8_t reserved;
+	uint32_t weight;
+	uint32_t n_slots; /* how many of the service's slots it holds */
+	uint32_t has_neighbour; /* 1: its next hop is resolved */
+	uint64_t flows;
+	uint64_t flows_ended;
+	uint64_t packets_in;
+	uint64_t bytes_in;
+	uint64_t packets_out;
+	uint64_t bytes_out;
+};
+struct wire_backend_counters_reply {
+	uint32_t n_records;
+	uint32_t next; /* position to go on from; 0: that was all */
+	struct wire_backend_counters_record record[];
+};
+
+/** Which flows; zero members match everything. */
+struct wire_flow_filter {
+	struct wire_address service; /* family 0: every service */
+	union sl_addr client;
+	be16_t client_port;	/* 0: every one */
+	uint8_t client_family;	/* 0: every client */
+	uint8_t reserved;
+};
+
+struct wire_flows_request {
+	struct wire_flow_filter filter;
+	uint32_t limit;	 /* records wanted, 1..WIRE_MAX_RECORDS */
+	uint64_t cursor; /* 0: from the start */
+};
+struct wire_flow_record {
+	union sl_addr client;
+	union sl_addr service;
+	union sl_addr source; /* what the backend sees; equals client in nat */
+	union sl_addr backend;
+	be16_t client_port;
+	be16_t service_port;
+	be16_t source_port;
+	be16_t backend_port;
+	uint8_t family;
+	uint8_t protocol;
+	uint8_t state; /* enum sl_flow_state, as wire_flow_state_name() calls it */
+	uint8_t worker;
+	uint32_t idle_ms;
+	uint32_t timeout_ms; /* of its state */
+	uint32_t reserved;
+};
+struct wire_flows_reply {
+	uint32_t n_records;
+	uint32_t reserved;
+	uint64_t next; /* 0: that was all */
+	struct wire_flow_record record[];
+};
+
+struct wire_flow_count_request {
+	struct wire_flow_filter filter; /* all zero: totals, from counters, at once */
+};
+struct wire_flow_count_reply {
+	uint64_t ipv4;
+	uint64_t ipv6;
+	uint64_t embryonic;
+	uint64_t capacity; /* per family, all workers */
+};
+
+struct wire_explain_request {
+	union sl_addr source;
+	union sl_addr destination;
+	be16_t source_port;
+	be16_t destination_port;
+	uint8_t family;
+	uint8_t protocol;
+	uint8_t reserved[2];
+};
+/** One step of the decision: a word and what was found. */
+struct wire_explain_step {
+	char step[24];	 /* parse, service, flow, backend, route, rewrite, verdict */
+	char text[232]; /* for people */
+};
+struct wire_explain_reply {
+	uint32_t n_steps;
+	uint32_t verdict; /* enum sl_verdict */
+	uint64_t hash;
+	uint32_t slot;	  /* 0xffffffff: none chosen */
+	uint32_t has_flow; /* 1: an existing flow decided */
+	union sl_addr backend;
+	be16_t backend_port;
+	uint8_t family; /* of backend; 0: none */
+	uint8_t reserved[5];
+	struct wire_explain_step step[];
+};
+
+struct wire_ports_request {
+	uint32_t reserved;
+};
+struct wire_port_record {
+	char name[SL_MAX_PORT_NAME];	   /* as configured */
+	char driver[32];
+	char kernel_interface[16];
+	uint8_t mac[6];
+	uint8_t is_up;
+	uint8_t reserved;
+	uint32_t speed_mbps;
+	uint32_t mtu;
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t rx_missed;
+	uint64_t rx_nombuf;
+	uint64_t tx_packets;
+	uint64_t tx_bytes;
+	uint64_t tx_errors;
+	uint64_t buffers_in_use; /* of the mempool that feeds it */
+};
+struct wire_ports_reply {
+	uint32_t n_records;
+	uint32_t reserved;
+	struct wire_port_record record[];
+};
+
+struct wire_workers_request {
+	uint32_t reserved;
+};
+struct wire_worker_record {
+	uint32_t core;
+	uint32_t reserved;
+	uint64_t loops;
+	uint64_t busy_loops;
+	uint64_t flows;
+	uint64_t heartbeat_age_ns; /* since the loop was last seen to turn */
+};
+struct wire_workers_reply {
+	uint32_t n_records;
+	uint32_t reserved;
+	struct wire_worker_record record[];
+};
+
+/** Connection state of a flow, as listed. */
+#define SL_FLOW_STATE_LIST(X) \
+	X(FREE, free)         \
+	X(EMBRYONIC, embryonic) \
+	X(ESTABLISHED, established) \
+	X(CLOSING, closing)   \
+	X(CLOSED, closed)
+
+/* Sizes, so that a change cannot go unseen; the golden file holds every offset. */
+_Static_assert(sizeof(struct wire_header) == 16, "wire_header");
+_Static_assert(sizeof(struct wire_address) == 20, "wire_address");
+_Static_assert(sizeof(struct wire_service) == 108, "wire_service");
+_Static_assert(sizeof(struct wire_backend) == 44, "wire_backend");
+_Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
+_Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
+_Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");
+_Static_assert(sizeof(struct wire_explain_step) == 256, "wire_explain_step");
+_Static_assert(sizeof(struct wire_explain_reply) == 48, "wire_explain_reply");
+_Static_assert(sizeof(struct wire_backend_counters_record) == 80, "wire_backend_counters_record");

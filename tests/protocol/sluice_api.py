@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""Starts sluice-memory and sluiced in a temporary folder and speaks JSON-RPC to the latter."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", "build"))
+
+
+def find_program(name):
+    """The program in the build folder, wherever the build put it below."""
+    for path in [BUILD / name, *sorted(BUILD.glob(f"**/{name}"))]:
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path.resolve())
+    raise FileNotFoundError(f"{name}: not in {BUILD.resolve()}; set SLUICE_BUILD")
+
+
+class Refused(Exception):
+    """An error object of the API."""
+
+    def __init__(self, error):
+        super().__init__(error["message"])
+        self.code = error["code"]
+        self.message = error["message"]
+        self.data = error.get("data", {})
+
+
+class Connection:
+    """One connection to control.sock."""
+
+    def __init__(self, path, timeout=30):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout)
+        self.socket.connect(str(path))
+        self.buffer = b""
+        self.id = 0
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def line(self):
+        """The next answer, or None at the end of the connection."""
+        while b"\n" not in self.buffer:
+            try:
+                data = self.socket.recv(1 << 16)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                return None
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(line)
+
+    def call(self, method, **params):
+        self.id += 1
+        request = {"jsonrpc": "2.0", "id": self.id, "method": method, "params": params}
+        self.send(json.dumps(request).encode() + b"\n")
+        answer = self.line()
+        if answer is None:
+            raise ConnectionError("closed without an answer")
+        if "error" in answer:
+            raise Refused(answer["error"])
+        assert answer["id"] == self.id
+        return answer["result"]
+
+
+class Sluice:
+    """A dataplane and a daemon in one folder."""
+
+    def __init__(self, folder, config="services: []\n"):
+        self.run_dir = folder / "run"
+        self.state_dir = folder / "state"
+        self.config = folder / "sluice.yaml"
+        self.log = folder / "log"
+        for path in (self.run_dir, self.state_dir):
+            path.mkdir(mode=0o755, exist_ok=True)
+        self.config.write_text(self.preamble() + config)
+        self.programs = {}
+
+    def preamble(self):
+        return f"run_dir: {self.run_dir}\ndataplane:\n  ports:\n    - vdev: net_null0\n"
+
+    def write_services(self, text):
+        self.config.write_text(self.preamble() + text)
+
+    def start(self, name, *arguments, unprivileged=False):
+        command = [find_program(name), "-c", str(self.config), *arguments]
+        with open(self.log, "ab") as log:
+            self.programs[name] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def start_dataplane(self):
+        self.start("sluice-memory")
+
+    def start_daemon(self, *arguments):
+        user = ["--user", "root"] if os.geteuid() == 0 else []
+        self.start("sluiced", "--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir),
+                   *user, *arguments)
+
+    def kill(self, name, number=signal.SIGKILL):
+        program = self.programs.pop(name)
+        program.send_signal(number)
+        return program.wait(timeout=30)
+
+    def connect(self, seconds=20, **options):
+        """A connection, as soon as the daemon serves the socket."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return Connection(self.run_dir / "control.sock", **options)
+            except OSError:
+                daemon = self.programs.get("sluiced")
+                if time.monotonic() > end or (daemon and daemon.poll() is not None):
+                    raise AssertionError(f"sluiced is not there:\n{self.log.read_text()}")
+                time.sleep(0.01)
+
+    def await_step(self, connection=None, seconds=20):
+        """Waits until the dataplane holds the daemon's state; the status."""
+        connection = connection or self.connect()
+        end = time.monotonic() + seconds
+        while True:
+            status = connection.call("status")
+            if status["in_step"] and status["digest"] == status["dataplane_digest"]:
+                return status
+            assert time.monotonic() < end, f"not in step: {status}\n{self.log.read_text()}"
+            time.sleep(0.02)
+
+    def stop(self):
+        for name in list(self.programs):
+            program = self.programs.pop(name)
+            program.terminate()
+            try:
+                program.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()

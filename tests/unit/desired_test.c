@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* control/daemon/desired.c and diff.c: copy on write, limits, differences against a naive twin. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/daemon/desired.h"
+#include "control/daemon/diff.h"
+
+static struct wire_address address_of(unsigned number)
+{
+	return (struct wire_address){
+		.addr.ipv4 = sl_to_be32(0xcb007100u + number / 200),
+		.port = sl_to_be16((uint16_t)(1000 + number % 200)),
+		.protocol = SL_PROTOCOL_TCP,
+		.family = SL_FAMILY_IPV4,
+	};
+}
+
+static struct wire_backend backend_of(unsigned number, uint32_t weight)
+{
+	return (struct wire_backend){
+		.addr.ipv4 = sl_to_be32(0x0a000000u + number),
+		.port = sl_to_be16(8080),
+		.state = WIRE_STATE_READY,
+		.weight = weight,
+	};
+}
+
+static void add_service(struct desired *desired, const char *name, unsigned number)
+{
+	struct wire_address address = address_of(number);
+	struct rpc_error error;
+
+	cr_assert_eq(desired_add(desired,
+				 desired_service_new(name, &address, DESIRED_OWNER_API), &error),
+		     RPC_OK, "%s", error.message);
+}
+
+static void add_backend(struct desired *desired, const char *name, unsigned number, uint32_t weight)
+{
+	struct wire_backend backend = backend_of(number, weight);
+	struct rpc_error error;
+
+	cr_assert_eq(desired_add_backend(desired, name, &backend, &error), RPC_OK, "%s",
+		     error.message);
+}
+
+Test(desired, a_change_to_a_clone_is_not_seen_in_the_original)
+{
+	struct desired *desired = desired_new(), *clone;
+	struct wire_backend backend = backend_of(1, 5);
+	struct sl_hash_key key = {{1, 2}};
+	struct rpc_error error;
+	uint64_t digest;
+
+	add_service(desired, "web", 1);
+	add_service(desired, "dns", 2);
+	add_backend(desired, "web", 1, 1);
+	add_backend(desired, "web", 2, 1);
+	digest = desired_digest(desired, &key);
+	clone = desired_clone(desired);
+	cr_assert_eq(desired_digest(clone, &key), digest);
+	cr_assert_eq(desired_find(clone, "dns"), desired_find(desired, "dns"));
+	cr_assert_eq(desired_set_backend(clone, "web", &backend, &error), RPC_OK);
+	add_backend(clone, "web", 3, 1);
+	cr_assert_eq(desired_delete(clone, "dns", &error), RPC_OK);
+	cr_assert_neq(desired_digest(clone, &key), digest);
+	cr_assert_eq(desired_digest(desired, &key), digest);
+	cr_assert_eq(desired->n_services, 2);
+	cr_assert_eq(desired->n_backends, 2);
+	cr_assert_eq(clone->n_backends, 3);
+	desired_free(clone);
+	cr_assert_eq(desired_digest(desired, &key), digest);
+	desired_free(desired);
+}
+
+Test(desired, what_is_taken_and_what_is_missing_is_named)
+{
+	struct desired *desired = desired_new();
+	struct wire_address address = address_of(9);
+	struct wire_backend backend = backend_of(1, 1);
+	struct rpc_error error;
+
+	add_service(desired, "web", 1);
+	add_backend(desired, "web", 1, 1);
+	cr_expect_eq(desired_add(desired,
+				 desired_service_new("web", &address, DESIRED_OWNER_API), &error),
+		     RPC_EXISTS);
+	cr_expect(strstr(error.message, "service web: exists already"), "%s", error.message);
+	cr_expect_eq(desired_add_backend(desired, "web", &backend, &error), RPC_EXISTS);
+	cr_expect(strstr(error.message, "backend 10.0.0.1:8080: exists"), "%s", error.message);
+	backend = backend_of(7, 1);
+	cr_expect_eq(desired_set_backend(desired, "web", &backend, &error), RPC_NOT_FOUND);
+	cr_expect(strstr(error.message, "backend 10.0.0.7:8080"), "%s", error.message);
+	cr_expect_eq(desired_delete(desired, "dns", &error), RPC_NOT_FOUND);
+	cr_expect(strstr(error.message, "service dns"), "%s", error.message);
+	desired_free(desired);
+}
+
+Test(desired, backends_of_a_service_are_limited)
+{
+	struct desired *desired = desired_new();
+	struct wire_backend backend = backend_of(SL_MAX_BACKENDS_PER_SERVICE, 1);
+	struct rpc_error error;
+
+	add_service(desired, "web", 1);
+	for (unsigned i = 0; i < SL_MAX_BACKENDS_PER_SERVICE; i++)
+		add_backend(desired, "web", i, 1);
+	cr_assert_eq(desired_add_backend(desired, "web", &backend, &error), RPC_LIMIT);
+	cr_assert(strstr(error.message, "10001 backends, the limit is 10000"), "%s", error.message);
+	cr_assert_str_eq(error.limit, "10000");
+	desired_free(desired);
+}
+
+Test(desired, a_file_owned_service_is_not_the_apis)
+{
+	struct desired *desired = desired_new();
+	struct wire_address address = address_of(1);
+	struct rpc_error error;
+
+	cr_assert_eq(desired_set_file(desired, "/etc/x.yaml"), 0);
+	cr_assert_eq(desired_add(desired,
+				 desired_service_new("web", &address, DESIRED_OWNER_FILE), &error),
+		     RPC_OK);
+	cr_assert_eq(desired_check_owner(desired, "web", &error), RPC_OWNED);
+	cr_assert(strstr(error.message, "/etc/x.yaml"), "%s", error.message);
+	desired_free(desired);
+}
+
+/* The dataplane as a naive twin sees it: records in no order, changed one by one. */
+struct twin {
+	size_t n_services, n_backends;
+	struct wire_service service[256];
+	struct wire_backend backend[4096];
+};
+
+static void twin_delete_backends(struct twin *twin, const struct wire_address *service)
+{
+	for (size_t i = 0; i < twin->n_backends;)
+		if (memcmp(&twin->backend[i].service, service, sizeof(*service)) == 0)
+			twin->backend[i] = twin->backend[--twin->n_backends];
+		else
+			i++;
+}
+
+static void twin_delete_service(struct twin *twin, const struct wire_address *service)
+{
+	for (size_t i = 0; i < twin->n_services; i++) {
+		if (memcmp(&twin->service[i].address, service, sizeof(*service)))
+			continue;
+		twin->service[i] = twin->service[--twin->n_services];
+		twin_delete_backends(twin, service);
+		return;
+	}
+	cr_assert_fail("a service to delete is not there");
+}
+
+static struct wire_backend *twin_find_backend(struct twin *twin, const struct wire_address *service,
+					      const union sl_addr *addr, be16_t port)
+{
+	for (size_t i = 0; i < twin->n_backends; i++)
+		if (memcmp(&twin->backend[i].service, service, sizeof(*service)) == 0 &&
+		    sl_addr_equal(&twin->backend[i].addr, addr) && twin->backend[i].port == port)
+			return &twin->backend[i];
+	return NULL;
+}
+
+static void twin_put_service(struct twin *twin, const struct wire_service *service)
+{
+	for (size_t i = 0; i < twin->n_services; i++)
+		if (memcmp(&twin->service[i].address, &service->address,
+			   sizeof(service->address)) == 0) {
+			twin->service[i] = *service;
+			return;
+		}
+	twin->service[twin->n_services++] = *service;
+}
+
+static void twin_apply(struct twin *twin, const struct diff_delta *delta)
+{
+	for (size_t i = 0; i < delta->n_deleted_services; i++)
+		twin_delete_service(twin, &delta->deleted_service[i]);
+	for (size_t i = 0; i < delta->n_deleted_backends; i++) {
+		const struct wire_backend_delete_request *gone = &delta->deleted_backend[i];
+		struct wire_backend *found =
+			twin_find_backend(twin, &gone->service, &gone->addr, gone->port);
+
+		cr_assert(found, "a backend to delete is not there");
+		*found = twin->backend[--twin->n_backends];
+	}
+	for (size_t i = 0; i < delta->n_services; i++)
+		twin_put_service(twin, &delta->service[i]);
+	for (size_t i = 0; i < delta->n_backends; i++) {
+		const struct wire_backend *backend = &delta->backend[i];
+		struct wire_backend *found = twin_find_backend(twin, &backend->service,
+							       &backend->addr, backend->port);
+
+		if (found)
+			*found = *backend;
+		else
+			twin->backend[twin->n_backends++] = *backend;
+	}
+}
+
+static void twin_compare(struct twin *twin, const struct desired *desired, unsigned seed)
+{
+	cr_assert_eq(twin->n_services, desired->n_services, "seed %u", seed);
+	cr_assert_eq(twin->n_backends, desired->n_backends, "seed %u", seed);
+	for (size_t i = 0; i < twin->n_services; i++) {
+		const struct desired_service *service =
+			desired_find_address(desired, &twin->service[i].address);
+
+		cr_assert(service && memcmp(&service->wire, &twin->service[i],
+					    sizeof(service->wire)) == 0,
+			  "seed %u", seed);
+		for (uint32_t k = 0; k < service->n_backends; k++) {
+			const struct wire_backend *backend = &service->backend[k];
+			struct wire_backend *found = twin_find_backend(
+				twin, &backend->service, &backend->addr, backend->port);
+
+			cr_assert(found && memcmp(found, backend, sizeof(*backend)) == 0, "seed %u",
+				  seed);
+		}
+	}
+}
+
+static struct desired *random_state(unsigned *random)
+{
+	struct desired *desired = desired_new();
+	unsigned n = (unsigned)rand_r(random) % 12;
+	unsigned shift = (unsigned)rand_r(random) % 3;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned n_backends = (unsigned)rand_r(random) % 8;
+		char name[16];
+
+		/* Names and addresses move against each other, so that a name changes address. */
+		(void)snprintf(name, sizeof(name), "s%u", i + (unsigned)rand_r(random) % 2 * 20);
+		add_service(desired, name, (i + shift) % 14);
+		for (unsigned k = 0; k < n_backends; k++)
+			add_backend(desired, name, k * 2 + (unsigned)rand_r(random) % 2,
+				    (uint32_t)rand_r(random) % 3);
+	}
+	return desired;
+}
+
+Test(diff, a_delta_makes_the_naive_twin_equal)
+{
+	unsigned seed = (unsigned)time(NULL), random = seed;
+	struct twin *twin = calloc(1, sizeof(*twin));
+	struct desired *old = NULL;
+
+	cr_assert(twin);
+	for (unsigned round = 0; round < 2000; round++) {
+		struct desired *new = random_state(&random);
+		struct diff_delta delta;
+
+		cr_assert_eq(diff_delta(old, new, &delta), 0);
+		twin_apply(twin, &delta);
+		twin_compare(twin, new, seed);
+		diff_delta_fini(&delta);
+		cr_assert_eq(diff_delta(new, new, &delta), 0);
+		cr_assert(diff_delta_is_empty(&delta));
+		diff_delta_fini(&delta);
+		desired_free(old);
+		old = new;
+	}
+	desired_free(old);
+	free(twin);
+}
+
+Test(diff, changes_are_told_in_words)
+{
+	struct desired *old = desired_new(), *new;
+	struct wire_backend backend = backend_of(1, 3);
+	struct desired_service *service;
+	struct rpc_error error;
+	size_t n;
+	json_t *list;
+
+	add_service(old, "gone", 5);
+	add_service(old, "web", 1);
+	add_backend(old, "web", 1, 1);
+	add_backend(old, "web", 2, 1);
+	new = desired_clone(old);
+	cr_assert_eq(desired_delete(new, "gone", &error), RPC_OK);
+	cr_assert_eq(desired_edit(new, "web", &service, &error), RPC_OK);
+	service->wire.n_slots = 1009;
+	cr_assert_eq(desired_set_backend(new, "web", &backend, &error), RPC_OK);
+	cr_assert_eq(desired_delete_backend(new, "web", &old->service[1]->backend[1].addr,
+					    sl_to_be16(8080), &error),
+		     RPC_OK);
+	add_backend(new, "web", 3, 2);
+	list = diff_changes(old, new, &n);
+	cr_assert_eq(n, 5);
+	static const char *const words[] = {
+		"- service gone",
+		"~ service web slots 65537 -> 1009",
+		"~ backend web 10.0.0.1:8080 weight 1 -> 3",
+		"- backend web 10.0.0.2:8080",
+		"+ backend web 10.0.0.3:8080 weight 2 state ready",
+	};
+
+	for (size_t i = 0; i < n; i++)
+		cr_expect_str_eq(json_string_value(json_object_get(json_array_get(list, i), "text")),
+				 words[i]);
+	json_decref(list);
+	list = diff_changes(new, new, &n);
+	cr_assert_eq(n, 0);
+	json_decref(list);
+	desired_free(old);
+	desired_free(new);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* control/daemon/state.c: what is saved is loaded; damage of any kind is seen and survived. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/daemon/desired.h"
+#include "control/daemon/state.h"
+
+static char dir[64];
+
+static void make_dir(void)
+{
+	strcpy(dir, "/tmp/sluice-state-XXXXXX");
+	cr_assert(mkdtemp(dir));
+}
+
+static void remove_dir(void)
+{
+	char command[128];
+
+	(void)snprintf(command, sizeof(command), "rm -rf %s", dir);
+	(void)!system(command);
+}
+
+static struct state make_state(uint64_t generation, unsigned n_backends)
+{
+	struct wire_address address = {
+		.addr.word = {SL_BE32(0x20010db8), 0, 0, SL_BE32(1)},
+		.port = SL_BE16(443),
+		.protocol = SL_PROTOCOL_UDP,
+		.family = SL_FAMILY_IPV6,
+	};
+	struct state state = {
+		.generation = generation,
+		.hash_key = {{0x0123456789abcdefull, generation}},
+		.file_digest = 0xfeed,
+		.desired = desired_new(),
+	};
+	struct desired_service *service =
+		desired_service_new("web", &address, DESIRED_OWNER_FILE);
+	struct rpc_error error;
+
+	service->wire.timeout_udp_sec = 77;
+	cr_assert_eq(desired_set_file(state.desired, "/etc/sluice/\xc3\xa9.yaml"), 0);
+	cr_assert_eq(desired_add(state.desired, service, &error), RPC_OK);
+	for (unsigned i = 0; i < n_backends; i++) {
+		struct wire_backend backend = {
+			.addr.word = {SL_BE32(0x20010db8), 0, 0, sl_to_be32(100 + i)},
+			.port = SL_BE16(8443),
+			.state = WIRE_STATE_DRAIN,
+			.weight = i,
+		};
+
+		cr_assert_eq(desired_add_backend(state.desired, "web", &backend, &error), RPC_OK);
+	}
+	return state;
+}
+
+static void save(uint64_t generation, unsigned n_backends)
+{
+	struct state state = make_state(generation, n_backends);
+	char error[STATE_MAX_ERROR];
+	bool is_new;
+
+	cr_assert_eq(state_save(dir, &state, &is_new, error), 0, "%s", error);
+	desired_free(state.desired);
+}
+
+static void damage(const char *name, const char *text, off_t length)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (length >= 0)
+		cr_assert_eq(truncate(path, length), 0);
+	if (!text)
+		return;
+	fd = open(path, O_WRONLY);
+	cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	(void)close(fd);
+}
+
+Test(state, what_is_saved_is_loaded, .init = make_dir, .fini = remove_dir)
+{
+	struct state saved = make_state(42, 300), loaded;
+	char note[STATE_MAX_ERROR];
+	bool is_new;
+
+	cr_assert_eq(state_save(dir, &saved, &is_new, note), 0);
+	cr_assert_eq(state_load(dir, &loaded, note), 0, "%s", note);
+	cr_assert_eq(loaded.generation, 42);
+	cr_assert_eq(loaded.file_digest, 0xfeed);
+	cr_assert_str_eq(loaded.desired->file, saved.desired->file);
+	cr_assert_eq(loaded.desired->service[0]->owner, DESIRED_OWNER_FILE);
+	cr_assert_eq(desired_digest(loaded.desired, &loaded.hash_key),
+		     desired_digest(saved.desired, &saved.hash_key));
+	desired_free(loaded.desired);
+	desired_free(saved.desired);
+}
+
+Test(state, an_empty_folder_has_no_state, .init = make_dir, .fini = remove_dir)
+{
+	struct state state;
+	char note[STATE_MAX_ERROR];
+
+	cr_assert_eq(state_load(dir, &state, note), -ENOENT);
+}
+
+Test(state, damage_falls_back_to_the_state_before, .init = make_dir, .fini = remove_dir)
+{
+	static const struct {
+		const char *text;
+		off_t length;
+	} rows[] = {{NULL, 0},   {NULL, 1},	   {NULL, 50},	{NULL, 300},
+		    {"{}", 2},	 {"nonsense", -1}, {"[1]", 3}, {"{\"version\":2}", 13}};
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
+		struct state state;
+		char note[STATE_MAX_ERROR];
+
+		save(1, 3);
+		save(2, 5);
+		damage("state.json", rows[i].text, rows[i].length);
+		cr_assert_eq(state_load(dir, &state, note), 0, "row %zu: %s", i, note);
+		cr_expect_eq(state.generation, 1, "row %zu", i);
+		cr_expect_eq(state.desired->n_backends, 3, "row %zu", i);
+		cr_expect(strstr(note, "damaged") && strstr(note, dir), "row %zu: %s", i, note);
+		desired_free(state.desired);
+	}
+}
+
+Test(state, one_changed_digit_is_seen, .init = make_dir, .fini = remove_dir)
+{
+	char path[128], *text, note[STATE_MAX_ERROR];
+	struct state state;
+	struct stat size;
+	FILE *file;
+
+	save(1, 2);
+	(void)snprintf(path, sizeof(path), "%s/state.json", dir);
+	cr_assert_eq(stat(path, &size), 0);
+	text = calloc(1, (size_t)size.st_size + 1);
+	file = fopen(path, "r+");
+	cr_assert(file && text);
+	cr_assert_eq(fread(text, 1, (size_t)size.st_size, file), (size_t)size.st_size);
+	cr_assert(strstr(text, "\"weight\": 1"));
+	*(strstr(text, "\"weight\": 1") + 10) = '2';
+	rewind(file);
+	cr_assert_eq(fwrite(text, 1, (size_t)size.st_size, file), (size_t)size.st_size);
+	(void)fclose(file);
+	free(text);
+	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_assert(strstr(note, "digest"), "%s", note);
+}
+
+Test(state, both_damaged_is_an_error, .init = make_dir, .fini = remove_dir)
+{
+	struct state state;
+	char note[STATE_MAX_ERROR];
+
+	save(1, 1);
+	save(2, 1);
+	damage("state.json", NULL, 10);
+	damage("state.json.last-good", NULL, 10);
+	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+}
+
+Test(state, a_folder_that_cannot_be_written_is_named, .init = make_dir, .fini = remove_dir)
+{
+	struct state state = make_state(1, 1);
+	char error[STATE_MAX_ERROR], missing[96];
+	bool is_new;
+
+	(void)snprintf(missing, sizeof(missing), "%s/missing", dir);
+	cr_assert_eq(state_save(missing, &state, &is_new, error), -ENOENT);
+	cr_assert(strstr(error, missing), "%s", error);
+	cr_assert_not(is_new);
+	desired_free(state.desired);
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The layout of the private protocol as text, from one list of all members; a unit test compares
+ * the list with wire.h itself, so that none can be forgotten.
+ */
+#include "wire/wire_abi.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sluice/packet/siphash.h>
+
+/* M: member; E: records that follow; S: end of the struct. */
+/* clang-format off */
+#define WIRE_MEMBER_LIST(M, E, S) \
+	M(wire_header, length) \
+	M(wire_header, type) \
+	M(wire_header, reserved) \
+	M(wire_header, id) \
+	M(wire_header, status) \
+	S(wire_header) \
+	M(wire_error, text) \
+	S(wire_error) \
+	M(wire_address, addr) \
+	M(wire_address, port) \
+	M(wire_address, protocol) \
+	M(wire_address, family) \
+	S(wire_address) \
+	M(wire_service, address) \
+	M(wire_service, mode) \
+	M(wire_service, scheduler) \
+	M(wire_service, reserved) \
+	M(wire_service, n_slots) \
+	M(wire_service, timeout_established_sec) \
+	M(wire_service, timeout_transitory_sec) \
+	M(wire_service, timeout_embryonic_sec) \
+	M(wire_service, timeout_udp_sec) \
+	M(wire_service, name) \
+	S(wire_service) \
+	M(wire_backend, service) \
+	M(wire_backend, addr) \
+	M(wire_backend, port) \
+	M(wire_backend, state) \
+	M(wire_backend, reserved) \
+	M(wire_backend, weight) \
+	S(wire_backend) \
+	M(wire_hello_request, magic) \
+	M(wire_hello_request, version) \
+	M(wire_hello_request, abi_hash) \
+	S(wire_hello_request) \
+	M(wire_hello_reply, magic) \
+	M(wire_hello_reply, version) \
+	M(wire_hello_reply, abi_hash) \
+	M(wire_hello_reply, boot_id) \
+	M(wire_hello_reply, generation) \
+	M(wire_hello_reply, digest) \
+	M(wire_hello_reply, engine) \
+	M(wire_hello_reply, program_version) \
+	M(wire_hello_reply, pid) \
+	M(wire_hello_reply, reserved) \
+	S(wire_hello_reply) \
+	M(wire_status_request, reserved) \
+	S(wire_status_request) \
+	M(wire_status_reply, boot_id) \
+	M(wire_status_reply, generation) \
+	M(wire_status_reply, digest) \
+	M(wire_status_reply, uptime_ns) \
+	M(wire_status_reply, commit_ns) \
+	M(wire_status_reply, n_services) \
+	M(wire_status_reply, n_backends) \
+	M(wire_status_reply, n_workers) \
+	M(wire_status_reply, n_ports) \
+	M(wire_status_reply, flows) \
+	M(wire_status_reply, flows_embryonic) \
+	M(wire_status_reply, flows_capacity) \
+	M(wire_status_reply, memory_bytes) \
+	M(wire_status_reply, engine) \
+	M(wire_status_reply, engine_reason) \
+	S(wire_status_reply) \
+	M(wire_begin_request, generation) \
+	M(wire_begin_request, base_generation) \
+	M(wire_begin_request, hash_key) \
+	S(wire_begin_request) \
+	M(wire_begin_reply, generation) \
+	S(wire_begin_reply) \
+	M(wire_services_request, n_records) \
+	M(wire_services_request, reserved) \
+	E(wire_services_request, record) \
+	S(wire_services_request) \
+	M(wire_services_reply, n_records) \
+	M(wire_services_reply, reserved) \
+	S(wire_services_reply) \
+	M(wire_service_delete_request, service) \
+	S(wire_service_delete_request) \
+	M(wire_service_delete_reply, n_backends) \
+	M(wire_service_delete_reply, reserved) \
+	S(wire_service_delete_reply) \
+	M(wire_backends_request, n_records) \
+	M(wire_backends_request, reserved) \
+	E(wire_backends_request, record) \
+	S(wire_backends_request) \
+	M(wire_backends_reply, n_records) \
+	M(wire_backends_reply, reserved) \
+	S(wire_backends_reply) \
+	M(wire_backend_delete_request, service) \
+	M(wire_backend_delete_request, addr) \
+	M(wire_backend_delete_request, port) \
+	M(wire_backend_delete_request, reserved) \
+	S(wire_backend_delete_request) \
+	M(wire_backend_delete_reply, reserved) \
+	S(wire_backend_delete_reply) \
+	M(wire_commit_request, is_dry_run) \
+	M(wire_commit_request, reserved) \
+	S(wire_commit_request) \
+	M(wire_commit_reply, generation) \
+	M(wire_commit_reply, digest) \
+	M(wire_commit_reply, duration_ns) \
+	M(wire_commit_reply, n_tables_built) \
+	M(wire_commit_reply, reserved) \
+	S(wire_commit_reply) \
+	M(wire_abort_request, reserved) \
+	S(wire_abort_request) \
+	M(wire_abort_reply, reserved) \
+	S(wire_abort_reply) \
+	M(wire_counters_request, worker) \
+	M(wire_counters_request, reserved) \
+	S(wire_counters_request) \
+	M(wire_counters_reply, n_verdicts) \
+	M(wire_counters_reply, n_events) \
+	M(wire_counters_reply, verdict) \
+	M(wire_counters_reply, event) \
+	S(wire_counters_reply) \
+	M(wire_service_counters_request, service) \
+	S(wire_service_counters_request) \
+	M(wire_service_counters_reply, flows) \
+	M(wire_service_counters_reply, packets_in) \
+	M(wire_service_counters_reply, bytes_in) \
+	M(wire_service_counters_reply, packets_out) \
+	M(wire_service_counters_reply, bytes_out) \
+	M(wire_service_counters_reply, drops) \
+	S(wire_service_counters_reply) \
+	M(wire_backend_counters_request, service) \
+	M(wire_backend_counters_request, first) \
+	S(wire_backend_counters_request) \
+	M(wire_backend_counters_record, addr) \
+	M(wire_backend_counters_record, port) \
+	M(wire_backend_counters_record, state) \
+	M(wire_backend_counters_record, reserved) \
+	M(wire_backend_counters_record, weight) \
+	M(wire_backend_counters_record, n_slots) \
+	M(wire_backend_counters_record, has_neighbour) \
+	M(wire_backend_counters_record, flows) \
+	M(wire_backend_counters_record, flows_ended) \
+	M(wire_backend_counters_record, packets_in) \
+	M(wire_backend_counters_record, bytes_in) \
+	M(wire_backend_counters_record, packets_out) \
+	M(wire_backend_counters_record, bytes_out) \
+	S(wire_backend_counters_record) \
+	M(wire_backend_counters_reply, n_records) \
+	M(wire_backend_counters_reply, next) \
+	E(wire_backend_counters_reply, record) \
+	S(wire_backend_counters_reply) \
+	M(wire_flow_filter, service) \
+	M(wire_flow_filter, client) \
+	M(wire_flow_filter, client_port) \
+	M(wire_flow_filter, client_family) \
+	M(wire_flow_filter, reserved) \
+	S(wire_flow_filter) \
+	M(wire_flows_request, filter) \
+	M(wire_flows_request, limit) \
+	M(wire_flows_request, cursor) \
+	S(wire_flows_request) \
+	M(wire_flow_record, client) \
+	M(wire_flow_record, service) \
+	M(wire_flow_record, source) \
+	M(wire_flow_record, backend) \
+	M(wire_flow_record, client_port) \
+	M(wire_flow_record, service_port) \
+	M(wire_flow_record, source_port) \
+	M(wire_flow_record, backend_port) \
+	M(wire_flow_record, family) \
+	M(wire_flow_record, protocol) \
+	M(wire_flow_record, state) \
+	M(wire_flow_record, worker) \
+	M(wire_flow_record, idle_ms) \
+	M(wire_flow_record, timeout_ms) \
+	M(wire_flow_record, reserved) \
+	S(wire_flow_record) \
+	M(wire_flows_reply, n_records) \
+	M(wire_flows_reply, reserved) \
+	M(wire_flows_reply, next) \
+	E(wire_flows_reply, record) \
+	S(wire_flows_reply) \
+	M(wire_flow_count_request, filter) \
+	S(wire_flow_count_request) \
+	M(wire_flow_count_reply, ipv4) \
+	M(wire_flow_count_reply, ipv6) \
+	M(wire_flow_count_reply, embryonic) \
+	M(wire_flow_count_reply, capacity) \
+	S(wire_flow_count_reply) \
+	M(wire_explain_request, source) \
+	M(wire_explain_request, destination) \
+	M(wire_explain_request, source_port) \
+	M(wire_explain_request, destination_port) \
+	M(wire_explain_request, family) \
+	M(wire_explain_request, protocol) \
+	M(wire_explain_request, reserved) \
+	S(wire_explain_request) \
+	M(wire_explain_step, step) \
+	M(wire_explain_step, text) \
+	S(wire_explain_step) \
+	M(wire_explain_reply, n_steps) \
+	M(wire_explain_reply, verdict) \
+	M(wire_explain_reply, hash) \
+	M(wire_explain_reply, slot) \
+	M(wire_explain_reply, has_flow) \
+	M(wire_explain_reply, backend) \
+	M(wire_explain_reply, backend_port) \
+	M(wire_explain_reply, family) \
+	M(wire_explain_reply, reserved) \
+	E(wire_explain_reply, step) \
+	S(wire_explain_reply) \
+	M(wire_ports_request, reserved) \
+	S(wire_ports_request) \
+	M(wire_port_record, name) \
+	M(wire_port_record, driver) \
+	M(wire_port_record, kernel_interface) \
+	M(wire_port_record, mac) \
+	M(wire_port_record, is_up) \
+	M(wire_port_record, reserved) \
+	M(wire_port_record, speed_mbps) \
+	M(wire_port_record, mtu) \
+	M(wire_port_record, rx_packets) \
+	M(wire_port_record, rx_bytes) \
+	M(wire_port_record, rx_missed) \
+	M(wire_port_record, rx_nombuf) \
+	M(wire_port_record, tx_packets) \
+	M(wire_port_record, tx_bytes) \
+	M(wire_port_record, tx_errors) \
+	M(wire_port_record, buffers_in_use) \
+	S(wire_port_record) \
+	M(wire_ports_reply, n_records) \
+	M(wire_ports_reply, reserved) \
+	E(wire_ports_reply, record) \
+	S(wire_ports_reply) \
+	M(wire_workers_request, reserved) \
+	S(wire_workers_request) \
+	M(wire_worker_record, core) \
+	M(wire_worker_record, reserved) \
+	M(wire_worker_record, loops) \
+	M(wire_worker_record, busy_loops) \
+	M(wire_worker_record, flows) \
+	M(wire_worker_record, heartbeat_age_ns) \
+	S(wire_worker_record) \
+	M(wire_workers_reply, n_records) \
+	M(wire_workers_reply, reserved) \
+	E(wire_workers_reply, record) \
+	S(wire_workers_reply)
+/* clang-format on */
+
+enum {
+	ABI_TEXT_BYTES = 32768,
+};
+
+static char abi_text[ABI_TEXT_BYTES];
+static pthread_once_t abi_once = PTHREAD_ONCE_INIT;
+
+static void build_abi_text(void)
+{
+	size_t used = 0;
+
+#define PUT(...)                                                                          \
+	do {                                                                              \
+		if (used < sizeof(abi_text))                                              \
+			used += (size_t)snprintf(abi_text + used, sizeof(abi_text) - used, \
+						 __VA_ARGS__);                            \
+	} while (0)
+#define X(upper, lower, number, sense) PUT("message %d %s\n", number, #lower);
+	PUT("version %d\n", WIRE_VERSION);
+	WIRE_MESSAGE_LIST(X)
+#undef X
+#define M(type, member)                                                               \
+	PUT("%s.%s %zu %zu\n", #type, #member, offsetof(struct type, member),         \
+	    sizeof(((struct type *)0)->member));
+#define E(type, member) PUT("%s.%s %zu records\n", #type, #member, offsetof(struct type, member));
+#define S(type)		PUT("%s %zu\n", #type, sizeof(struct type));
+	WIRE_MEMBER_LIST(M, E, S)
+#undef M
+#undef E
+#undef S
+	/* The meaning of the numbers in wire_counters_reply is part of the layout. */
+#define X(upper, lower, help) PUT("verdict %s\n", #lower);
+	SL_VERDICT_LIST(X)
+#undef X
+#define X(upper, lower, unit, help) PUT("event %s\n", #lower);
+	SL_EVENT_LIST(X)
+#undef X
+}
+
+const char *wire_abi_text(void)
+{
+	pthread_once(&abi_once, build_abi_text);
+	return abi_text;
+}
+
+uint64_t wire_abi_hash(void)
+{
+	const char *text = wire_abi_text();
+
+	return wire_digest(text, strlen(text));
+}
+
+uint64_t wire_digest(const void *bytes, size_t size)
+{
+	const struct sl_hash_key key = {{0, 0}};
+	const uint8_t *at = bytes;
+	struct sl_siphash hash;
+	uint64_t tail = 0;
+
+	sl_siphash13_init(&hash, &key);
+	for (; size - (size_t)(at - (const uint8_t *)bytes) >= 8; at += 8) {
+		uint64_t word;
+
+		memcpy(&word, at, sizeof(word));
+		sl_siphash13_word(&hash, word);
+	}
+	memcpy(&tail, at, size % 8);
+	return sl_siphash13_fini_tail(&hash, tail, size);
+}
+
+static const char *name_of(const char *const *name, size_t n, uint8_t number)
+{
+	return number < n && name[number] != NULL ? name[number] : "unknown";
+}
+
+static uint8_t number_of(const char *const *name, size_t n, const char *word)
+{
+	for (uint8_t i = 1; i < n; i++)
+		if (name[i] != NULL && strcmp(name[i], word) == 0)
+			return i;
+	return 0;
+}
+
+static const char *const state_name[] = {
+	[WIRE_STATE_READY] = "ready",
+	[WIRE_STATE_DRAIN] = "drain",
+	[WIRE_STATE_MAINT] = "maint",
+};
+static const char *const mode_name[] = {
+	[WIRE_MODE_NAT] = "nat",
+	[WIRE_MODE_FULLNAT] = "fullnat",
+};
+static const char *const scheduler_name[] = {
+	[WIRE_SCHEDULER_MAGLEV] = "maglev",
+};
+static const char *const flow_state_name[] = {
+#define X(upper, lower) #lower,
+	SL_FLOW_STATE_LIST(X)
+#undef X
+};
+
+const char *wire_type_name(uint16_t type)
+{
+	switch (type) {
+#define X(upper, lower, number, sense) \
+	case number:                   \
+		return #lower;
+		WIRE_MESSAGE_LIST(X)
+#undef X
+	default:
+		return "unknown";
+	}
+}
+
+const char *wire_state_name(uint8_t state)
+{
+	return name_of(state_name, SL_ARRAY_LEN(state_name), state);
+}
+
+const char *wire_mode_name(uint8_t mode)
+{
+	return name_of(mode_name, SL_ARRAY_LEN(mode_name), mode);
+}
+
+const char *wire_scheduler_name(uint8_t scheduler)
+{
+	return name_of(scheduler_name, SL_ARRAY_LEN(scheduler_name), scheduler);
+}
+
+const char *wire_flow_state_name(uint8_t state)
+{
+	return name_of(flow_state_name, SL_ARRAY_LEN(flow_state_name), state);
+}
+
+uint8_t wire_state_from_name(const char *name)
+{
+	return number_of(state_name, SL_ARRAY_LEN(state_name), name);
+}
+
+uint8_t wire_mode_from_name(const char *name)
+{
+	return number_of(mode_name, SL_ARRAY_LEN(mode_name), name);
+}
+
+uint8_t wire_scheduler_from_name(const char *name)
+{
+	return number_of(scheduler_name, SL_ARRAY_LEN(scheduler_name), name);
+}
+
+const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t family,
+				 char text[static WIRE_ADDRESS_TEXT])
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	inet_ntop(family == SL_FAMILY_IPV6 ? AF_INET6 : AF_INET, addr->byte, host, sizeof(host));
+	snprintf(text, WIRE_ADDRESS_TEXT, family == SL_FAMILY_IPV6 ? "[%s]:%u" : "%s:%u", host,
+		 sl_from_be16(port));
+	return text;
+}
+
+const char *wire_format_address(const struct wire_address *address,
+				char text[static WIRE_ADDRESS_TEXT])
+{
+	size_t used;
+
+	wire_format_endpoint(&address->addr, address->port, address->family, text);
+	used = strlen(text);
+	if (address->protocol == SL_PROTOCOL_TCP || address->protocol == SL_PROTOCOL_UDP)
+		snprintf(text + used, WIRE_ADDRESS_TEXT - used, "/%s",
+			 address->protocol == SL_PROTOCOL_TCP ? "tcp" : "udp");
+	else
+		snprintf(text + used, WIRE_ADDRESS_TEXT - used, "/%u", address->protocol);
+	return text;
+}
