@@ -20,7 +20,7 @@
 #include "wire/wire_abi.h"
 
 struct client {
-	int fd;	      /* open until client_free, so that its number is not another's meanwhile */
+	int fd;       /* open until client_free, so that its number is not another's meanwhile */
 	bool is_gone; /* shut down; a waiter on fd sees the end */
 	uint32_t last_id;
 	struct wire_hello_reply hello;

@@ -238,7 +238,8 @@ static int check_strings(const struct place *place, const struct method_param *p
 	if ((int64_t)n < param->min || (int64_t)n > param->max)
 		return refuse_range(place, "'s number of items", (int64_t)n, param->min, param->max,
 				    error);
-	json_array_foreach(value, i, item) {
+	json_array_foreach(value, i, item)
+	{
 		struct place inner = {.method = place->method};
 
 		(void)snprintf(inner.field, sizeof(inner.field), "%.60s[%zu]", place->field, i);
@@ -264,8 +265,8 @@ static int check_value(const struct place *place, const struct method_param *par
 	case METHOD_STRINGS:
 		return check_strings(place, param, value, error);
 	case METHOD_BOOLEAN:
-		return json_is_boolean(value) ? RPC_OK :
-						refuse_type(place, value, "boolean", error);
+		return json_is_boolean(value) ? RPC_OK
+					      : refuse_type(place, value, "boolean", error);
 	case METHOD_INTEGER:
 		if (!json_is_integer(value))
 			return refuse_type(place, value, "integer", error);
@@ -297,8 +298,8 @@ static void list_names(const struct method_param *params, size_t n, char *text, 
 
 	(void)snprintf(text, size, "none");
 	for (size_t i = 0; i < n && used < size; i++) {
-		int length = snprintf(text + used, size - used, "%s%s", i ? ", " : "",
-				      params[i].name);
+		int length =
+			snprintf(text + used, size - used, "%s%s", i ? ", " : "", params[i].name);
 
 		used += length > 0 ? (size_t)length : 0;
 	}
@@ -318,7 +319,8 @@ static int check_members(const struct place *place, const struct method_param *p
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
 		const struct method_param *param = find_param(params, n, key);
 		int code;
 
@@ -398,11 +400,11 @@ json_t *method_describe(void)
 
 	for (size_t i = 0; i < N_METHODS; i++)
 		json_array_append_new(
-			methods, json_pack("{s:s, s:s, s:b, s:o}", "name", table[i].name, "summary",
-					   table[i].summary, "mutation", table[i].is_mutation,
-					   "params",
-					   describe_params(table[i].params, table[i].n_params)));
-#define X(upper, number, sense) \
+			methods,
+			json_pack("{s:s, s:s, s:b, s:o}", "name", table[i].name, "summary",
+				  table[i].summary, "mutation", table[i].is_mutation, "params",
+				  describe_params(table[i].params, table[i].n_params)));
+#define X(upper, number, sense)                                                                    \
 	json_array_append_new(errors, json_pack("{s:i, s:s}", "code", number, "meaning", sense));
 	RPC_ERROR_LIST(X)
 #undef X

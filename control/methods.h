@@ -44,7 +44,7 @@ enum method_id {
 #define X(upper, lower, name, is_mutation, summary) METHOD_##upper,
 	METHOD_LIST(X)
 #undef X
-	N_METHODS
+		N_METHODS
 };
 
 enum method_type {
@@ -52,7 +52,7 @@ enum method_type {
 	METHOD_INTEGER,
 	METHOD_BOOLEAN,
 	METHOD_STRINGS, /* array of strings */
-	METHOD_OBJECT,	/* with members */
+	METHOD_OBJECT,  /* with members */
 };
 
 /** One parameter, or one member of an object parameter. */

@@ -14,8 +14,8 @@
 const char *rpc_code_text(int code)
 {
 	switch (code) {
-#define X(upper, number, sense) \
-	case number:            \
+#define X(upper, number, sense)                                                                    \
+	case number:                                                                               \
 		return sense;
 		RPC_ERROR_LIST(X)
 #undef X
@@ -26,7 +26,7 @@ const char *rpc_code_text(int code)
 /* Bytes of the UTF-8 character at @text, or 0 if there is none. */
 static size_t utf8_length(const unsigned char *text)
 {
-	size_t n = text[0] < 0x80		     ? 1
+	size_t n = text[0] < 0x80                      ? 1
 		   : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
 		   : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
 		   : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
@@ -195,7 +195,8 @@ static int check_members(const json_t *document, struct rpc_error *error)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)document, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)document, key, value)
+	{
 		bool is_known = false;
 
 		for (size_t i = 0; i < SL_ARRAY_LEN(known); i++)
@@ -368,8 +369,8 @@ static json_t *share(const json_t *value)
 
 char *rpc_encode_request(int64_t id, const char *method, json_t *params, size_t *length)
 {
-	return encode_line(json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id",
-				     (json_int_t)id, "method", method, "params",
+	return encode_line(json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)id,
+				     "method", method, "params",
 				     params ? share(params) : json_object()),
 			   length);
 }

@@ -16,12 +16,14 @@ static const char head[] =
 	"\n"
 	"<!-- Printed by docs/gen-api.c from control/methods.c; do not edit. -->\n"
 	"\n"
-	"JSON-RPC 2.0 over the Unix socket `RUN_DIR/control.sock`, one document per line, answered\n"
+	"JSON-RPC 2.0 over the Unix socket `RUN_DIR/control.sock`, one document per line, "
+	"answered\n"
 	"in order. A document has at most %d bytes and nests at most %d levels deep; it is UTF-8,\n"
 	"without duplicate keys. Batches, notifications and positional parameters are refused.\n"
 	"\n"
 	"```\n"
-	"--> {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"backend.set\", \"params\": {\"service\": "
+	"--> {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"backend.set\", \"params\": "
+	"{\"service\": "
 	"\"web\",\n"
 	"     \"address\": \"10.0.0.2:8080\", \"state\": \"drain\"}}\n"
 	"<-- {\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {\"generation\": 7, \"applied\": true,\n"
@@ -29,13 +31,17 @@ static const char head[] =
 	"```\n"
 	"\n"
 	"Root, the daemon's own user and members of its group may call everything. Members of the\n"
-	"configuration's api_read_only_group may call what is not marked as a mutation. At most %d\n"
-	"clients are served, %d of each user but root; a document that has begun must end within 5\n"
+	"configuration's api_read_only_group may call what is not marked as a mutation. At most "
+	"%d\n"
+	"clients are served, %d of each user but root; a document that has begun must end within "
+	"5\n"
 	"seconds, and a client that leaves more than 8 MiB of answers unread is closed.\n"
 	"\n"
-	"Every mutation is done whole or not at all, and answered when the dataplane has it (if it\n"
+	"Every mutation is done whole or not at all, and answered when the dataplane has it (if "
+	"it\n"
 	"is connected: `applied`) and it is on disk. It takes `if_generation`, which refuses the\n"
-	"call unless the state's generation is the one given, and `dry_run`, which judges the call\n"
+	"call unless the state's generation is the one given, and `dry_run`, which judges the "
+	"call\n"
 	"(in the dataplane too) and changes nothing. `changes` lists the first 1000 changes as\n"
 	"{action, object, service, backend, fields, text}; `n_changes` counts them all.\n";
 
@@ -89,7 +95,8 @@ int main(void)
 	for (size_t i = 0; i < N_METHODS; i++)
 		print_method(&table[i]);
 	printf("\n## Errors\n\n"
-	       "An error has a code, a message that names the object, the value and the limit, and\n"
+	       "An error has a code, a message that names the object, the value and the limit, "
+	       "and\n"
 	       "`data` with `field`, `value` and `limit` where there are such.\n\n"
 	       "| code | meaning |\n|---|---|\n");
 #define X(upper, code, sense) printf("| %d | %s |\n", code, sense);

@@ -41,11 +41,11 @@ struct api_client {
 	struct api_client *next, **link; /* list of all clients */
 	struct peer peer;
 	struct bufferevent *stream;
-	struct event *turn;	/* runs the next request */
+	struct event *turn;     /* runs the next request */
 	struct event *deadline; /* of a document that has begun */
-	size_t scanned;		/* bytes of the input known to hold no newline */
-	bool is_ended;		/* it sends no more */
-	bool is_closing;	/* answers are flushed, then it ends */
+	size_t scanned;         /* bytes of the input known to hold no newline */
+	bool is_ended;          /* it sends no more */
+	bool is_closing;        /* answers are flushed, then it ends */
 };
 
 struct api {
@@ -167,9 +167,10 @@ static void audit(const struct api_client *client, const struct rpc_request *req
 	else
 		(void)snprintf(outcome, sizeof(outcome), "generation %lld, %s",
 			       (long long)json_integer_value(json_object_get(result, "generation")),
-			       json_is_true(json_object_get(result, "dry_run")) ? "dry run" :
-			       json_is_true(json_object_get(result, "applied")) ? "applied" :
-										  "not applied yet");
+			       json_is_true(json_object_get(result, "dry_run")) ? "dry run"
+			       : json_is_true(json_object_get(result, "applied"))
+				       ? "applied"
+				       : "not applied yet");
 	log_info("api: pid %d uid %u: %s %s %s: %s", client->peer.pid, client->peer.uid,
 		 method->name, log_safe(object ? object : "", object_text, sizeof(object_text)),
 		 log_safe(backend ? backend : "", backend_text, sizeof(backend_text)), outcome);

@@ -15,8 +15,8 @@ struct daemon;
 
 struct api_options {
 	const char *path;
-	uid_t owner;	  /* of the socket; who runs the daemon, so that it can unlink it */
-	gid_t group;	  /* its members may read and write */
+	uid_t owner;      /* of the socket; who runs the daemon, so that it can unlink it */
+	gid_t group;      /* its members may read and write */
 	gid_t read_group; /* its members may only read */
 	bool has_read_group;
 };

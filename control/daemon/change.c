@@ -88,9 +88,9 @@ static int make_change(struct step *step, struct rpc_error *error)
 		.file_digest = change->file_digest ? change->file_digest : daemon->file_digest,
 		.desired = change->next,
 	};
-	int code = daemon->reconcile ?
-			   reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error) :
-			   RPC_OK;
+	int code = daemon->reconcile
+			   ? reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error)
+			   : RPC_OK;
 
 	if (code || change->is_dry_run)
 		return code;
@@ -109,9 +109,9 @@ static int make_change(struct step *step, struct rpc_error *error)
 static json_t *answer(const struct step *step, json_t *changes, size_t n_changes)
 {
 	const struct daemon *daemon = step->daemon;
-	bool is_applied = step->change->is_dry_run ? false :
-			  step->is_change	   ? step->is_applied :
-						     reconcile_is_synced(daemon->reconcile);
+	bool is_applied = step->change->is_dry_run ? false
+			  : step->is_change        ? step->is_applied
+						   : reconcile_is_synced(daemon->reconcile);
 
 	return json_pack("{s:I, s:b, s:b, s:O, s:I}", "generation", (json_int_t)daemon->generation,
 			 "applied", is_applied, "dry_run", step->change->is_dry_run, "changes",
@@ -132,8 +132,8 @@ static void measure(struct step *step, size_t n_changes)
 	step->is_change = n_changes > 0 || step->hash_key.word[0] != daemon->hash_key.word[0] ||
 			  step->hash_key.word[1] != daemon->hash_key.word[1] ||
 			  !is_same_file(daemon, change);
-	step->generation = daemon->reconcile ? reconcile_next_generation(daemon->reconcile) :
-					       daemon->generation + 1;
+	step->generation = daemon->reconcile ? reconcile_next_generation(daemon->reconcile)
+					     : daemon->generation + 1;
 }
 
 int change_commit(struct daemon *daemon, struct change *change, json_t **result,

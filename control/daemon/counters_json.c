@@ -15,7 +15,7 @@ json_t *counters_of_service(const struct wire_service_counters_reply *counters)
 {
 	json_t *object = json_object();
 
-#define X(name, unit, help) \
+#define X(name, unit, help)                                                                        \
 	json_object_set_new(object, #name, json_integer((json_int_t)counters->name));
 	SL_SERVICE_COUNTER_LIST(X)
 #undef X
@@ -26,7 +26,7 @@ static json_t *counters_of_backend(const struct wire_backend_counters_record *re
 {
 	json_t *object = json_object();
 
-#define X(name, unit, help) \
+#define X(name, unit, help)                                                                        \
 	json_object_set_new(object, #name, json_integer((json_int_t)record->name));
 	SL_BACKEND_COUNTER_LIST(X)
 #undef X
@@ -38,13 +38,13 @@ json_t *counters_of_worker(const struct wire_counters_reply *counters)
 	json_t *verdicts = json_object();
 	json_t *events = json_object();
 
-#define X(upper, lower, help)                 \
-	json_object_set_new(verdicts, #lower, \
+#define X(upper, lower, help)                                                                      \
+	json_object_set_new(verdicts, #lower,                                                      \
 			    json_integer((json_int_t)counters->verdict[SL_VERDICT_##upper]));
 	SL_VERDICT_LIST(X)
 #undef X
-#define X(upper, lower, unit, help)         \
-	json_object_set_new(events, #lower, \
+#define X(upper, lower, unit, help)                                                                \
+	json_object_set_new(events, #lower,                                                        \
 			    json_integer((json_int_t)counters->event[SL_EVENT_##upper]));
 	SL_EVENT_LIST(X)
 #undef X

@@ -254,8 +254,8 @@ int desired_add(struct desired *desired, struct desired_service *service, struct
 				     old->wire.name, address, desired_owner_name(old->owner));
 		rpc_error_data(error, old->wire.name, NULL);
 	} else if (desired->n_services >= SL_MAX_SERVICES) {
-		code = refuse_limit(service->wire.name, "name", "services",
-				    desired->n_services + 1, SL_MAX_SERVICES, error);
+		code = refuse_limit(service->wire.name, "name", "services", desired->n_services + 1,
+				    SL_MAX_SERVICES, error);
 	} else if (insert_service(desired, at, service)) {
 		code = out_of_memory(error);
 	}

@@ -20,7 +20,7 @@ struct config;
 
 enum desired_owner {
 	DESIRED_OWNER_FILE = 1, /* named by the configuration file */
-	DESIRED_OWNER_API = 2,	/* added over the API */
+	DESIRED_OWNER_API = 2,  /* added over the API */
 };
 
 /** One service with its backends, sorted by address and port. Immutable once shared. */

@@ -49,8 +49,8 @@ static void field_text(struct change *change, const char *name, const char *old,
 	else
 		change_text(change, " %s %s", name, new);
 	json_object_set_new(change->fields, name,
-			    old ? json_pack("{s:s, s:s}", "old", old, "new", new) :
-				  json_pack("{s:s}", "new", new));
+			    old ? json_pack("{s:s, s:s}", "old", old, "new", new)
+				: json_pack("{s:s}", "new", new));
 }
 
 static void field_number(struct change *change, const char *name, const uint32_t *old, uint32_t new)
@@ -61,10 +61,10 @@ static void field_number(struct change *change, const char *name, const uint32_t
 		change_text(change, " %s %u -> %u", name, *old, new);
 	else
 		change_text(change, " %s %u", name, new);
-	json_object_set_new(change->fields, name,
-			    old ? json_pack("{s:I, s:I}", "old", (json_int_t)*old, "new",
-					    (json_int_t) new) :
-				  json_pack("{s:I}", "new", (json_int_t) new));
+	json_object_set_new(
+		change->fields, name,
+		old ? json_pack("{s:I, s:I}", "old", (json_int_t)*old, "new", (json_int_t) new)
+		    : json_pack("{s:I}", "new", (json_int_t) new));
 }
 
 /* Takes change->fields over. */
@@ -297,13 +297,10 @@ int diff_delta(const struct desired *old, const struct desired *new, struct diff
 	if (status)
 		goto out;
 	while (i < n_was || k < n_is) {
-		int order = i == n_was ? 1 :
-			    k == n_is  ? -1 :
-					 compare_addresses(&was[i], &is[k]);
+		int order = i == n_was ? 1 : k == n_is ? -1 : compare_addresses(&was[i], &is[k]);
 
 		if (order != 0 || was[i] != is[k])
-			delta_service(order <= 0 ? was[i] : NULL, order >= 0 ? is[k] : NULL,
-				      delta);
+			delta_service(order <= 0 ? was[i] : NULL, order >= 0 ? is[k] : NULL, delta);
 		i += order <= 0;
 		k += order >= 0;
 	}

@@ -57,8 +57,8 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 		return RPC_METHOD;
 	}
 	if (access < (call.method->is_mutation ? ACCESS_WRITE : ACCESS_READ))
-		return rpc_error_set(error, RPC_NOT_PERMITTED, "method",
-				     "%s: the caller may %s", call.method->name,
+		return rpc_error_set(error, RPC_NOT_PERMITTED, "method", "%s: the caller may %s",
+				     call.method->name,
 				     access == ACCESS_READ ? "only read" : "not use this socket");
 	code = method_check(call.method, call.params, error);
 	if (!code)
@@ -113,9 +113,8 @@ int call_client(const struct call *call, struct client **client)
 
 int call_client_failed(const struct call *call, const struct client *client, int status)
 {
-	return rpc_error_set(call->error,
-			     status == -ENOTCONN ? RPC_NOT_CONNECTED : RPC_REFUSED, NULL, "%s: %s",
-			     call->method->name, client_error(client));
+	return rpc_error_set(call->error, status == -ENOTCONN ? RPC_NOT_CONNECTED : RPC_REFUSED,
+			     NULL, "%s: %s", call->method->name, client_error(client));
 }
 
 int call_clone(const struct call *call, struct desired **next)

@@ -78,9 +78,9 @@ int handle_config_check(struct call *call)
 
 	if (code)
 		return code;
-	call->result = json_pack("{s:b, s:I, s:I, s:o}", "ok", 1, "services",
-				 (json_int_t)next->n_services, "backends",
-				 (json_int_t)next->n_backends, "warnings", warnings);
+	call->result =
+		json_pack("{s:b, s:I, s:I, s:o}", "ok", 1, "services", (json_int_t)next->n_services,
+			  "backends", (json_int_t)next->n_backends, "warnings", warnings);
 	desired_free(next);
 	config_free(config);
 	return RPC_OK;
@@ -97,9 +97,9 @@ int handle_config_diff(struct call *call)
 	if (code)
 		return code;
 	changes = diff_changes(call->daemon->desired, next, &n_changes);
-	call->result = json_pack("{s:I, s:o, s:I}", "generation",
-				 (json_int_t)call->daemon->generation, "changes", changes,
-				 "n_changes", (json_int_t)n_changes);
+	call->result =
+		json_pack("{s:I, s:o, s:I}", "generation", (json_int_t)call->daemon->generation,
+			  "changes", changes, "n_changes", (json_int_t)n_changes);
 	desired_free(next);
 	config_free(config);
 	return RPC_OK;

@@ -27,8 +27,8 @@ static int take_client(const struct call *call, struct wire_flow_filter *filter)
 	if (!text)
 		return RPC_OK;
 	/* "[v6]:port" and "v4:port" have a port; a bare IPv6 address has several colons. */
-	has_port = text[0] == '[' ? strstr(text, "]:") != NULL :
-				    strchr(text, ':') && strchr(text, ':') == strrchr(text, ':');
+	has_port = text[0] == '[' ? strstr(text, "]:") != NULL
+				  : strchr(text, ':') && strchr(text, ':') == strrchr(text, ':');
 	if (has_port)
 		return text_parse_addr_port(call->method->name, "client", text, &filter->client,
 					    &filter->client_port, &filter->client_family,
@@ -87,8 +87,7 @@ int handle_flow_list(struct call *call)
 	for (unsigned page = 0; left > 0 && page < MAX_EMPTY_PAGES; page++) {
 		uint32_t limit = left < WIRE_MAX_RECORDS ? (uint32_t)left : WIRE_MAX_RECORDS;
 		uint32_t n;
-		int status =
-			client_flows(client, &filter, limit, cursor, record, &n, &cursor);
+		int status = client_flows(client, &filter, limit, cursor, record, &n, &cursor);
 
 		if (status) {
 			json_decref(list);
@@ -118,11 +117,10 @@ int handle_flow_count(struct call *call)
 	status = client_flow_count(client, &filter, &reply);
 	if (status)
 		return call_client_failed(call, client, status);
-	call->result = json_pack("{s:I, s:I, s:I, s:I, s:I}", "flows",
-				 (json_int_t)(reply.ipv4 + reply.ipv6), "ipv4",
-				 (json_int_t)reply.ipv4, "ipv6", (json_int_t)reply.ipv6,
-				 "embryonic", (json_int_t)reply.embryonic, "capacity",
-				 (json_int_t)reply.capacity);
+	call->result = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I}", "flows", (json_int_t)(reply.ipv4 + reply.ipv6), "ipv4",
+		(json_int_t)reply.ipv4, "ipv6", (json_int_t)reply.ipv6, "embryonic",
+		(json_int_t)reply.embryonic, "capacity", (json_int_t)reply.capacity);
 	return RPC_OK;
 }
 
@@ -139,8 +137,8 @@ static int take_packet(const struct call *call, struct wire_explain_request *req
 					    &request->destination_port, &family, call->error);
 	if (code)
 		return code;
-	request->protocol = strcmp(call_string(call, "protocol"), "tcp") == 0 ? SL_PROTOCOL_TCP :
-										SL_PROTOCOL_UDP;
+	request->protocol = strcmp(call_string(call, "protocol"), "tcp") == 0 ? SL_PROTOCOL_TCP
+									      : SL_PROTOCOL_UDP;
 	if (family == request->family)
 		return RPC_OK;
 	rpc_error_set(call->error, RPC_PARAMS, "destination",
@@ -191,7 +189,8 @@ static json_t *explanation(const struct daemon *daemon, const struct wire_explai
 		json_array_append_new(list, json_pack("{s:s, s:s}", "step", steps[i].step, "text",
 						      steps[i].text));
 	if (reply->family) {
-		(void)wire_format_endpoint(&reply->backend, reply->backend_port, reply->family, text);
+		(void)wire_format_endpoint(&reply->backend, reply->backend_port, reply->family,
+					   text);
 		backend = json_string(text);
 	}
 	(void)snprintf(hash, sizeof(hash), "%016" PRIx64, reply->hash);

@@ -57,8 +57,7 @@ static int take_values(const struct call *call, struct desired_service *service)
 
 static int check_address(const struct call *call, const struct wire_address *address)
 {
-	const struct desired_service *other =
-		desired_find_address(call->daemon->desired, address);
+	const struct desired_service *other = desired_find_address(call->daemon->desired, address);
 	const char *name = call_string(call, "name");
 	char text[WIRE_ADDRESS_TEXT];
 

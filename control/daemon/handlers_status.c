@@ -148,8 +148,7 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 		(json_int_t)reply.flows, "flows_embryonic", (json_int_t)reply.flows_embryonic,
 		"flows_capacity", (json_int_t)reply.flows_capacity, "memory_bytes",
 		(json_int_t)reply.memory_bytes, "reason", reconcile_reason(daemon->reconcile),
-		"dataplane_version",
-		is_connected ? client_hello(client)->program_version : NULL,
+		"dataplane_version", is_connected ? client_hello(client)->program_version : NULL,
 		"dataplane_uptime_seconds", (json_int_t)(reply.uptime_ns / 1000000000));
 	json_object_update(status, some);
 	json_decref(some);

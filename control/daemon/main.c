@@ -51,7 +51,8 @@ static const char usage[] =
 	"      --run-dir DIR     sockets (default: run_dir of the configuration)\n"
 	"      --state-dir DIR   state.json (default: state_dir of the configuration)\n"
 	"      --user USER       become USER when started as root (default sluice)\n"
-	"      --group GROUP     with this group (default: the user's), whose members may use the API\n"
+	"      --group GROUP     with this group (default: the user's), whose members may use the "
+	"API\n"
 	"      --log-level WORD  error, warning, info or debug (default info)\n"
 	"      --check           judge the configuration, print the outcome, exit 0 or 1\n"
 	"      --version         print the version\n"
@@ -162,8 +163,8 @@ static int serve(struct daemon *daemon)
 	struct event *on_hup = evsignal_new(daemon->base, SIGHUP, on_reload_signal, daemon);
 	int code = EXIT_REFUSED;
 
-	if (!on_term || !on_int || !on_hup || event_add(on_term, NULL) ||
-	    event_add(on_int, NULL) || event_add(on_hup, NULL)) {
+	if (!on_term || !on_int || !on_hup || event_add(on_term, NULL) || event_add(on_int, NULL) ||
+	    event_add(on_hup, NULL)) {
 		log_err("signals: out of memory");
 		goto out;
 	}

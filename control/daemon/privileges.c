@@ -66,7 +66,8 @@ static bool is_group_wanted(const struct privileges_names *names)
 	       getgrnam(default_name) != NULL;
 }
 
-int privileges_find(const struct privileges_names *names, struct privileges *privileges, char *error)
+int privileges_find(const struct privileges_names *names, struct privileges *privileges,
+		    char *error)
 {
 	int status = 0;
 

@@ -10,7 +10,7 @@
 struct privileges {
 	uid_t uid;
 	gid_t gid;
-	gid_t api_gid;	/* whose members may use the API */
+	gid_t api_gid;  /* whose members may use the API */
 	gid_t read_gid; /* whose members may only read */
 	bool has_read_group;
 	bool is_drop; /* started as root, to become someone else */
@@ -18,9 +18,9 @@ struct privileges {
 
 /** Names as options or the configuration give them; NULL: not given. */
 struct privileges_names {
-	const char *user;	     /* default sluice; not looked at unless started as root */
-	const char *group;	     /* default the user's own */
-	const char *api_group;	     /* default the group */
+	const char *user;            /* default sluice; not looked at unless started as root */
+	const char *group;           /* default the user's own */
+	const char *api_group;       /* default the group */
 	const char *read_only_group; /* default none */
 };
 

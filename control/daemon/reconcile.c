@@ -32,12 +32,12 @@ struct reconcile {
 	struct daemon *daemon;
 	char *path;
 	struct client *client; /* NULL: DOWN */
-	bool is_up;	       /* greeted */
+	bool is_up;            /* greeted */
 	bool is_synced;
 	uint64_t generation; /* the dataplane's */
 	unsigned retry_ms;
 	char reason[SL_MAX_ERROR];
-	struct event *timer;	/* DOWN: connect; UP and not synced: push again */
+	struct event *timer;    /* DOWN: connect; UP and not synced: push again */
 	struct event *readable; /* of the client's descriptor */
 };
 
@@ -73,8 +73,8 @@ static void go_down(struct reconcile *reconcile, const char *reason)
 	reconcile->generation = 0;
 	set_reason(reconcile, reason);
 	start_timer(reconcile, reconcile->retry_ms);
-	reconcile->retry_ms = reconcile->retry_ms * 2 < LAST_RETRY_MS ? reconcile->retry_ms * 2 :
-									LAST_RETRY_MS;
+	reconcile->retry_ms =
+		reconcile->retry_ms * 2 < LAST_RETRY_MS ? reconcile->retry_ms * 2 : LAST_RETRY_MS;
 }
 
 static int send_records(struct client *client, const struct diff_delta *delta)
@@ -209,9 +209,8 @@ static void connect_dataplane(struct reconcile *reconcile)
 		go_down(reconcile, error);
 		return;
 	}
-	reconcile->readable =
-		event_new(reconcile->daemon->base, client_fd(reconcile->client),
-			  EV_READ | EV_PERSIST, on_readable, reconcile);
+	reconcile->readable = event_new(reconcile->daemon->base, client_fd(reconcile->client),
+					EV_READ | EV_PERSIST, on_readable, reconcile);
 	if (!reconcile->readable || event_add(reconcile->readable, &limit))
 		go_down(reconcile, "out of memory");
 }
@@ -306,8 +305,7 @@ int reconcile_commit(struct reconcile *reconcile, const struct reconcile_change 
 		     bool *is_applied, struct rpc_error *error)
 {
 	const struct daemon *daemon = reconcile->daemon;
-	bool is_delta =
-		reconcile->is_synced && is_same_key(&change->hash_key, &daemon->hash_key);
+	bool is_delta = reconcile->is_synced && is_same_key(&change->hash_key, &daemon->hash_key);
 	int status;
 
 	*is_applied = false;

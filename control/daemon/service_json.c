@@ -83,9 +83,9 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	int code;
 
 	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s:s, s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}, s:o}",
-			   "name", &name, "address", &address, "mode", &mode, "scheduler",
-			   &scheduler, "slots", &slots, "owner", &owner, "timeouts", "established",
+			   "{s:s, s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}, s:o}", "name",
+			   &name, "address", &address, "mode", &mode, "scheduler", &scheduler,
+			   "slots", &slots, "owner", &owner, "timeouts", "established",
 			   &established, "transitory", &transitory, "embryonic", &embryonic, "udp",
 			   &udp, "backends", &list))
 		return refuse_json("service", &reason, error);
@@ -129,7 +129,8 @@ int service_from_json(const json_t *json, struct desired *desired, struct rpc_er
 	code = desired_add(desired, service, error);
 	if (code)
 		return code;
-	json_array_foreach(backends, i, item) {
+	json_array_foreach(backends, i, item)
+	{
 		code = backend_from_json(item, name, desired, error);
 		if (code)
 			return code;

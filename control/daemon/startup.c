@@ -98,9 +98,8 @@ int startup_state(struct daemon *daemon, const struct config *config, uint64_t d
 	if (status == -ENOENT)
 		return first_state(daemon, config, digest, error);
 	if (status) {
-		(void)snprintf(error, STARTUP_MAX_ERROR,
-			       "%s; move it away to start from %s alone", note,
-			       daemon->config_file);
+		(void)snprintf(error, STARTUP_MAX_ERROR, "%s; move it away to start from %s alone",
+			       note, daemon->config_file);
 		return status;
 	}
 	daemon->desired = state.desired;

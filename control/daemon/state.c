@@ -180,9 +180,9 @@ static bool decode_hex(const char *text, size_t n_digits, uint64_t *value)
 	*value = 0;
 	for (size_t i = 0; i < n_digits; i++) {
 		char c = text[i];
-		int digit = c >= '0' && c <= '9' ? c - '0' :
-			    c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-						   -1;
+		int digit = c >= '0' && c <= '9'   ? c - '0'
+			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+						   : -1;
 
 		if (digit < 0)
 			return false;
@@ -197,7 +197,8 @@ static int decode_services(const json_t *list, struct desired *desired, char *er
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		if (service_from_json(item, desired, &reason)) {
 			(void)snprintf(error, STATE_MAX_ERROR, "services[%zu]: %.400s", i,
 				       reason.message);

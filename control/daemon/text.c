@@ -23,7 +23,9 @@ void text_backend_address(const struct wire_backend *backend, char text[static W
 
 const char *text_protocol(uint8_t protocol)
 {
-	return protocol == SL_PROTOCOL_TCP ? "tcp" : protocol == SL_PROTOCOL_UDP ? "udp" : "unknown";
+	return protocol == SL_PROTOCOL_TCP   ? "tcp"
+	       : protocol == SL_PROTOCOL_UDP ? "udp"
+					     : "unknown";
 }
 
 static int refuse(const char *object, const char *field, const char *text, const char *reason,

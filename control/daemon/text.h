@@ -17,8 +17,7 @@ struct rpc_error;
 void text_addr(const union sl_addr *addr, uint8_t family, char text[static WIRE_ADDRESS_TEXT]);
 
 /** "10.0.0.2:8080" of a backend; its family is its service's. */
-void text_backend_address(const struct wire_backend *backend,
-			  char text[static WIRE_ADDRESS_TEXT]);
+void text_backend_address(const struct wire_backend *backend, char text[static WIRE_ADDRESS_TEXT]);
 
 /** "tcp", "udp" or "unknown". */
 const char *text_protocol(uint8_t protocol);

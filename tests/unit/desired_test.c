@@ -35,8 +35,8 @@ static void add_service(struct desired *desired, const char *name, unsigned numb
 	struct wire_address address = address_of(number);
 	struct rpc_error error;
 
-	cr_assert_eq(desired_add(desired,
-				 desired_service_new(name, &address, DESIRED_OWNER_API), &error),
+	cr_assert_eq(desired_add(desired, desired_service_new(name, &address, DESIRED_OWNER_API),
+				 &error),
 		     RPC_OK, "%s", error.message);
 }
 
@@ -87,8 +87,8 @@ Test(desired, what_is_taken_and_what_is_missing_is_named)
 
 	add_service(desired, "web", 1);
 	add_backend(desired, "web", 1, 1);
-	cr_expect_eq(desired_add(desired,
-				 desired_service_new("web", &address, DESIRED_OWNER_API), &error),
+	cr_expect_eq(desired_add(desired, desired_service_new("web", &address, DESIRED_OWNER_API),
+				 &error),
 		     RPC_EXISTS);
 	cr_expect(strstr(error.message, "service web: exists already"), "%s", error.message);
 	cr_expect_eq(desired_add_backend(desired, "web", &backend, &error), RPC_EXISTS);
@@ -123,8 +123,8 @@ Test(desired, a_file_owned_service_is_not_the_apis)
 	struct rpc_error error;
 
 	cr_assert_eq(desired_set_file(desired, "/etc/x.yaml"), 0);
-	cr_assert_eq(desired_add(desired,
-				 desired_service_new("web", &address, DESIRED_OWNER_FILE), &error),
+	cr_assert_eq(desired_add(desired, desired_service_new("web", &address, DESIRED_OWNER_FILE),
+				 &error),
 		     RPC_OK);
 	cr_assert_eq(desired_check_owner(desired, "web", &error), RPC_OWNED);
 	cr_assert(strstr(error.message, "/etc/x.yaml"), "%s", error.message);
@@ -196,8 +196,8 @@ static void twin_apply(struct twin *twin, const struct diff_delta *delta)
 		twin_put_service(twin, &delta->service[i]);
 	for (size_t i = 0; i < delta->n_backends; i++) {
 		const struct wire_backend *backend = &delta->backend[i];
-		struct wire_backend *found = twin_find_backend(twin, &backend->service,
-							       &backend->addr, backend->port);
+		struct wire_backend *found =
+			twin_find_backend(twin, &backend->service, &backend->addr, backend->port);
 
 		if (found)
 			*found = *backend;
@@ -306,8 +306,9 @@ Test(diff, changes_are_told_in_words)
 	};
 
 	for (size_t i = 0; i < n; i++)
-		cr_expect_str_eq(json_string_value(json_object_get(json_array_get(list, i), "text")),
-				 words[i]);
+		cr_expect_str_eq(
+			json_string_value(json_object_get(json_array_get(list, i), "text")),
+			words[i]);
 	json_decref(list);
 	list = diff_changes(new, new, &n);
 	cr_assert_eq(n, 0);

@@ -77,8 +77,8 @@ Test(rpc, broken_documents_are_refused_with_their_reason)
 	for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
 		struct rpc_error error;
 
-		cr_expect_eq(decode(rows[i].line, &error), rows[i].code, "%s: code %d", rows[i].line,
-			     error.code);
+		cr_expect_eq(decode(rows[i].line, &error), rows[i].code, "%s: code %d",
+			     rows[i].line, error.code);
 		cr_expect(strstr(error.message, rows[i].part), "%s: message %s", rows[i].line,
 			  error.message);
 	}

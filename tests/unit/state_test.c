@@ -43,8 +43,7 @@ static struct state make_state(uint64_t generation, unsigned n_backends)
 		.file_digest = 0xfeed,
 		.desired = desired_new(),
 	};
-	struct desired_service *service =
-		desired_service_new("web", &address, DESIRED_OWNER_FILE);
+	struct desired_service *service = desired_service_new("web", &address, DESIRED_OWNER_FILE);
 	struct rpc_error error;
 
 	service->wire.timeout_udp_sec = 77;
@@ -119,8 +118,8 @@ Test(state, damage_falls_back_to_the_state_before, .init = make_dir, .fini = rem
 	static const struct {
 		const char *text;
 		off_t length;
-	} rows[] = {{NULL, 0},   {NULL, 1},	   {NULL, 50},	{NULL, 300},
-		    {"{}", 2},	 {"nonsense", -1}, {"[1]", 3}, {"{\"version\":2}", 13}};
+	} rows[] = {{NULL, 0}, {NULL, 1},        {NULL, 50}, {NULL, 300},
+		    {"{}", 2}, {"nonsense", -1}, {"[1]", 3}, {"{\"version\":2}", 13}};
 
 	for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
 		struct state state;

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* One call of sluiced: connect, one line out, one line back. Framing is control/rpc.h's. */
+#pragma once
+
+#include <jansson.h>
+
+#include <sluice/base.h>
+
+struct rpc_error;
+
+enum {
+	CALL_MAX_ANSWER_BYTES = 268435456, /* above every answer there is: all backends, listed */
+	CALL_QUIET_SEC = 2,		   /* before it is said that we wait */
+};
+
+/**
+ * Calls @method with @params on the socket at @path. @result: the caller's reference. CLI_DONE;
+ * CLI_REFUSED: sluiced said no; CLI_NOT_CONNECTED: there is none, or it did not answer in
+ * @timeout_sec. While waiting, a terminal on stderr is told so.
+ */
+int call(const char *path, int timeout_sec, const char *method, json_t *params, json_t **result,
+	 struct rpc_error *error) SL_MUST_USE;

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* See output.h. */
+#include "control/cli/output.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include <sluice/counters.h>
+
+#include "control/cli/table.h"
+#include "control/rpc.h"
+
+enum {
+	LABEL_WIDTH = 14,
+	WORDS_SIZE = 512,
+};
+
+void output_json(FILE *out, const json_t *document, bool is_indented)
+{
+	(void)json_dumpf(document, out,
+			 JSON_PRESERVE_ORDER | JSON_ENCODE_ANY |
+				 (is_indented ? JSON_INDENT(2) : JSON_COMPACT));
+	(void)fputc('\n', out);
+}
+
+json_t *output_error_json(const struct rpc_error *error)
+{
+	json_t *data = json_object();
+
+	if (error->field[0])
+		json_object_set_new(data, "field", json_string(error->field));
+	if (error->value[0])
+		json_object_set_new(data, "value", json_string(error->value));
+	if (error->limit[0])
+		json_object_set_new(data, "limit", json_string(error->limit));
+	return json_pack("{s:{s:i, s:s, s:o}}", "error", "code", error->code, "message",
+			 error->message, "data", data);
+}
+
+/* Pieces */
+
+static const json_t *get(const json_t *object, const char *name)
+{
+	return json_object_get(object, name);
+}
+
+static const char *string_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(get(object, name));
+
+	return text ? text : "-";
+}
+
+static json_int_t integer_of(const json_t *object, const char *name)
+{
+	return json_integer_value(get(object, name));
+}
+
+/* "label         text", with what came from elsewhere escaped. */
+static void line(FILE *out, const char *label, const char *text)
+{
+	(void)fprintf(out, "%-*s", LABEL_WIDTH, label);
+	(void)text_print(out, text);
+	(void)fputc('\n', out);
+}
+
+static void line_integer(FILE *out, const char *label, const json_t *object, const char *name)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, integer_of(object, name));
+	line(out, label, get(object, name) ? text : "-");
+}
+
+static void cells(struct table *table, const json_t *object, const char *const *names)
+{
+	for (; *names; names++)
+		table_cell_json(table, get(object, *names));
+}
+
+/* 93784 -> "1d 02:03:04". */
+static void uptime_text(json_int_t seconds, char *text, size_t size)
+{
+	(void)snprintf(text, size, "%" PRId64 "d %02d:%02d:%02d", (int64_t)(seconds / 86400),
+		       (int)(seconds / 3600 % 24), (int)(seconds / 60 % 60), (int)(seconds % 60));
+}
+
+/* Changes */
+
+static size_t print_changes(FILE *out, const json_t *result)
+{
+	const json_t *changes = get(result, "changes");
+	const json_t *n = get(result, "n_changes");
+	size_t listed = json_array_size(changes);
+	size_t all = json_is_integer(n) ? (size_t)json_integer_value(n) : listed;
+
+	for (size_t i = 0; i < listed; i++) {
+		(void)text_print(out, string_of(json_array_get(changes, i), "text"));
+		(void)fputc('\n', out);
+	}
+	if (all > listed)
+		(void)fprintf(out, "... and %zu more\n", all - listed);
+	return all;
+}
+
+void output_changes(FILE *out, const json_t *result, const json_t *own)
+{
+	json_int_t generation = integer_of(result, "generation");
+
+	(void)own;
+	if (print_changes(out, result) == 0)
+		(void)fprintf(out, "no change, ");
+	else if (json_is_true(get(result, "dry_run")))
+		(void)fprintf(out, "dry run, nothing was changed, ");
+	(void)fprintf(out, "generation %" JSON_INTEGER_FORMAT, generation);
+	if (!json_is_true(get(result, "dry_run")))
+		(void)fputs(json_is_true(get(result, "applied")) ?
+				    ", applied" :
+				    ", saved; the dataplane does not have it yet",
+			    out);
+	(void)fputc('\n', out);
+}
+
+void output_diff(FILE *out, const json_t *result, const json_t *own)
+{
+	(void)own;
+	if (print_changes(out, result) == 0)
+		(void)fputs("no difference\n", out);
+}
+
+/* Services and backends */
+
+void output_services(FILE *out, const json_t *result, const json_t *own)
+{
+	static const char *const names[] = {"name", "address", "mode", "scheduler", "backends",
+					    NULL};
+	static const char *const counters[] = {"flows", "packets_in", "bytes_in", NULL};
+	const json_t *services = get(result, "services");
+	struct table *table = table_new("NAME|ADDRESS|MODE|SCHEDULER|>BACKENDS|>FLOWS|>PACKETS-IN|"
+					">BYTES-IN|OWNER");
+
+	(void)own;
+	for (size_t i = 0; i < json_array_size(services); i++) {
+		const json_t *service = json_array_get(services, i);
+
+		table_row(table);
+		cells(table, service, names);
+		cells(table, get(service, "counters"), counters);
+		table_cell_json(table, get(service, "owner"));
+	}
+	table_end(table, out);
+}
+
+static void share_text(const json_t *backend, char *text, size_t size)
+{
+	const json_t *share = get(backend, "share");
+
+	text[0] = '\0';
+	if (json_is_number(share))
+		(void)snprintf(text, size, "%.2f%%", json_number_value(share) * 100);
+}
+
+static void print_backends(FILE *out, const json_t *backends)
+{
+	static const char *const names[] = {"service", "address", "state", "weight", NULL};
+	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out",
+					       "bytes_out", NULL};
+	struct table *table = table_new("SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|"
+					">PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT");
+	char text[32];
+
+	for (size_t i = 0; i < json_array_size(backends); i++) {
+		const json_t *backend = json_array_get(backends, i);
+		const json_t *counted = get(backend, "counters");
+		json_int_t live = integer_of(counted, "flows") - integer_of(counted, "flows_ended");
+
+		table_row(table);
+		cells(table, backend, names);
+		share_text(backend, text, sizeof(text));
+		table_cell(table, text);
+		table_cell_json(table, get(backend, "neighbour"));
+		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, live);
+		table_cell(table, counted ? text : "");
+		cells(table, counted, counters);
+	}
+	table_end(table, out);
+}
+
+void output_backends(FILE *out, const json_t *result, const json_t *own)
+{
+	(void)own;
+	print_backends(out, get(result, "backends"));
+}
+
+static void print_sources(FILE *out, const json_t *service)
+{
+	const json_t *sources = get(service, "source");
+	size_t n = json_array_size(sources);
+
+	if (n == 0)
+		return;
+	(void)fprintf(out, "%-*s", LABEL_WIDTH, "source");
+	for (size_t i = 0; i < n; i++) {
+		const char *source = json_string_value(json_array_get(sources, i));
+
+		(void)fputs(i ? ", " : "", out);
+		(void)text_print(out, source ? source : "-");
+	}
+	(void)fputc('\n', out);
+}
+
+static void print_timeouts(FILE *out, const json_t *service)
+{
+	const json_t *timeouts = get(service, "timeouts");
+	char text[128];
+
+	(void)snprintf(text, sizeof(text),
+		       "established %" JSON_INTEGER_FORMAT " s, transitory %" JSON_INTEGER_FORMAT
+		       " s, embryonic %" JSON_INTEGER_FORMAT " s, udp %" JSON_INTEGER_FORMAT " s",
+		       integer_of(timeouts, "established"), integer_of(timeouts, "transitory"),
+		       integer_of(timeouts, "embryonic"), integer_of(timeouts, "udp"));
+	line(out, "timeouts", text);
+}
+
+void output_service(FILE *out, const json_t *result, const json_t *own)
+{
+	const json_t *service = get(result, "service");
+	const json_t *counters = get(service, "counters");
+
+	(void)own;
+	line(out, "name", string_of(service, "name"));
+	line(out, "address", string_of(service, "address"));
+	line(out, "mode", string_of(service, "mode"));
+	line(out, "scheduler", string_of(service, "scheduler"));
+	line_integer(out, "slots", service, "slots");
+	line(out, "owner", string_of(service, "owner"));
+	print_sources(out, service);
+	print_timeouts(out, service);
+#define X(name, unit, help) line_integer(out, #name, counters, #name);
+	if (counters) {
+		SL_SERVICE_COUNTER_LIST(X)
+	}
+#undef X
+	(void)fputc('\n', out);
+	print_backends(out, get(result, "backends"));
+}
+
+/* Flows */
+
+void output_flows(FILE *out, const json_t *result, const json_t *own)
+{
+	static const char *const names[] = {"protocol", "client", "service",	  "source",
+					    "backend",	"state",  "worker",	  "idle_seconds",
+					    "timeout_seconds", NULL};
+	const json_t *flows = get(result, "flows");
+	struct table *table = table_new("PROTOCOL|CLIENT|SERVICE|SOURCE|BACKEND|STATE|>WORKER|"
+					">IDLE-SECONDS|>TIMEOUT-SECONDS");
+
+	(void)own;
+	for (size_t i = 0; i < json_array_size(flows); i++) {
+		table_row(table);
+		cells(table, json_array_get(flows, i), names);
+	}
+	table_end(table, out);
+	if (json_is_true(get(result, "truncated")))
+		(void)fprintf(out, "%zu flows are shown, there are more: \"limit N\" shows them\n",
+			      json_array_size(flows));
+}
+
+void output_flow_count(FILE *out, const json_t *result, const json_t *own)
+{
+	static const char *const names[] = {"ipv4", "ipv6", "embryonic", "capacity"};
+
+	(void)own;
+	for (size_t i = 0; i < SL_ARRAY_LEN(names); i++)
+		line_integer(out, names[i], result, names[i]);
+}
+
+void output_explanation(FILE *out, const json_t *result, const json_t *own)
+{
+	const json_t *steps = get(result, "steps");
+	struct table *table = table_new(">STEP|NAME|WHAT");
+	char number[32];
+
+	(void)own;
+	for (size_t i = 0; i < json_array_size(steps); i++) {
+		const json_t *step = json_array_get(steps, i);
+
+		table_row(table);
+		(void)snprintf(number, sizeof(number), "%zu", i + 1);
+		table_cell(table, number);
+		table_cell_json(table, get(step, "step"));
+		table_cell_json(table, get(step, "text"));
+	}
+	table_end(table, out);
+	(void)fputc('\n', out);
+	line(out, "verdict", string_of(result, "verdict"));
+	line(out, "service", string_of(result, "service"));
+	line(out, "backend", string_of(result, "backend"));
+	line_integer(out, "slot", result, json_is_integer(get(result, "slot")) ? "slot" : "");
+	line(out, "hash", string_of(result, "hash"));
+	line(out, "existing flow", json_is_true(get(result, "existing_flow")) ? "yes" : "no");
+}
+
+/* Counters */
+
+struct counter_row {
+	const char *name, *unit, *help;
+};
+
+static const struct counter_row verdict_rows[] = {
+#define X(upper, lower, help) {#lower, "packets", help},
+	SL_VERDICT_LIST(X)
+#undef X
+};
+static const struct counter_row event_rows[] = {
+#define X(upper, lower, unit, help) {#lower, #unit, help},
+	SL_EVENT_LIST(X)
+#undef X
+};
+static const struct counter_row service_rows[] = {
+#define X(name, unit, help) {#name, #unit, help},
+	SL_SERVICE_COUNTER_LIST(X)
+#undef X
+};
+
+static void add_counters(struct table *table, const json_t *values, const struct counter_row *rows,
+			 size_t n_rows, bool is_all, size_t *n_shown)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)values, name, value) {
+		const struct counter_row *row = NULL;
+
+		if (!is_all && json_integer_value(value) == 0)
+			continue;
+		for (size_t i = 0; i < n_rows; i++)
+			if (strcmp(rows[i].name, name) == 0)
+				row = &rows[i];
+		table_row(table);
+		table_cell(table, name);
+		table_cell_json(table, value);
+		table_cell(table, row ? row->unit : "");
+		table_cell(table, row ? row->help : "");
+		++*n_shown;
+	}
+}
+
+void output_counters(FILE *out, const json_t *result, const json_t *own)
+{
+	struct table *table = table_new("COUNTER|>VALUE|UNIT|MEANING");
+	bool is_all = json_is_true(get(own, "all"));
+	size_t n_shown = 0;
+
+	add_counters(table, get(result, "verdicts"), verdict_rows, SL_ARRAY_LEN(verdict_rows),
+		     is_all, &n_shown);
+	add_counters(table, get(result, "events"), event_rows, SL_ARRAY_LEN(event_rows), is_all,
+		     &n_shown);
+	add_counters(table, get(result, "counters"), service_rows, SL_ARRAY_LEN(service_rows),
+		     is_all, &n_shown);
+	table_end(table, out);
+	if (n_shown == 0)
+		(void)fputs("all are zero; \"all\" shows them\n", out);
+	if (get(result, "backends")) {
+		(void)fputc('\n', out);
+		print_backends(out, get(result, "backends"));
+	}
+}
+
+/* Status */
+
+static void print_ports(FILE *out, const json_t *ports)
+{
+	static const char *const names[] = {"name",	  "driver",   "kernel_interface",
+					    "mac",	  "up",	      "rx_packets",
+					    "rx_bytes",	  "rx_missed", "tx_packets",
+					    "tx_bytes", "tx_errors", NULL};
+	struct table *table =
+		table_new("PORT|DRIVER|INTERFACE|MAC|UP|>RX-PACKETS|>RX-BYTES|>RX-MISSED|"
+			  ">TX-PACKETS|>TX-BYTES|>TX-ERRORS");
+
+	for (size_t i = 0; i < json_array_size(ports); i++) {
+		table_row(table);
+		cells(table, json_array_get(ports, i), names);
+	}
+	(void)fputc('\n', out);
+	table_end(table, out);
+}
+
+static void print_workers(FILE *out, const json_t *workers)
+{
+	static const char *const names[] = {"core", "loops", "busy_loops", "flows",
+					    "heartbeat_age_ms", NULL};
+	struct table *table = table_new(">CORE|>LOOPS|>BUSY-LOOPS|>FLOWS|>HEARTBEAT-AGE-MS");
+
+	for (size_t i = 0; i < json_array_size(workers); i++) {
+		table_row(table);
+		cells(table, json_array_get(workers, i), names);
+	}
+	(void)fputc('\n', out);
+	table_end(table, out);
+}
+
+static void print_dataplane(FILE *out, const json_t *status)
+{
+	bool is_connected = json_is_true(get(status, "connected"));
+	const char *reason = string_of(status, is_connected ? "engine_reason" : "reason");
+	const char *engine = is_connected ? string_of(status, "engine") : "not connected";
+	bool has_reason = reason[0] && strcmp(reason, "-") != 0;
+	char text[WORDS_SIZE];
+
+	(void)snprintf(text, sizeof(text), "%.64s%s%.400s%s", engine, has_reason ? " (" : "",
+		       has_reason ? reason : "", has_reason ? ")" : "");
+	line(out, "dataplane", text);
+	if (!is_connected)
+		return;
+	line(out, "in step", json_is_true(get(status, "in_step")) ? "yes" : "no");
+	(void)snprintf(text, sizeof(text),
+		       "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+		       integer_of(status, "flows"), integer_of(status, "flows_capacity"));
+	line(out, "flows", text);
+}
+
+void output_status(FILE *out, const json_t *result, const json_t *own)
+{
+	char text[WORDS_SIZE], uptime[64];
+
+	(void)own;
+	uptime_text(integer_of(result, "uptime_seconds"), uptime, sizeof(uptime));
+	(void)snprintf(text, sizeof(text), "%.64s, up %s", string_of(result, "version"), uptime);
+	line(out, "sluiced", text);
+	(void)snprintf(text, sizeof(text),
+		       "%" JSON_INTEGER_FORMAT ", in the dataplane %" JSON_INTEGER_FORMAT,
+		       integer_of(result, "generation"),
+		       integer_of(result, "dataplane_generation"));
+	line(out, "generation", text);
+	line(out, "digest", string_of(result, "digest"));
+	line_integer(out, "services", result, "services");
+	line_integer(out, "backends", result, "backends");
+	if (get(result, "config_file"))
+		line(out, "configuration", string_of(result, "config_file"));
+	print_dataplane(out, result);
+	if (json_array_size(get(result, "ports")))
+		print_ports(out, get(result, "ports"));
+	if (json_array_size(get(result, "workers")))
+		print_workers(out, get(result, "workers"));
+}
+
+/* Configuration */
+
+void output_check(FILE *out, const json_t *result, const json_t *own)
+{
+	(void)text_print(out, string_of(own, "file"));
+	(void)fprintf(out,
+		      ": ok, %" JSON_INTEGER_FORMAT " services, %" JSON_INTEGER_FORMAT
+		      " backends\n",
+		      integer_of(result, "services"), integer_of(result, "backends"));
+}
+
+/* Lines stay lines; any other control character is escaped, as everywhere. */
+void output_export(FILE *out, const json_t *result, const json_t *own)
+{
+	const char *rest = string_of(result, "text");
+
+	(void)own;
+	while (*rest) {
+		size_t length = strcspn(rest, "\n");
+		json_t *one = json_stringn_nocheck(rest, length);
+
+		(void)text_print(out, json_string_value(one));
+		(void)fputc('\n', out);
+		json_decref(one);
+		rest += length + (rest[length] == '\n');
+	}
+}
+
+static void names_of(const json_t *params, char *text, size_t size)
+{
+	text[0] = '\0';
+	for (size_t i = 0; i < json_array_size(params); i++) {
+		const json_t *param = json_array_get(params, i);
+		size_t used = strlen(text);
+		bool is_required = json_is_true(get(param, "required"));
+
+		(void)snprintf(text + used, size - used, "%s%s%s%s", used ? " " : "",
+			       is_required ? "" : "[", string_of(param, "name"),
+			       is_required ? "" : "]");
+	}
+}
+
+void output_methods(FILE *out, const json_t *result, const json_t *own)
+{
+	const json_t *methods = get(result, "methods");
+	struct table *table = table_new("METHOD|CHANGES|PARAMETERS|SUMMARY");
+	char text[WORDS_SIZE];
+
+	(void)own;
+	for (size_t i = 0; i < json_array_size(methods); i++) {
+		const json_t *method = json_array_get(methods, i);
+
+		table_row(table);
+		table_cell_json(table, get(method, "name"));
+		table_cell_json(table, get(method, "mutation"));
+		names_of(get(method, "params"), text, sizeof(text));
+		table_cell(table, text);
+		table_cell_json(table, get(method, "summary"));
+	}
+	table_end(table, out);
+}

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+import hashlib
+import os
+
+import pytest
+
+import topology
+
+SIZES = {"empty": 0, "one": 1, "kilo": 1024, "mega": 1 << 20, "big": 200_000_000}
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """A folder of bodies and their SHA-256, by name."""
+    root = tmp_path_factory.mktemp("bodies")
+    digests = {}
+    for name, size in SIZES.items():
+        digest = hashlib.sha256()
+        with open(root / name, "wb") as file:
+            left = size
+            while left > 0:
+                chunk = os.urandom(min(left, 1 << 20))
+                digest.update(chunk)
+                file.write(chunk)
+                left -= len(chunk)
+        digests[name] = digest.hexdigest()
+    for folder in (root, *root.parents):
+        if str(folder).startswith("/tmp/"):
+            os.chmod(folder, 0o755)
+    return root, digests
+
+
+def services():
+    return {
+        "web": (f"{topology.SERVICE4}:80/tcp", [(f"{topology.backend4(i)}:8080", i) for i in (1, 2, 3)]),
+        "web6": (f"[{topology.SERVICE6}]:80/tcp",
+                 [(f"[{topology.backend6(i)}]:8080", i) for i in (1, 2, 3)]),
+        "echo": (f"{topology.SERVICE4}:53/udp", [(f"{topology.backend4(i)}:5353", 1) for i in (1, 2, 3)]),
+        "echo6": (f"[{topology.SERVICE6}]:53/udp",
+                  [(f"[{topology.backend6(i)}]:5353", 1) for i in (1, 2, 3)]),
+    }
+
+
+def bring_up(kind, root):
+    net = topology.Topology(kind)
+    try:
+        net.make()
+        net.start_nginx(root)
+        net.start_echo()
+        net.write_config(services())
+        net.start_sluice()
+    except BaseException:
+        for name in ("dataplane", "sluiced"):
+            if name in net.processes:
+                print(f"--- {name}\n{net.log(name)}")
+        net.remove()
+        raise
+    return net
+
+
+@pytest.fixture(scope="module")
+def net(request, files):
+    net = bring_up(getattr(request.module, "KIND", "interface"), files[0])
+    yield net
+    net.remove()
+
+
+@pytest.fixture(autouse=True)
+def invariants(request):
+    """After every test with a topology: received = sum of verdicts, and no buffer is lost."""
+    yield
+    if "net" in request.fixturenames:
+        request.getfixturevalue("net").check_invariants()

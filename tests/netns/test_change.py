@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""Changes under load, and either side killed."""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import topology
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Load:
+    """Requests on new connections until stop(); then .result."""
+
+    def __init__(self, net, seconds=120):
+        self.process = subprocess.Popen(
+            net.in_ns("client", sys.executable, os.path.join(HERE, "http_load.py"), topology.SERVICE4),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.seconds = seconds
+
+    def stop(self):
+        out, _ = self.process.communicate("stop\n", timeout=60)
+        return json.loads(out)
+
+
+def test_50_changes_under_load_fail_no_request(net):
+    """Adds, reweights and drains; a backend is deleted only when it is drained and idle."""
+    load = Load(net)
+    spare = f"{topology.backend4(3)}:8080"
+    changes = 0
+    rng = random.Random(7)
+    while changes < 50:
+        net.sluice("backend", "set", "web", spare, "state", "drain")
+        wait_idle(net, spare)
+        net.sluice("backend", "delete", "web", spare)
+        net.sluice("backend", "add", "web", spare, "weight", str(rng.randint(1, 9)))
+        net.sluice("backend", "set", "web", f"{topology.backend4(2)}:8080", "weight", str(rng.randint(1, 9)))
+        net.sluice("backend", "set", "web", spare, "weight", "3")
+        changes += 5
+    net.sluice("backend", "set", "web", f"{topology.backend4(2)}:8080", "weight", "2")
+    result = load.stop()
+    assert result["failed"] == 0, result
+    assert result["done"] > 200, result
+
+
+def wait_idle(net, address):
+    """No flow of the backend is open any more: the test's own connections are over in a moment."""
+    def idle():
+        flows = net.json("flow", "list", "service", "web", "limit", "10000")["flows"]
+        return not [f for f in flows if f["backend"] == address and f["state"] in ("embryonic", "established", "closing")]
+    topology.wait_until(f"{address} to be idle", 20, idle)
+
+
+def test_drained_backend_gets_no_new_flow_and_keeps_the_old(net):
+    backend = f"{topology.backend4(2)}:8080"
+    script = (
+        "import http.client,sys\n"
+        f"c=http.client.HTTPConnection('{topology.SERVICE4}',80,timeout=10)\n"
+        "for line in sys.stdin:\n"
+        " c.request('GET','/name'); print(c.getresponse().read().decode().strip(), flush=True)\n")
+    sessions = []
+    for _ in range(12):
+        session = subprocess.Popen(net.in_ns("client", sys.executable, "-c", script), text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        sessions.append((session, ask(session)))
+    assert "backend2" in {name for _, name in sessions}
+    net.sluice("backend", "set", "web", backend, "state", "drain")
+    try:
+        for session, name in sessions:
+            assert ask(session) == name
+        done = net.run_in("client", sys.executable, os.path.join(HERE, "http_client.py"),
+                          topology.SERVICE4, "80", "200")
+        result = json.loads(done.stdout)
+        assert result["failed"] == 0 and "backend2" not in result["answers"], result
+    finally:
+        net.sluice("backend", "set", "web", backend, "state", "ready")
+        for session, _ in sessions:
+            session.stdin.close()
+            session.wait(10)
+
+
+def ask(session):
+    session.stdin.write("\n")
+    session.stdin.flush()
+    return session.stdout.readline().strip()
+
+
+def test_maintenance_ends_the_backends_flows(net):
+    backend = f"{topology.backend4(1)}:8080"
+    net.sluice("backend", "set", "web", backend, "state", "maint")
+    try:
+        done = net.run_in("client", sys.executable, os.path.join(HERE, "http_client.py"),
+                          topology.SERVICE4, "80", "100")
+        result = json.loads(done.stdout)
+        assert result["failed"] == 0 and "backend1" not in result["answers"], result
+    finally:
+        net.sluice("backend", "set", "web", backend, "state", "ready")
+
+
+def download(net, rate, out):
+    """The 200 MB body, slowed so that it lasts; returns the process, whose output is the hash."""
+    return subprocess.Popen(
+        net.in_ns("client", "bash", "-c",
+                  f"set -o pipefail; curl -sf --max-time 150 --limit-rate {rate} "
+                  f"http://{topology.SERVICE4}/big | sha256sum"),
+        stdout=out, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_daemon_killed_20_times_loses_nothing(net, files):
+    """During a 200 MB download and a stream of changes."""
+    before = download(net, "14M", subprocess.PIPE)
+    acknowledged = {}
+    stop = threading.Event()
+    address = "203.0.113.77:{}/tcp"
+
+    def change():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            name = f"s{n}"
+            done = net.sluice("service", "add", name, address.format(n), check=False)
+            if done.returncode == 0:
+                acknowledged[name] = address.format(n)
+            else:
+                time.sleep(0.02)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for _ in range(20):
+            seen = len(acknowledged)
+            topology.wait_until("changes between kills", 20, lambda seen=seen: len(acknowledged) > seen + 2)
+            net.stop("sluiced", signal.SIGKILL)
+            net.start_daemon()
+    finally:
+        stop.set()
+        changer.join()
+    net.wait_in_step()
+    out, _ = before.communicate(timeout=150)
+    assert before.returncode == 0 and out.split()[0] == files[1]["big"]
+    services = {s["name"]: s["address"] for s in net.json("service", "list")["services"]}
+    missing = {name for name, addr in acknowledged.items() if services.get(name) != addr}
+    assert not missing, missing
+    assert len(acknowledged) >= 40
+    status = net.status()
+    assert status["digest"] == status["dataplane_digest"]
+    for name in acknowledged:
+        net.sluice("service", "delete", name)
+
+
+def test_restarted_dataplane_is_given_its_state_again(net):
+    digest = net.status()["digest"]
+    net.stop("dataplane", signal.SIGKILL)
+    net.start_dataplane()
+    net.wait_in_step()
+    status = net.status()
+    assert status["dataplane_digest"] == digest
+    done = net.run_in("client", sys.executable, os.path.join(HERE, "http_client.py"),
+                      topology.SERVICE4, "80", "200")
+    assert json.loads(done.stdout)["failed"] == 0
+
+
+def test_download_survives_a_restart_of_the_dataplane(net, files):
+    """Flows are learned again from the backends' packets; the kernel resets nothing meanwhile."""
+    running = download(net, "25M", subprocess.PIPE)
+    topology.wait_until("the download to run", 10,
+                        lambda: net.json("flow", "list", "service", "web")["flows"])
+    net.stop("dataplane", signal.SIGKILL)
+    net.start_dataplane()
+    net.wait_in_step()
+    out, _ = running.communicate(timeout=150)
+    assert running.returncode == 0 and out.split()[0] == files[1]["big"]
+    assert net.counters()["events"]["flow_from_reply"] + net.counters()["events"]["flow_created"] > 0

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""Namespaces, programs and peers of the real-traffic tests.
+
+Everything has the prefix of this run, is made here and is removed here; traffic stays between the
+namespaces. A client and three backends stand around the balancer, each behind a veth pair:
+
+    client eth0 --- eth1 lb eth2 --- net (bridge) --- eth0 b1, b2, b3
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("SLUICE_BUILD", os.path.join(TOP, "build"))
+ENGINE = os.environ.get("SLUICE_ENGINE", "dpdk")
+
+SERVICE4 = "203.0.113.10"
+SERVICE6 = "2001:db8:100::10"
+CLIENT4 = "10.90.1.2"
+CLIENT6 = "2001:db8:1::2"
+OWN4 = "10.90.1.1"
+
+
+def backend4(i):
+    return f"10.90.2.1{i}"
+
+
+def backend6(i):
+    return f"2001:db8:2::1{i}"
+
+
+def wait_until(what, seconds, condition):
+    """Polls `condition` until it gives something true; fails with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+def run(*words, check=True, **more):
+    done = subprocess.run(words, capture_output=True, text=True, **more)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(words)}: {done.returncode}: {done.stdout}{done.stderr}")
+    return done
+
+
+class Topology:
+    """The namespaces of one module's tests. `kind` says how the balancer's ports are named."""
+
+    def __init__(self, kind="interface"):
+        self.kind = kind
+        self.prefix = f"sl{os.getpid() % 10000}"
+        self.dir = tempfile.mkdtemp(prefix="sluice-")
+        os.chmod(self.dir, 0o755)
+        self.run_dir = os.path.join(self.dir, "run")
+        self.state_dir = os.path.join(self.dir, "state")
+        self.config = os.path.join(self.dir, "sluice.yaml")
+        self.processes = {}
+        self.names = ["client", "lb", "net", "b1", "b2", "b3"]
+        os.mkdir(self.run_dir, 0o755)
+        os.mkdir(self.state_dir, 0o700)
+        shutil.chown(self.state_dir, "nobody", "nogroup")
+
+    # -- namespaces
+
+    def ns(self, name):
+        return f"{self.prefix}-{name}"
+
+    def ip(self, name, *words):
+        return run("ip", "-n", self.ns(name), *words)
+
+    def in_ns(self, name, *words):
+        return ["ip", "netns", "exec", self.ns(name), *words]
+
+    def run_in(self, name, *words, check=True, **more):
+        return run(*self.in_ns(name, *words), check=check, **more)
+
+    def quiet(self, name, device):
+        self.run_in(name, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off",
+                    check=False)
+
+    def add_addresses(self, name, device, *addresses):
+        for address in addresses:
+            nodad = ["nodad"] if ":" in address else []
+            self.ip(name, "addr", "add", address, "dev", device, *nodad)
+        self.ip(name, "link", "set", device, "up")
+
+    def make(self):
+        for name in self.names:
+            run("ip", "netns", "add", self.ns(name))
+            self.ip(name, "link", "set", "lo", "up")
+        self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1",
+                "netns", self.ns("lb"))
+        self.ip("net", "link", "add", "br0", "type", "bridge")
+        self.ip("net", "link", "set", "br0", "up")
+        self.ip("lb", "link", "add", "eth2", "type", "veth", "peer", "name", "lb",
+                "netns", self.ns("net"))
+        self.ip("net", "link", "set", "lb", "master", "br0", "up")
+        self.add_addresses("client", "eth0", f"{CLIENT4}/24", f"{CLIENT6}/64")
+        self.ip("client", "route", "add", "default", "via", OWN4)
+        self.ip("client", "route", "add", "default", "via", "2001:db8:1::1")
+        for i in (1, 2, 3):
+            self.ip(f"b{i}", "link", "add", "eth0", "type", "veth", "peer", "name", f"b{i}",
+                    "netns", self.ns("net"))
+            self.ip("net", "link", "set", f"b{i}", "master", "br0", "up")
+            self.add_addresses(f"b{i}", "eth0", f"{backend4(i)}/24", f"{backend6(i)}/64")
+            self.ip(f"b{i}", "route", "add", "default", "via", "10.90.2.1")
+            self.ip(f"b{i}", "route", "add", "default", "via", "2001:db8:2::1")
+            self.quiet(f"b{i}", "eth0")
+            self.quiet("net", f"b{i}")
+        for name, device in (("client", "eth0"), ("lb", "eth1"), ("lb", "eth2"), ("net", "lb")):
+            self.quiet(name, device)
+        self.add_addresses("lb", "lo", f"{SERVICE4}/32", f"{SERVICE6}/128")
+        if self.kind == "interface":
+            self.address_ports("eth1", "eth2")
+        else:
+            # The dataplane has these to itself: the kernel's interfaces are the TAPs.
+            for device in ("eth1", "eth2"):
+                self.run_in("lb", "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
+                self.ip("lb", "link", "set", device, "arp", "off", "promisc", "on", "up")
+        return self
+
+    def address_ports(self, client_side, backend_side):
+        self.add_addresses("lb", client_side, f"{OWN4}/24", "2001:db8:1::1/64")
+        self.add_addresses("lb", backend_side, "10.90.2.1/24", "2001:db8:2::1/64")
+
+    # -- programs
+
+    def start(self, name, namespace, *words, **more):
+        log = open(os.path.join(self.dir, f"{name}.log"), "a")
+        process = subprocess.Popen(self.in_ns(namespace, *words), stdout=log, stderr=log, **more)
+        log.close()
+        self.processes[name] = process
+        return process
+
+    def stop(self, name, how=signal.SIGTERM):
+        process = self.processes.pop(name)
+        process.send_signal(how)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def log(self, name):
+        with open(os.path.join(self.dir, f"{name}.log")) as file:
+            return file.read()
+
+    def write_config(self, services):
+        """`services`: {name: (address, [(backend, weight), ...])}."""
+        lines = [f"run_dir: {self.run_dir}", f"state_dir: {self.state_dir}", "user: nobody",
+                 "group: nogroup", "dataplane:", f"  engine: {ENGINE}", "  flows: 65536", "  ports:"]
+        for i, device in enumerate(("eth1", "eth2")):
+            if self.kind == "interface":
+                lines.append(f"    - interface: {device}")
+            else:
+                lines.append(f'    - vdev: "net_af_packet{i},iface={device}"')
+                lines.append(f"      kernel_interface: port{i + 1}")
+        lines.append("services:" if services else "services: []")
+        for name, (address, backends) in services.items():
+            lines += [f"  - name: {name}", f'    address: "{address}"', "    backends:"]
+            for backend, weight in backends:
+                lines.append(f'      - {{address: "{backend}", weight: {weight}}}')
+        with open(self.config, "w") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def start_dataplane(self):
+        self.start("dataplane", "lb", os.path.join(BUILD, f"sluice-{ENGINE}"), "-c", self.config)
+
+    def start_daemon(self):
+        return self.start("sluiced", "lb", os.path.join(BUILD, "sluiced"), "-c", self.config)
+
+    def start_sluice(self):
+        self.start_dataplane()
+        if self.kind != "interface":
+            wait_until("the TAPs", 20, lambda: "port2" in self.ip("lb", "-br", "link").stdout)
+            self.address_ports("port1", "port2")
+        self.start_daemon()
+        self.wait_in_step()
+
+    def start_nginx(self, root):
+        for i in (1, 2, 3):
+            self.start_one_nginx(i, root)
+        for i in (1, 2, 3):
+            wait_until(f"nginx {i}", 10, lambda i=i: "backend" in self.run_in(
+                f"b{i}", "curl", "-s", "http://127.0.0.1:8080/name", check=False).stdout)
+
+    def start_one_nginx(self, i, root):
+        home = os.path.join(self.dir, f"nginx{i}")
+        os.makedirs(home, exist_ok=True)
+        with open(os.path.join(home, "nginx.conf"), "w") as file:
+            file.write(f"""
+daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 100000;
+  client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
+  fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+  server {{
+    listen 0.0.0.0:8080; listen [::]:8080; root {root};
+    location = /name {{ return 200 "backend{i}\\n"; }}
+    location = /who {{ return 200 "$remote_addr\\n"; }}
+  }}
+}}
+""")
+        self.start(f"nginx{i}", f"b{i}", "nginx", "-c", os.path.join(home, "nginx.conf"))
+
+    def start_echo(self):
+        for i in (1, 2, 3):
+            self.start(f"echo{i}", f"b{i}", sys.executable,
+                       os.path.join(TOP, "tests/netns/udp_echo.py"), "5353", str(i))
+
+    # -- the command line
+
+    def sluice(self, *words, check=True):
+        return run(os.path.join(BUILD, "sluice"), "-s", os.path.join(self.run_dir, "control.sock"),
+                   *words, check=check)
+
+    def json(self, *words):
+        return json.loads(self.sluice("-j", *words).stdout)
+
+    def status(self):
+        done = self.sluice("-j", "status", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def wait_in_step(self):
+        wait_until("sluiced and the dataplane to be in step", 30,
+                   lambda: self.status().get("in_step"))
+        wait_until("the backends' link addresses", 15, lambda: all(
+            backend["neighbour"] for backend in self.json("backend", "list")["backends"]))
+
+    def counters(self):
+        return self.json("counters")
+
+    # -- invariants
+
+    def check_invariants(self):
+        """Every packet got exactly one verdict, and no buffer is lost."""
+        def settled():
+            counters = self.counters()
+            received = counters["events"]["rx"]
+            return received == sum(counters["verdicts"].values()) and (received, counters)
+
+        received, counters = wait_until("received = sum of verdicts", 10, settled)
+        assert counters["verdicts"]["none"] == 0
+        # Rings and the driver hold buffers; a leak would pass any constant sooner or later.
+        ports = self.status()["ports"]
+        assert all(port["buffers_in_use"] < 12000 for port in ports), ports
+        return received
+
+    def remove(self):
+        for name in list(self.processes):
+            self.stop(name)
+        for name in self.names:
+            run("ip", "netns", "del", self.ns(name), check=False)
+        if not os.environ.get("SLUICE_KEEP_LOGS"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+

