@@ -99,8 +99,11 @@ static int compare_address(const void *left, const void *right)
 {
 	const struct config_service *const *a = left;
 	const struct config_service *const *b = right;
-	int order = memcmp(&(*a)->wire.address, &(*b)->wire.address, sizeof((*a)->wire.address));
+	int order = (*a)->wire.address.family - (*b)->wire.address.family;
 
+	if (order == 0)
+		order = memcmp(&(*a)->wire.address, &(*b)->wire.address,
+			       sizeof((*a)->wire.address));
 	return order != 0 ? order : (*a > *b) - (*a < *b);
 }
 
@@ -124,9 +127,11 @@ static bool is_service_address(const struct check *check, const union sl_addr *a
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const struct wire_address *at = &check->by_address[middle]->wire.address;
-		int order = memcmp(&at->addr, addr, sizeof(*addr));
+		int order = at->family - family;
 
-		if (order == 0 && at->family == family)
+		if (order == 0)
+			order = memcmp(&at->addr, addr, sizeof(*addr));
+		if (order == 0)
 			return true;
 		if (order < 0)
 			low = middle + 1;
@@ -209,6 +214,15 @@ static void check_backends(const struct check *check, const struct config_servic
 	free(sorted);
 }
 
+/* Whether no backend takes new flows by its weight. */
+static bool has_no_weight(const struct config_service *service)
+{
+	for (size_t i = 0; i < service->n_backends; i++)
+		if (service->backend[i].wire.weight != 0)
+			return false;
+	return service->n_backends > 0;
+}
+
 static void check_service(const struct check *check, const struct config_service *service)
 {
 	const struct wire_service *wire = &service->wire;
@@ -243,6 +257,9 @@ static void check_service(const struct check *check, const struct config_service
 	if (service->n_backends == 0)
 		problem_warning(check->problems, check->name, service->mark, path,
 				"has no backend: its packets are dropped");
+	if (has_no_weight(service))
+		problem_warning(check->problems, check->name, service->mark, path,
+				"all weights are 0: no backend takes new flows");
 }
 
 /* Two services of one name, or of one address, port and protocol. */

@@ -1,60 +1,185 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
-/*
- * Services as YAML. Every value is a word, a number or an address of our own making, so nothing
- * needs quoting but addresses, which begin with a bracket or contain colons.
- */
+/* Services as YAML, by libyaml's emitter; names and addresses always quoted, backends a line each. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <yaml.h>
 
 #include "config/config.h"
 #include "wire/wire_abi.h"
 
-static void put_timeouts(FILE *out, const struct wire_service *wire)
+struct exporter {
+	yaml_emitter_t emitter;
+	char *text;
+	size_t size;
+	size_t capacity;
+	bool has_failed;
+};
+
+static int append(void *data, unsigned char *bytes, size_t size)
 {
-	fprintf(out,
-		"    timeouts: {established: %u, transitory: %u, embryonic: %u, udp: %u}\n",
-		wire->timeout_established_sec, wire->timeout_transitory_sec,
-		wire->timeout_embryonic_sec, wire->timeout_udp_sec);
+	struct exporter *exporter = data;
+
+	if (exporter->size + size + 1 > exporter->capacity) {
+		size_t capacity = 2 * (exporter->size + size + 1);
+		char *text = realloc(exporter->text, capacity);
+
+		if (text == NULL)
+			return 0;
+		exporter->text = text;
+		exporter->capacity = capacity;
+	}
+	memcpy(exporter->text + exporter->size, bytes, size);
+	exporter->size += size;
+	exporter->text[exporter->size] = '\0';
+	return 1;
 }
 
-static void put_service(FILE *out, const struct config_service *service)
+/* @is_made: whether libyaml could make @event; the emitter frees it in any case. */
+static void emit(struct exporter *exporter, yaml_event_t *event, int is_made)
+{
+	if (!is_made)
+		exporter->has_failed = true;
+	else if (exporter->has_failed)
+		yaml_event_delete(event);
+	else if (!yaml_emitter_emit(&exporter->emitter, event))
+		exporter->has_failed = true;
+}
+
+static void put_scalar(struct exporter *exporter, const char *text, yaml_scalar_style_t style)
+{
+	yaml_event_t event;
+
+	emit(exporter, &event,
+	     yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)text,
+					  (int)strlen(text), 1, 1, style));
+}
+
+static void put_word(struct exporter *exporter, const char *key, const char *word)
+{
+	put_scalar(exporter, key, YAML_PLAIN_SCALAR_STYLE);
+	put_scalar(exporter, word, YAML_PLAIN_SCALAR_STYLE);
+}
+
+static void put_text(struct exporter *exporter, const char *key, const char *text)
+{
+	put_scalar(exporter, key, YAML_PLAIN_SCALAR_STYLE);
+	put_scalar(exporter, text, YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+}
+
+static void put_number(struct exporter *exporter, const char *key, uint32_t number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", number);
+	put_word(exporter, key, text);
+}
+
+static void open_mapping(struct exporter *exporter, yaml_mapping_style_t style)
+{
+	yaml_event_t event;
+
+	emit(exporter, &event, yaml_mapping_start_event_initialize(&event, NULL, NULL, 1, style));
+}
+
+static void close_mapping(struct exporter *exporter)
+{
+	yaml_event_t event;
+
+	emit(exporter, &event, yaml_mapping_end_event_initialize(&event));
+}
+
+static void open_list(struct exporter *exporter, const char *key)
+{
+	yaml_event_t event;
+
+	put_scalar(exporter, key, YAML_PLAIN_SCALAR_STYLE);
+	emit(exporter, &event,
+	     yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
+						  YAML_BLOCK_SEQUENCE_STYLE));
+}
+
+static void close_list(struct exporter *exporter)
+{
+	yaml_event_t event;
+
+	emit(exporter, &event, yaml_sequence_end_event_initialize(&event));
+}
+
+static void put_timeouts(struct exporter *exporter, const struct wire_service *wire)
+{
+	put_scalar(exporter, "timeouts", YAML_PLAIN_SCALAR_STYLE);
+	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
+	put_number(exporter, "established", wire->timeout_established_sec);
+	put_number(exporter, "transitory", wire->timeout_transitory_sec);
+	put_number(exporter, "embryonic", wire->timeout_embryonic_sec);
+	put_number(exporter, "udp", wire->timeout_udp_sec);
+	close_mapping(exporter);
+}
+
+static void put_backend(struct exporter *exporter, const struct wire_backend *wire, uint8_t family)
 {
 	char text[WIRE_ADDRESS_TEXT];
 
-	fprintf(out, "  - name: \"%s\"\n", service->wire.name);
-	fprintf(out, "    address: \"%s\"\n", wire_format_address(&service->wire.address, text));
-	fprintf(out, "    mode: %s\n", wire_mode_name(service->wire.mode));
-	fprintf(out, "    scheduler: %s\n", wire_scheduler_name(service->wire.scheduler));
-	fprintf(out, "    slots: %u\n", service->wire.n_slots);
-	put_timeouts(out, &service->wire);
-	if (service->n_backends == 0)
-		return;
-	fprintf(out, "    backends:\n");
-	for (size_t i = 0; i < service->n_backends; i++) {
-		const struct wire_backend *wire = &service->backend[i].wire;
+	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
+	put_text(exporter, "address", wire_format_endpoint(&wire->addr, wire->port, family, text));
+	put_number(exporter, "weight", wire->weight);
+	put_word(exporter, "state", wire_state_name(wire->state));
+	close_mapping(exporter);
+}
 
-		fprintf(out, "      - {address: \"%s\", weight: %u, state: %s}\n",
-			wire_format_endpoint(&wire->addr, wire->port, service->wire.address.family,
-					     text),
-			wire->weight, wire_state_name(wire->state));
+static void put_service(struct exporter *exporter, const struct config_service *service)
+{
+	const struct wire_service *wire = &service->wire;
+	char text[WIRE_ADDRESS_TEXT];
+
+	open_mapping(exporter, YAML_BLOCK_MAPPING_STYLE);
+	put_text(exporter, "name", wire->name);
+	put_text(exporter, "address", wire_format_address(&wire->address, text));
+	put_word(exporter, "mode", wire_mode_name(wire->mode));
+	put_word(exporter, "scheduler", wire_scheduler_name(wire->scheduler));
+	put_number(exporter, "slots", wire->n_slots);
+	put_timeouts(exporter, wire);
+	if (service->n_backends > 0) {
+		open_list(exporter, "backends");
+		for (size_t i = 0; i < service->n_backends; i++)
+			put_backend(exporter, &service->backend[i].wire, wire->address.family);
+		close_list(exporter);
 	}
+	close_mapping(exporter);
+}
+
+static void put_document(struct exporter *exporter, const struct config_service *service, size_t n)
+{
+	yaml_event_t event;
+
+	emit(exporter, &event, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING));
+	emit(exporter, &event, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1));
+	open_mapping(exporter, YAML_BLOCK_MAPPING_STYLE);
+	open_list(exporter, "services");
+	for (size_t i = 0; i < n && !exporter->has_failed; i++)
+		put_service(exporter, &service[i]);
+	close_list(exporter);
+	close_mapping(exporter);
+	emit(exporter, &event, yaml_document_end_event_initialize(&event, 1));
+	emit(exporter, &event, yaml_stream_end_event_initialize(&event));
 }
 
 char *config_export(const struct config_service *service, size_t n)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
+	struct exporter exporter = {0};
 
-	if (out == NULL)
+	if (!yaml_emitter_initialize(&exporter.emitter))
 		return NULL;
-	fprintf(out, n == 0 ? "services: []\n" : "services:\n");
-	for (size_t i = 0; i < n; i++)
-		put_service(out, &service[i]);
-	if (fclose(out) != 0) {
-		free(text);
+	yaml_emitter_set_output(&exporter.emitter, append, &exporter);
+	yaml_emitter_set_width(&exporter.emitter, -1);
+	put_document(&exporter, service, n);
+	yaml_emitter_delete(&exporter.emitter);
+	if (exporter.has_failed) {
+		free(exporter.text);
 		return NULL;
 	}
-	return text;
+	return exporter.text;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * From YAML to struct config: libyaml parses, the tables below say which keys there are and how
- * each is read. Nodes keep their positions, so every refusal has one.
+ * From YAML to struct config: document.c hands over the document, the tables below say which keys
+ * there are and how each is read. Nodes keep their positions, so every refusal has one.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +12,12 @@
 #include <yaml.h>
 
 #include "config/config.h"
+#include "config/document.h"
 #include "config/problem.h"
 #include "wire/wire_abi.h"
 
 enum {
-	MAX_PATH_TEXT = 160,
-	MAX_DEPTH = 8,
+	MAX_PATH_TEXT = 192,
 };
 
 struct loader {
@@ -27,6 +26,7 @@ struct loader {
 	struct config *config;
 	struct config_problems *problems;
 	uint32_t n_visited; /* nodes; aliases can make a small file large */
+	bool is_out_of_memory;
 };
 
 struct key;
@@ -49,14 +49,14 @@ static struct config_mark mark_of(const yaml_node_t *node)
 				    .column = (uint32_t)node->start_mark.column + 1};
 }
 
-#define FAIL(loader, node, path, ...) \
+#define FAIL(loader, node, path, ...)                                                              \
 	problem_error((loader)->problems, (loader)->name, mark_of(node), path, __VA_ARGS__)
 
 static const char *kind_of(const yaml_node_t *node)
 {
 	switch (node->type) {
 	case YAML_SCALAR_NODE:
-		return "a scalar";
+		return document_is_null(node) ? "empty" : "a scalar";
 	case YAML_SEQUENCE_NODE:
 		return "a list";
 	case YAML_MAPPING_NODE:
@@ -74,6 +74,10 @@ static const char *scalar(struct loader *loader, const yaml_node_t *node, const 
 
 	if (node->type != YAML_SCALAR_NODE) {
 		FAIL(loader, node, path, "is %s, expected a scalar", kind_of(node));
+		return NULL;
+	}
+	if (document_is_null(node)) {
+		FAIL(loader, node, path, "has no value");
 		return NULL;
 	}
 	text = (const char *)node->data.scalar.value;
@@ -198,11 +202,13 @@ static void read_path(struct loader *loader, const yaml_node_t *node, const char
 		read_text(loader, node, path, key, target);
 }
 
+/* Decimal; 010 is refused, which YAML 1.1 takes for eight and people for ten. */
 static bool parse_integer(const char *text, long *value)
 {
+	const char *digits = text + (text[0] == '-');
 	char *end;
 
-	if (text[0] == '\0' || text[0] == ' ' || text[0] == '+')
+	if (digits[0] < '0' || digits[0] > '9' || (digits[0] == '0' && digits[1] != '\0'))
 		return false;
 	errno = 0;
 	*value = strtol(text, &end, 10);
@@ -216,6 +222,10 @@ static bool read_number(struct loader *loader, const yaml_node_t *node, const ch
 
 	if (text == NULL)
 		return false;
+	if (node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) {
+		FAIL(loader, node, path, "\"%.40s\" is quoted, expected an integer", text);
+		return false;
+	}
 	if (!parse_integer(text, value)) {
 		FAIL(loader, node, path, "\"%.40s\" is not an integer (limit %ld..%ld)", text,
 		     key->min, key->max);
@@ -334,9 +344,10 @@ static void read_workers(struct loader *loader, const yaml_node_t *node, const c
 	long value;
 
 	if (node->type == YAML_SEQUENCE_NODE) {
+		size_t errors_before = loader->problems->n_errors;
 		size_t n = read_list(loader, node, path, SL_MAX_WORKERS, read_core, config->core);
 
-		if (n == 0 && loader->problems->n_errors == 0)
+		if (n == 0 && loader->problems->n_errors == errors_before)
 			FAIL(loader, node, path, "the list is empty (limit 1..%d)", SL_MAX_WORKERS);
 		config->n_workers = (uint32_t)n;
 	} else if (read_number(loader, node, path, key, &value)) {
@@ -361,16 +372,18 @@ static bool is_interface_name(const char *name)
 	       strcspn(name, "/: \t\n\r\f\v") == n;
 }
 
+/* "0000:03:00.0" */
 static bool is_pci_address(const char *text)
 {
-	unsigned int domain;
-	unsigned int bus;
-	unsigned int device;
-	unsigned int function;
-	int used = 0;
+	static const char pattern[] = "xxxx:xx:xx.x";
+	static const char hex[] = "0123456789abcdefABCDEF";
 
-	return sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &used) == 4 &&
-	       strlen(text) == 12 && used == 12 && device < 32 && function < 8;
+	if (strlen(text) != sizeof(pattern) - 1)
+		return false;
+	for (size_t i = 0; pattern[i] != '\0'; i++)
+		if (pattern[i] == 'x' ? strchr(hex, text[i]) == NULL : text[i] != pattern[i])
+			return false;
+	return strtoul(text + 8, NULL, 16) < 32 && text[11] >= '0' && text[11] <= '7';
 }
 
 static void read_interface(struct loader *loader, const yaml_node_t *node, const char *path,
@@ -438,7 +451,7 @@ static void read_port(struct loader *loader, const yaml_node_t *node, const char
 		return;
 	}
 	port->kind = raw.interface[0] != 0 ? CONFIG_PORT_INTERFACE
-		   : raw.pci[0] != 0	   ? CONFIG_PORT_PCI
+		     : raw.pci[0] != 0     ? CONFIG_PORT_PCI
 					   : CONFIG_PORT_VDEV;
 	memcpy(port->device,
 	       raw.interface[0] != 0 ? raw.interface
@@ -464,8 +477,12 @@ static void read_port(struct loader *loader, const yaml_node_t *node, const char
 static void read_ports(struct loader *loader, const yaml_node_t *node, const char *path,
 		       const struct key *key SL_UNUSED, void *target SL_UNUSED)
 {
-	loader->config->n_ports = read_list(loader, node, path, SL_MAX_PORTS, read_port,
-					    loader->config->port);
+	size_t errors_before = loader->problems->n_errors;
+	size_t n = read_list(loader, node, path, SL_MAX_PORTS, read_port, loader->config->port);
+
+	if (n == 0 && loader->problems->n_errors == errors_before)
+		FAIL(loader, node, path, "the list is empty (limit 1..%d)", SL_MAX_PORTS);
+	loader->config->n_ports = n;
 }
 
 /* ---- services ---- */
@@ -483,8 +500,8 @@ static void read_backend_address(struct loader *loader, const yaml_node_t *node,
 	const char *text = scalar(loader, node, path);
 	const char *reason = NULL;
 
-	if (text != NULL && !config_parse_endpoint(text, &wire->addr, &wire->port,
-						   &wire->service.family, &reason))
+	if (text != NULL &&
+	    !config_parse_endpoint(text, &wire->addr, &wire->port, &wire->service.family, &reason))
 		FAIL(loader, node, path, "\"%.50s\": %s", text, reason);
 }
 
@@ -530,7 +547,7 @@ static void read_backends(struct loader *loader, const yaml_node_t *node, const 
 	}
 	service->backend = calloc(n + 1, sizeof(*service->backend));
 	if (service->backend == NULL) {
-		FAIL(loader, node, path, "out of memory");
+		loader->is_out_of_memory = true;
 		return;
 	}
 	service->n_backends = n;
@@ -560,16 +577,30 @@ static void read_name(struct loader *loader, const yaml_node_t *node, const char
 		memcpy(target, text, strlen(text) + 1);
 }
 
+static void read_source_address(struct loader *loader, const yaml_node_t *node, const char *path,
+				size_t index SL_UNUSED, void *target SL_UNUSED)
+{
+	const char *text = scalar(loader, node, path);
+	const char *reason = NULL;
+	union sl_addr addr;
+	uint8_t family;
+
+	if (text != NULL && !config_parse_addr(text, &addr, &family, &reason))
+		FAIL(loader, node, path, "\"%.50s\": %s", text, reason);
+}
+
+/* Judged but not kept: check.c refuses fullnat, and nat has no source addresses. */
 static void read_source(struct loader *loader, const yaml_node_t *node, const char *path,
 			const struct key *key SL_UNUSED, void *target SL_UNUSED)
 {
-	FAIL(loader, node, path, "source goes with mode fullnat, which is not available yet");
+	read_list(loader, node, path, SL_MAX_SOURCES_PER_SERVICE, read_source_address, NULL);
 }
 
 #define SERVICE(member) offsetof(struct config_service, wire.member)
 
 static const struct key timeout_keys[] = {
-	{"established", read_integer, SERVICE(timeout_established_sec), 1, SL_MAX_TIMEOUT_SEC, NULL},
+	{"established", read_integer, SERVICE(timeout_established_sec), 1, SL_MAX_TIMEOUT_SEC,
+	 NULL},
 	{"transitory", read_integer, SERVICE(timeout_transitory_sec), 1, SL_MAX_TIMEOUT_SEC, NULL},
 	{"embryonic", read_integer, SERVICE(timeout_embryonic_sec), 1, SL_MAX_TIMEOUT_SEC, NULL},
 	{"udp", read_integer, SERVICE(timeout_udp_sec), 1, SL_MAX_TIMEOUT_SEC, NULL},
@@ -594,9 +625,25 @@ static const struct key service_keys[] = {
 	{0},
 };
 
+/* The node of a key of @mapping; NULL: it is not there. */
+static const yaml_node_t *find_node(struct loader *loader, const yaml_node_t *mapping,
+				    const char *name)
+{
+	const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+
+	for (; pair < mapping->data.mapping.pairs.top; pair++) {
+		const yaml_node_t *key = yaml_document_get_node(&loader->document, pair->key);
+
+		if (strcmp((const char *)key->data.scalar.value, name) == 0)
+			return key;
+	}
+	return NULL;
+}
+
 static void read_service(struct loader *loader, const yaml_node_t *node, const char *path,
 			 size_t index, void *target)
 {
+	const yaml_node_t *source;
 	struct config_service *service = (struct config_service *)target + index;
 	size_t errors_before = loader->problems->n_errors;
 
@@ -613,6 +660,10 @@ static void read_service(struct loader *loader, const yaml_node_t *node, const c
 		return;
 	if (service->wire.name[0] == '\0')
 		FAIL(loader, node, path, "has no name");
+	source = find_node(loader, node, "source");
+	if (source != NULL && service->wire.mode != WIRE_MODE_FULLNAT)
+		FAIL(loader, source, path, "source goes with mode fullnat alone (the mode is %s)",
+		     wire_mode_name(service->wire.mode));
 	if (service->wire.address.family == 0)
 		FAIL(loader, node, path, "has no address");
 }
@@ -631,7 +682,7 @@ static void read_services(struct loader *loader, const yaml_node_t *node, const 
 	}
 	config->service = calloc(n + 1, sizeof(*config->service));
 	if (config->service == NULL) {
-		FAIL(loader, node, path, "out of memory");
+		loader->is_out_of_memory = true;
 		return;
 	}
 	config->n_services = n;
@@ -653,6 +704,8 @@ static void read_listen(struct loader *loader, const yaml_node_t *node, const ch
 		return;
 	if (!config_parse_endpoint(text, &addr, &port, &family, &reason))
 		FAIL(loader, node, path, "\"%.50s\": %s", text, reason);
+	else if (port == 0)
+		FAIL(loader, node, path, "\"%.50s\": port 0 (limit 1..65535)", text);
 	else
 		read_text(loader, node, path, key, target);
 }
@@ -749,54 +802,25 @@ static void link_backends(struct config *config)
 	}
 }
 
-static void report_parser(struct loader *loader, const yaml_parser_t *parser)
+static int load(struct loader *loader, const char *text, size_t length)
 {
-	struct config_mark mark = {.line = (uint32_t)parser->problem_mark.line + 1,
-				   .column = (uint32_t)parser->problem_mark.column + 1};
+	struct config *config = loader->config;
+	int status = document_read(loader->name, text, length, &loader->document, loader->problems);
 
-	problem_error(loader->problems, loader->name, mark, "", "not YAML: %s%s%s",
-		      parser->problem != NULL ? parser->problem : "unreadable",
-		      parser->context != NULL ? ", " : "",
-		      parser->context != NULL ? parser->context : "");
-}
-
-/* Whether another document follows the one that was read. */
-static bool has_more(yaml_parser_t *parser)
-{
-	yaml_document_t document;
-	bool more;
-
-	if (!yaml_parser_load(parser, &document))
-		return true;
-	more = yaml_document_get_root_node(&document) != NULL;
-	yaml_document_delete(&document);
-	return more;
-}
-
-static void load(struct loader *loader, yaml_parser_t *parser)
-{
-	const struct config_mark start = {1, 1};
-	const yaml_node_t *root;
-
-	if (!yaml_parser_load(parser, &loader->document)) {
-		report_parser(loader, parser);
-		return;
-	}
-	root = yaml_document_get_root_node(&loader->document);
-	if (root == NULL)
-		problem_error(loader->problems, loader->name, start, "", "the file is empty");
-	else
-		read_mapping(loader, root, "", root_keys, loader->config);
-	if (root != NULL && loader->problems->n_errors == 0 && has_more(parser))
-		problem_error(loader->problems, loader->name, start, "",
-			      "more than one document (limit 1)");
+	if (status != 0)
+		return status;
+	read_mapping(loader, yaml_document_get_root_node(&loader->document), "", root_keys, config);
 	yaml_document_delete(&loader->document);
+	if (loader->is_out_of_memory)
+		return -ENOMEM;
 	if (loader->problems->n_errors != 0)
-		return;
+		return -EINVAL;
 	/* Families are compared before the service's address replaces what the text said. */
-	if (config_check_services(loader->name, loader->config->service,
-				  loader->config->n_services, loader->problems) == 0)
-		link_backends(loader->config);
+	status = config_check_services(loader->name, config->service, config->n_services,
+				       loader->problems);
+	if (status == 0)
+		link_backends(config);
+	return status;
 }
 
 int config_load_text(const char *name, const char *text, size_t length, struct config **out,
@@ -804,25 +828,22 @@ int config_load_text(const char *name, const char *text, size_t length, struct c
 {
 	struct loader loader = {.name = name, .problems = problems};
 	const struct config_mark start = {1, 1};
-	yaml_parser_t parser;
+	int status;
 
 	*out = NULL;
 	if (length > SL_MAX_CONFIG_BYTES) {
-		problem_error(problems, name, start, "", "%zu bytes (limit %d)", length,
+		problem_error(problems, name, start, "",
+			      "more bytes than a configuration may have (limit %d)",
 			      SL_MAX_CONFIG_BYTES);
 		return -EINVAL;
 	}
 	loader.config = config_new();
-	if (loader.config == NULL || !yaml_parser_initialize(&parser)) {
-		config_free(loader.config);
+	if (loader.config == NULL)
 		return -ENOMEM;
-	}
-	yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-	load(&loader, &parser);
-	yaml_parser_delete(&parser);
-	if (problems->n_errors != 0) {
+	status = load(&loader, text, length);
+	if (status != 0) {
 		config_free(loader.config);
-		return -EINVAL;
+		return status;
 	}
 	*out = loader.config;
 	return 0;
@@ -846,13 +867,15 @@ int config_load_file(const char *path, struct config **out, struct config_proble
 		fclose(file);
 		return -ENOMEM;
 	}
+	errno = 0;
 	length = fread(text, 1, SL_MAX_CONFIG_BYTES + 1, file);
-	status = ferror(file) ? -EIO : 0;
-	fclose(file);
-	if (status != 0)
-		problem_error(problems, path, start, "", "cannot be read: %s", strerror(-status));
-	else
+	if (ferror(file)) {
+		problem_error(problems, path, start, "", "cannot be read: %s", strerror(errno));
+		status = -EINVAL;
+	} else {
 		status = config_load_text(path, text, length, out, problems);
+	}
+	fclose(file);
 	free(text);
-	return status == -EIO ? -EINVAL : status;
+	return status;
 }

@@ -168,11 +168,16 @@ static void on_acceptable(evutil_socket_t listener, short what SL_UNUSED, void *
 /* Removes the socket of a process that is gone. -EADDRINUSE: somebody answers there. */
 static int clear_path(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat file;
 	int status = 0;
 
 	if (fd < 0)
 		return -errno;
+	if (lstat(address->sun_path, &file) == 0 && !S_ISSOCK(file.st_mode)) {
+		close(fd);
+		return -EEXIST;
+	}
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 	    errno == EAGAIN)
 		status = -EADDRINUSE;
@@ -195,22 +200,25 @@ static int listen_at(struct server *server, char *error)
 		return -ENAMETOOLONG;
 	}
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	snprintf(server->path, sizeof(server->path), "%s", path);
 	status = clear_path(&address);
 	if (status != 0) {
-		server->path[0] = '\0'; /* not ours to remove */
-		snprintf(error, SL_MAX_ERROR, "socket %s: another dataplane answers there", path);
+		snprintf(error, SL_MAX_ERROR, "socket %s: %s", path,
+			 status == -EADDRINUSE ? "another dataplane answers there"
+			 : status == -EEXIST   ? "something that is no socket stands there"
+					       : strerror(-status));
 		return status;
 	}
 	server->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	former = umask(0117);
-	status = server->fd < 0 ||
-				 bind(server->fd, (const struct sockaddr *)&address,
-				      sizeof(address)) != 0 ||
-				 listen(server->fd, MAX_CLIENTS) != 0
+	status = server->fd < 0 || bind(server->fd, (const struct sockaddr *)&address,
+					sizeof(address)) != 0
 			 ? -errno
 			 : 0;
 	umask(former);
+	if (status == 0)
+		snprintf(server->path, sizeof(server->path), "%s", path); /* ours to remove */
+	if (status == 0 && listen(server->fd, MAX_CLIENTS) != 0)
+		status = -errno;
 	if (status == 0 && server->options.gid != (gid_t)-1 && geteuid() == 0 &&
 	    chown(path, (uid_t)-1, server->options.gid) != 0)
 		status = -errno;

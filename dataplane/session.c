@@ -275,6 +275,11 @@ static void handle_commit(struct session *session, const void *body, struct answ
 
 	if (!holds_transaction(session, answer))
 		return;
+	if (request->is_dry_run > 1) {
+		answer_refuse(answer, -EINVAL, "commit: is_dry_run %u (limit 0..1)",
+			      request->is_dry_run);
+		return;
+	}
 	status = snapshot_build(sessions->draft, sessions->draft_generation, &sessions->draft_key,
 				sessions->snapshot, &snapshot, error);
 	if (status == 0) {
@@ -286,11 +291,11 @@ static void handle_commit(struct session *session, const void *body, struct answ
 		else if ((status = publish(sessions, snapshot, error)) != 0)
 			snapshot_free(snapshot);
 	}
-	end_transaction(sessions);
 	if (status != 0) {
 		answer_refuse(answer, status, "%s", error);
 		return;
 	}
+	end_transaction(sessions);
 	reply->duration_ns = session_now_ns() - start_ns;
 	if (!request->is_dry_run) {
 		sessions->commit_ns = reply->duration_ns;
@@ -310,36 +315,66 @@ static void handle_abort(struct session *session, const void *body SL_UNUSED, st
 	answer->length = sizeof(struct wire_abort_reply);
 }
 
-/* One row a message: its size, the size of its records if it has them, and who handles it. */
+/* Where a message's reserved bytes stand: offset, size. */
+#define RESERVED(type, member) offsetof(type, member), sizeof(((type *)0)->member)
+#define NO_RESERVED	       0, 0
+
+/*
+ * One row a message: its size, the size of its records if it has them, its reserved bytes, whether
+ * it belongs in a transaction, who handles it. Records' reserved bytes are judged with the records.
+ */
 static const struct message_kind {
 	size_t size;
 	size_t record_size;
+	size_t reserved_at;
+	size_t reserved_size;
+	bool is_change;
 	void (*handle)(struct session *session, const void *body, struct answer *answer);
 } kinds[] = {
-	[WIRE_HELLO] = {sizeof(struct wire_hello_request), 0, handle_hello},
-	[WIRE_STATUS] = {sizeof(struct wire_status_request), 0, query_status},
-	[WIRE_BEGIN] = {sizeof(struct wire_begin_request), 0, handle_begin},
+	[WIRE_HELLO] = {sizeof(struct wire_hello_request), 0, NO_RESERVED, false, handle_hello},
+	[WIRE_STATUS] = {sizeof(struct wire_status_request), 0,
+			 RESERVED(struct wire_status_request, reserved), false, query_status},
+	[WIRE_BEGIN] = {sizeof(struct wire_begin_request), 0, NO_RESERVED, false, handle_begin},
 	[WIRE_SERVICES] = {sizeof(struct wire_services_request), sizeof(struct wire_service),
+			   RESERVED(struct wire_services_request, reserved), true,
 			   handle_services},
-	[WIRE_SERVICE_DELETE] = {sizeof(struct wire_service_delete_request), 0,
+	[WIRE_SERVICE_DELETE] = {sizeof(struct wire_service_delete_request), 0, NO_RESERVED, true,
 				 handle_service_delete},
 	[WIRE_BACKENDS] = {sizeof(struct wire_backends_request), sizeof(struct wire_backend),
+			   RESERVED(struct wire_backends_request, reserved), true,
 			   handle_backends},
-	[WIRE_BACKEND_DELETE] = {sizeof(struct wire_backend_delete_request), 0,
+	[WIRE_BACKEND_DELETE] = {sizeof(struct wire_backend_delete_request), 0, NO_RESERVED, true,
 				 handle_backend_delete},
-	[WIRE_COMMIT] = {sizeof(struct wire_commit_request), 0, handle_commit},
-	[WIRE_ABORT] = {sizeof(struct wire_abort_request), 0, handle_abort},
-	[WIRE_COUNTERS] = {sizeof(struct wire_counters_request), 0, query_counters},
-	[WIRE_SERVICE_COUNTERS] = {sizeof(struct wire_service_counters_request), 0,
-				   query_service_counters},
-	[WIRE_BACKEND_COUNTERS] = {sizeof(struct wire_backend_counters_request), 0,
-				   query_backend_counters},
-	[WIRE_FLOWS] = {sizeof(struct wire_flows_request), 0, query_flows},
-	[WIRE_FLOW_COUNT] = {sizeof(struct wire_flow_count_request), 0, query_flow_count},
-	[WIRE_EXPLAIN] = {sizeof(struct wire_explain_request), 0, query_explain},
-	[WIRE_PORTS] = {sizeof(struct wire_ports_request), 0, query_ports},
-	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0, query_workers},
+	[WIRE_COMMIT] = {sizeof(struct wire_commit_request), 0,
+			 RESERVED(struct wire_commit_request, reserved), true, handle_commit},
+	[WIRE_ABORT] = {sizeof(struct wire_abort_request), 0,
+			RESERVED(struct wire_abort_request, reserved), true, handle_abort},
+	[WIRE_COUNTERS] = {sizeof(struct wire_counters_request), 0,
+			   RESERVED(struct wire_counters_request, reserved), false, query_counters},
+	[WIRE_SERVICE_COUNTERS] = {sizeof(struct wire_service_counters_request), 0, NO_RESERVED,
+				   false, query_service_counters},
+	[WIRE_BACKEND_COUNTERS] = {sizeof(struct wire_backend_counters_request), 0, NO_RESERVED,
+				   false, query_backend_counters},
+	[WIRE_FLOWS] = {sizeof(struct wire_flows_request), 0,
+			RESERVED(struct wire_flows_request, filter.reserved), false, query_flows},
+	[WIRE_FLOW_COUNT] = {sizeof(struct wire_flow_count_request), 0,
+			     RESERVED(struct wire_flow_count_request, filter.reserved), false,
+			     query_flow_count},
+	[WIRE_EXPLAIN] = {sizeof(struct wire_explain_request), 0,
+			  RESERVED(struct wire_explain_request, reserved), false, query_explain},
+	[WIRE_PORTS] = {sizeof(struct wire_ports_request), 0,
+			RESERVED(struct wire_ports_request, reserved), false, query_ports},
+	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0,
+			  RESERVED(struct wire_workers_request, reserved), false, query_workers},
 };
+
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
 
 /* Judges the shape of a message whose header is whole. False: the answer says why. */
 static bool judge_shape(const struct session *session, const struct wire_header *header,
@@ -370,12 +405,15 @@ static bool judge_shape(const struct session *session, const struct wire_header 
 			      wire_type_name(header->type), length, kind->size);
 		return false;
 	}
+	if (!is_zero((const uint8_t *)body + kind->reserved_at, kind->reserved_size)) {
+		answer_refuse(answer, -EINVAL, "message %s: reserved members are not zero",
+			      wire_type_name(header->type));
+		return false;
+	}
 	if (kind->record_size != 0) {
-		/* Both array types begin with n_records and a reserved word. */
-		const struct wire_services_request *array = body;
-
-		n_records = array->n_records;
-		if (array->reserved != 0 || n_records > WIRE_MAX_RECORDS) {
+		/* Both array types begin with n_records. */
+		memcpy(&n_records, body, sizeof(n_records));
+		if (n_records > WIRE_MAX_RECORDS) {
 			answer_refuse(answer, -EINVAL, "message %s: %u records (limit %d)",
 				      wire_type_name(header->type), n_records, WIRE_MAX_RECORDS);
 			return false;
@@ -405,6 +443,10 @@ size_t session_handle(struct session *session, const void *message, size_t lengt
 	if (judge_shape(session, &header, (const uint8_t *)message + sizeof(header), &answer))
 		kinds[header.type].handle(session, (const uint8_t *)message + sizeof(header),
 					  &answer);
+	/* All or nothing: what was done before a refusal is not to be committed without the rest. */
+	if (answer.status != 0 && session->sessions->holder == session &&
+	    header.type < SL_ARRAY_LEN(kinds) && kinds[header.type].is_change)
+		end_transaction(session->sessions);
 	*out = (struct wire_header){.length = (uint32_t)(sizeof(*out) + answer.length),
 				    .type = header.type,
 				    .id = header.id,

@@ -27,7 +27,7 @@ void session_free(struct session *session);
 
 /**
  * Handles the packet @message of @length bytes, whatever it holds, and writes the answer.
- * @reply: WIRE_MAX_MESSAGE bytes, aligned to 8. Returns the answer's length; 0: the packet was no
+ * @message: aligned to 8. @reply: WIRE_MAX_MESSAGE bytes, aligned to 8. Returns the answer's length; 0: the packet was no
  * message at all, and the connection is to be closed.
  */
 size_t session_handle(struct session *session, const void *message, size_t length, void *reply);

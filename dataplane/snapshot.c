@@ -278,9 +278,11 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 int snapshot_build(struct staging *staging, uint64_t generation, const struct sl_hash_key *hash_key,
 		   const struct snapshot *previous, struct snapshot **out, char *error)
 {
-	struct snapshot *snapshot = snapshot_new(staging);
+	struct snapshot *snapshot;
 	int status = 0;
 
+	staging_settle(staging);
+	snapshot = snapshot_new(staging);
 	if (snapshot == NULL) {
 		snprintf(error, SL_MAX_ERROR, "snapshot: out of memory");
 		return -ENOMEM;

@@ -66,7 +66,9 @@ SL_INLINE uint32_t snapshot_index_hash(const union sl_addr *addr, be16_t port, u
 	uint64_t high = (uint64_t)addr->word[3] << 32 | addr->word[2];
 	uint64_t h = (low ^ (uint64_t)port << 48 ^ (uint64_t)protocol << 40) * 0x9e3779b97f4a7c15ull;
 
+	/* A product's low bits do not see its factor's high ones, where an address differs most. */
 	h ^= h >> 32;
+	high ^= high >> 32;
 	h = (h + high + family) * 0xff51afd7ed558ccdull;
 	return (uint32_t)(h >> 32);
 }
@@ -140,7 +142,10 @@ void staging_free(struct staging *staging);
 /** A copy to work on while the original stands for what is committed. NULL: ENOMEM. */
 struct staging *staging_clone(const struct staging *staging);
 
-/** Removes all services and backends (indices and epochs are remembered). */
+/**
+ * Removes all services and backends. One that is put again before snapshot_build() is the same
+ * object still, with its index and epoch: a full state that repeats it ends none of its flows.
+ */
 void staging_clear(struct staging *staging);
 
 /**

@@ -70,6 +70,14 @@ static uint32_t find_service(const struct staging *staging, const struct wire_ad
 	}
 }
 
+/* As find_service(), but what was cleared is not found. */
+static uint32_t find_live_service(const struct staging *staging, const struct wire_address *address)
+{
+	uint32_t found = find_service(staging, address);
+
+	return found != SL_NO_INDEX && staging->service[found].is_cleared ? SL_NO_INDEX : found;
+}
+
 static void index_service(struct staging *staging, uint32_t index)
 {
 	uint32_t at = address_hash(&staging->service[index].wire.address);
@@ -295,10 +303,93 @@ static bool grow(void **array, uint32_t *capacity, uint32_t n, size_t size)
 	return true;
 }
 
+static void free_backend(struct staging *staging, uint32_t index)
+{
+	struct staged_backend *backend = &staging->backend[index];
+	struct free_list *list = &staging->free_backends;
+
+	if (!backend->is_cleared) {
+		staging->digest -= wire_digest(&backend->wire, sizeof(backend->wire));
+		staging->n_live_backends--;
+	}
+	backend->is_live = false;
+	backend->is_cleared = false;
+	if (list->n == 0)
+		list->first = index;
+	else
+		staging->backend[list->last].next_free = index;
+	list->last = index;
+	list->n++;
+}
+
+static void remove_backend(struct staging *staging, struct staged_service *service,
+			   uint32_t position)
+{
+	service->n_cleared -= staging->backend[service->backend[position]].is_cleared;
+	free_backend(staging, service->backend[position]);
+	service->n_backends--;
+	memmove(service->backend + position, service->backend + position + 1,
+		(service->n_backends - position) * sizeof(*service->backend));
+}
+
+static void free_service(struct staging *staging, uint32_t index)
+{
+	struct staged_service *service = &staging->service[index];
+	struct free_list *list = &staging->free_services;
+
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		free_backend(staging, service->backend[i]);
+	service->n_backends = 0;
+	service->n_cleared = 0;
+	if (!service->is_cleared) {
+		staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
+		staging->n_live_services--;
+	}
+	unindex_service(staging, index);
+	service->is_live = false;
+	service->is_cleared = false;
+	if (list->n == 0)
+		list->first = index;
+	else
+		staging->service[list->last].next_free = index;
+	list->last = index;
+	list->n++;
+}
+
+/* When every index is taken: gives up one that was cleared. */
+static void drop_cleared_service(struct staging *staging)
+{
+	for (; staging->services_settled < staging->n_services; staging->services_settled++) {
+		if (staging->service[staging->services_settled].is_cleared) {
+			free_service(staging, staging->services_settled);
+			return;
+		}
+	}
+}
+
+static void drop_cleared_backend(struct staging *staging)
+{
+	for (; staging->backends_settled < staging->n_backends; staging->backends_settled++) {
+		uint32_t index = staging->backends_settled;
+		struct staged_service *service;
+		uint32_t position = 0;
+
+		if (!staging->backend[index].is_cleared)
+			continue;
+		service = &staging->service[staging->backend[index].service];
+		while (service->backend[position] != index)
+			position++;
+		remove_backend(staging, service, position);
+		return;
+	}
+}
+
 static uint32_t new_service(struct staging *staging)
 {
 	uint32_t index;
 
+	if (staging->n_services == SL_MAX_SERVICES && staging->free_services.n == 0)
+		drop_cleared_service(staging);
 	if (staging->free_services.n > LATE_REUSE ||
 	    (staging->n_services == SL_MAX_SERVICES && staging->free_services.n > 0)) {
 		index = staging->free_services.first;
@@ -317,6 +408,8 @@ static uint32_t new_backend(struct staging *staging)
 {
 	uint32_t index;
 
+	if (staging->n_backends == SL_MAX_BACKENDS && staging->free_backends.n == 0)
+		drop_cleared_backend(staging);
 	if (staging->free_backends.n > LATE_REUSE ||
 	    (staging->n_backends == SL_MAX_BACKENDS && staging->free_backends.n > 0)) {
 		index = staging->free_backends.first;
@@ -355,54 +448,59 @@ int staging_put_service(struct staging *staging, const struct wire_service *reco
 		index_service(staging, index);
 	} else {
 		service = &staging->service[index];
-		staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
+		if (service->is_cleared)
+			staging->n_live_services++;
+		else
+			staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
+		service->is_cleared = false;
 		service->wire = *record;
 	}
 	staging->digest += wire_digest(record, sizeof(*record));
 	return 0;
 }
 
-static void free_backend(struct staging *staging, uint32_t index)
-{
-	struct staged_backend *backend = &staging->backend[index];
-	struct free_list *list = &staging->free_backends;
-
-	staging->digest -= wire_digest(&backend->wire, sizeof(backend->wire));
-	backend->is_live = false;
-	if (list->n == 0)
-		list->first = index;
-	else
-		staging->backend[list->last].next_free = index;
-	list->last = index;
-	list->n++;
-	staging->n_live_backends--;
-}
-
-static void free_service(struct staging *staging, uint32_t index)
-{
-	struct staged_service *service = &staging->service[index];
-	struct free_list *list = &staging->free_services;
-
-	for (uint32_t i = 0; i < service->n_backends; i++)
-		free_backend(staging, service->backend[i]);
-	service->n_backends = 0;
-	staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
-	unindex_service(staging, index);
-	service->is_live = false;
-	if (list->n == 0)
-		list->first = index;
-	else
-		staging->service[list->last].next_free = index;
-	list->last = index;
-	list->n++;
-	staging->n_live_services--;
-}
-
 void staging_clear(struct staging *staging)
 {
-	for (uint32_t i = 0; i < staging->n_services; i++)
-		if (staging->service[i].is_live)
+	for (uint32_t i = 0; i < staging->n_services; i++) {
+		struct staged_service *service = &staging->service[i];
+
+		service->is_cleared = service->is_live;
+		service->n_cleared = service->n_backends;
+	}
+	for (uint32_t i = 0; i < staging->n_backends; i++)
+		staging->backend[i].is_cleared = staging->backend[i].is_live;
+	staging->n_live_services = 0;
+	staging->n_live_backends = 0;
+	staging->services_settled = 0;
+	staging->backends_settled = 0;
+	staging->digest = 0;
+}
+
+/* Frees the service's cleared backends; the others keep their order. */
+static void settle_backends(struct staging *staging, struct staged_service *service)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < service->n_backends; i++) {
+		uint32_t index = service->backend[i];
+
+		if (staging->backend[index].is_cleared)
+			free_backend(staging, index);
+		else
+			service->backend[n++] = index;
+	}
+	service->n_backends = n;
+	service->n_cleared = 0;
+}
+
+void staging_settle(struct staging *staging)
+{
+	for (uint32_t i = 0; i < staging->n_services; i++) {
+		if (staging->service[i].is_cleared)
 			free_service(staging, i);
+		else if (staging->service[i].n_cleared != 0)
+			settle_backends(staging, &staging->service[i]);
+	}
 }
 
 int staging_delete_service(struct staging *staging, const struct wire_address *service,
@@ -414,11 +512,11 @@ int staging_delete_service(struct staging *staging, const struct wire_address *s
 
 	if (status != 0)
 		return status;
-	index = find_service(staging, service);
+	index = find_live_service(staging, service);
 	if (index == SL_NO_INDEX)
 		return refuse(error, -ENOENT, "service %s: not found",
 			      wire_format_address(service, text));
-	*n_backends = staging->service[index].n_backends;
+	*n_backends = staging->service[index].n_backends - staging->service[index].n_cleared;
 	free_service(staging, index);
 	return 0;
 }
@@ -482,26 +580,33 @@ static int judge_backend(const struct wire_backend *record, const char *service,
 	return 0;
 }
 
-static int add_backend(struct staging *staging, uint32_t service_index, uint32_t position,
-		       const struct wire_backend *record, char *error)
+static int judge_room(const struct staging *staging, const struct staged_service *service,
+		      const char *text, char *error)
 {
-	struct staged_service *service = &staging->service[service_index];
-	char text[WIRE_ADDRESS_TEXT];
-	uint32_t index;
-
-	wire_format_address(&record->service, text);
-	if (service->n_backends == SL_MAX_BACKENDS_PER_SERVICE)
+	if (service->n_backends - service->n_cleared == SL_MAX_BACKENDS_PER_SERVICE)
 		return refuse(error, -ENOSPC, "service %s: backend table full (limit %d)", text,
 			      SL_MAX_BACKENDS_PER_SERVICE);
 	if (staging->n_live_backends == SL_MAX_BACKENDS)
 		return refuse(error, -ENOSPC, "service %s: backends of all services (limit %d)",
 			      text, SL_MAX_BACKENDS);
+	return 0;
+}
+
+static int add_backend(struct staging *staging, uint32_t service_index,
+		       const struct wire_backend *record, const char *text, char *error)
+{
+	struct staged_service *service = &staging->service[service_index];
+	uint32_t position;
+	uint32_t index;
+	bool is_there;
+
 	if (!grow((void **)&service->backend, &service->capacity, service->n_backends,
 		  sizeof(*service->backend)))
 		return refuse(error, -ENOMEM, "service %s: out of memory", text);
 	index = new_backend(staging);
 	if (index == SL_NO_INDEX)
 		return refuse(error, -ENOMEM, "service %s: out of memory", text);
+	position = find_position(staging, service, record, &is_there); /* new_backend() may drop one */
 	memmove(service->backend + position + 1, service->backend + position,
 		(service->n_backends - position) * sizeof(*service->backend));
 	service->backend[position] = index;
@@ -512,6 +617,22 @@ static int add_backend(struct staging *staging, uint32_t service_index, uint32_t
 	staging->backend[index].wire = *record;
 	staging->n_live_backends++;
 	return 0;
+}
+
+/* The backend at @position is put again, changed or not; its index and epoch stay. */
+static void replace_backend(struct staging *staging, struct staged_service *service,
+			    uint32_t position, const struct wire_backend *record)
+{
+	struct staged_backend *backend = &staging->backend[service->backend[position]];
+
+	if (backend->is_cleared) {
+		service->n_cleared--;
+		staging->n_live_backends++;
+	} else {
+		staging->digest -= wire_digest(&backend->wire, sizeof(backend->wire));
+	}
+	backend->is_cleared = false;
+	backend->wire = *record;
 }
 
 int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
@@ -529,21 +650,19 @@ int staging_put_backend(struct staging *staging, const struct wire_backend *reco
 	status = judge_backend(record, text, error);
 	if (status != 0)
 		return status;
-	service_index = find_service(staging, &record->service);
+	service_index = find_live_service(staging, &record->service);
 	if (service_index == SL_NO_INDEX)
 		return refuse(error, -ENOENT, "service %s: not found", text);
 	service = &staging->service[service_index];
 	position = find_position(staging, service, record, &is_there);
-	if (is_there) {
-		struct wire_backend *wire = &staging->backend[service->backend[position]].wire;
-
-		staging->digest -= wire_digest(wire, sizeof(*wire));
-		*wire = *record;
-	} else {
-		status = add_backend(staging, service_index, position, record, error);
-		if (status != 0)
-			return status;
-	}
+	if (!is_there || staging->backend[service->backend[position]].is_cleared)
+		status = judge_room(staging, service, text, error);
+	if (status == 0 && !is_there)
+		status = add_backend(staging, service_index, record, text, error);
+	else if (status == 0)
+		replace_backend(staging, service, position, record);
+	if (status != 0)
+		return status;
 	staging->digest += wire_digest(record, sizeof(*record));
 	return 0;
 }
@@ -569,17 +688,14 @@ int staging_delete_backend(struct staging *staging, const struct wire_backend_de
 		return refuse(error, -EINVAL,
 			      "backend %s of service %s: reserved bytes are not zero", text,
 			      service_text);
-	service_index = find_service(staging, &request->service);
+	service_index = find_live_service(staging, &request->service);
 	if (service_index == SL_NO_INDEX)
 		return refuse(error, -ENOENT, "service %s: not found", service_text);
 	service = &staging->service[service_index];
 	position = find_position(staging, service, &wanted, &is_there);
-	if (!is_there)
+	if (!is_there || staging->backend[service->backend[position]].is_cleared)
 		return refuse(error, -ENOENT, "backend %s of service %s: not found", text,
 			      service_text);
-	free_backend(staging, service->backend[position]);
-	service->n_backends--;
-	memmove(service->backend + position, service->backend + position + 1,
-		(service->n_backends - position) * sizeof(*service->backend));
+	remove_backend(staging, service, position);
 	return 0;
 }

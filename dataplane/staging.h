@@ -9,10 +9,12 @@
 
 struct staged_service {
 	struct wire_service wire;
-	bool is_live;
+	bool is_live;	 /* the index is taken */
+	bool is_cleared; /* removed by staging_clear(), but the same object again if it is put */
 	uint16_t epoch;
 	uint32_t next_free;
 	uint32_t n_backends;
+	uint32_t n_cleared; /* of n_backends */
 	uint32_t capacity;
 	uint32_t *backend; /* indices, sorted by address and port */
 };
@@ -20,6 +22,7 @@ struct staged_service {
 struct staged_backend {
 	struct wire_backend wire;
 	bool is_live;
+	bool is_cleared;
 	uint16_t epoch;
 	uint32_t service;
 	uint32_t next_free;
@@ -39,8 +42,10 @@ struct staging {
 	uint32_t n_backends;
 	uint32_t service_capacity;
 	uint32_t backend_capacity;
-	uint32_t n_live_services;
+	uint32_t n_live_services; /* without cleared ones */
 	uint32_t n_live_backends;
+	uint32_t services_settled; /* indices below hold no cleared service */
+	uint32_t backends_settled;
 	struct free_list free_services;
 	struct free_list free_backends;
 	uint32_t *by_address; /* open-addressed: service index, SL_NO_INDEX: empty */
@@ -50,6 +55,9 @@ struct staging {
 
 /** Orders backends of a service; the order of members and so of positions. */
 int staging_compare_backends(const struct wire_backend *a, const struct wire_backend *b);
+
+/** Frees what was cleared and not put again. */
+void staging_settle(struct staging *staging);
 
 /** Effective weight of a backend: 0 unless it is ready. */
 uint32_t staging_weight(const struct wire_backend *backend);

@@ -147,8 +147,8 @@ static int receive_some(struct connection *connection, struct answer *answer)
 
 	if (answer->length == answer->capacity) {
 		size_t capacity = answer->capacity * 2 + 65536;
-		char *grown = capacity > CALL_MAX_ANSWER_BYTES ? NULL :
-								 realloc(answer->bytes, capacity);
+		char *grown =
+			capacity > CALL_MAX_ANSWER_BYTES ? NULL : realloc(answer->bytes, capacity);
 
 		if (!grown)
 			return refuse(connection, "the answer is too large", EMSGSIZE, "");
@@ -172,13 +172,11 @@ static int receive_some(struct connection *connection, struct answer *answer)
 
 static int receive_line(struct connection *connection, struct answer *answer)
 {
-	size_t seen = 0;
-
 	for (;;) {
+		size_t seen = answer->length;
 		const char *end;
 		int code;
 
-		seen = answer->length;
 		code = receive_some(connection, answer);
 		if (code)
 			return code;
@@ -190,8 +188,7 @@ static int receive_line(struct connection *connection, struct answer *answer)
 	}
 }
 
-static int take_answer(struct connection *connection, const struct answer *answer,
-		       json_t **result)
+static int take_answer(struct connection *connection, const struct answer *answer, json_t **result)
 {
 	struct rpc_response response;
 	struct rpc_error error;
@@ -209,8 +206,7 @@ static int take_answer(struct connection *connection, const struct answer *answe
 	return code;
 }
 
-static int exchange(struct connection *connection, const char *line, size_t length,
-		    json_t **result)
+static int exchange(struct connection *connection, const char *line, size_t length, json_t **result)
 {
 	struct answer answer = {0};
 	int code = connect_to(connection);
@@ -231,7 +227,8 @@ static int exchange(struct connection *connection, const char *line, size_t leng
 int call(const char *path, int timeout_sec, const char *method, json_t *params, json_t **result,
 	 struct rpc_error *error)
 {
-	struct connection connection = {.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
+	struct connection connection = {
+		.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
 	char value[32], limit[32];
 	size_t length = 0;
 	char *line = rpc_encode_request(1, method, params, &length);
@@ -247,7 +244,8 @@ int call(const char *path, int timeout_sec, const char *method, json_t *params, 
 		(void)snprintf(value, sizeof(value), "%zu", length);
 		(void)snprintf(limit, sizeof(limit), "%d", SL_MAX_RPC_BYTES);
 		rpc_error_set(error, RPC_LIMIT, "size",
-			      "%s: the request has %s bytes, the limit is %s", method, value, limit);
+			      "%s: the request has %s bytes, the limit is %s", method, value,
+			      limit);
 		rpc_error_data(error, value, limit);
 		code = CLI_REFUSED;
 	} else {

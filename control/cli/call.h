@@ -11,7 +11,7 @@ struct rpc_error;
 
 enum {
 	CALL_MAX_ANSWER_BYTES = 268435456, /* above every answer there is: all backends, listed */
-	CALL_QUIET_SEC = 2,		   /* before it is said that we wait */
+	CALL_QUIET_SEC = 2,                /* before it is said that we wait */
 };
 
 /**

@@ -12,17 +12,27 @@
 #define OPTIONAL(n, v, k)           {.name = n, .value = v, .kind = k, .is_optional = true}
 #define KEYWORD(w, v, k)            {.word = w, .name = w, .value = v, .kind = k}
 #define CHOICE(w)                   {.word = w, .name = w}
-#define TIMEOUTS                    {.word = "timeout", .name = "timeouts", .value = "SECONDS", .help = "idle seconds of a class of flows: established, transitory, embryonic or udp"}
+#define TIMEOUTS \
+	{.word = "timeout", .name = "timeouts", .value = "SECONDS", \
+	 .help = "idle seconds of a class of flows: established, transitory, embryonic or udp"}
 #define FLAG(w, text)               {.word = w, .name = w, .kind = VALUE_FLAG, .is_own = true, .help = text}
 #define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
-#define SOURCE_SET                  {.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, .help = "source address that fullnat uses; all that are given replace all there were, \"none\" clears them"}
-#define SOURCE_ADD                  {.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, .help = "source address that fullnat uses; may be given several times"}
+#define SOURCE_SET \
+	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
+	 .help = "source address that fullnat uses; all that are given replace all there were, \"none\" " \
+		 "clears them"}
+#define SOURCE_ADD \
+	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
+	 .help = "source address that fullnat uses; may be given several times"}
 
 static const struct command table[] = {
 	{
 		.noun = "service", .verb = "add", .method = "service.add", .print = output_changes,
 		.description = "Adds a service that belongs to the API. It takes no flows before it has a backend.",
-		.example = {"sluice service add web 203.0.113.10:80/tcp", "sluice service add dns '[2001:db8::53]:53/udp' timeout udp 30"},
+		.example = {
+			"sluice service add web 203.0.113.10:80/tcp",
+			"sluice service add dns '[2001:db8::53]:53/udp' timeout udp 30",
+		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_NEW_NAME),
 			POSITIONAL("address", "ADDR:PORT/tcp|udp", VALUE_SERVICE_ADDRESS),
@@ -33,7 +43,9 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
-		.description = "Changes what is given and leaves the rest. Services of the configuration file are changed there.",
+		.description =
+			"Changes what is given and leaves the rest. Services of the configuration file are changed "
+			"there.",
 		.example = {"sluice service set web slots 131071 timeout established 3600"},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
@@ -63,34 +75,49 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "backend", .verb = "add", .method = "backend.add", .print = output_changes,
-		.description = "Adds a backend to a service. Its share of new flows is its weight over the sum of the weights.",
+		.description =
+			"Adds a backend to a service. Its share of new flows is its weight over the sum of the "
+			"weights.",
 		.example = {"sluice backend add web 10.0.0.4:8080 weight 2"},
 		.param = {
-			POSITIONAL("service", "SERVICE", VALUE_SERVICE), POSITIONAL("address", "ADDR:PORT", VALUE_ENDPOINT),
+			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
+			POSITIONAL("address", "ADDR:PORT", VALUE_ENDPOINT),
 			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"),
 		},
 		.n_params = 4,
 	},
 	{
 		.noun = "backend", .verb = "set", .method = "backend.set", .needs_keyword = true, .print = output_changes,
-		.description = "Changes a backend's weight or state. ready takes new flows; drain keeps the flows it has and takes no new ones; maint ends them.",
-		.example = {"sluice backend set web 10.0.0.2:8080 state drain", "sluice backend set web 10.0.0.2:8080 weight 5 --dry-run"},
+		.description =
+			"Changes a backend's weight or state. ready takes new flows; drain keeps the flows it has and "
+			"takes no new ones; maint ends them.",
+		.example = {
+			"sluice backend set web 10.0.0.2:8080 state drain",
+			"sluice backend set web 10.0.0.2:8080 weight 5 --dry-run",
+		},
 		.param = {
-			POSITIONAL("service", "SERVICE", VALUE_SERVICE), POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND),
+			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
+			POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND),
 			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"),
 		},
 		.n_params = 4,
 	},
 	{
 		.noun = "backend", .verb = "delete", .method = "backend.delete", .print = output_changes,
-		.description = "Deletes a backend; its flows end. To lose none, drain it first and wait until it has none.",
+		.description =
+			"Deletes a backend; its flows end. To lose none, drain it first and wait until it has none.",
 		.example = {"sluice backend delete web 10.0.0.2:8080"},
-		.param = {POSITIONAL("service", "SERVICE", VALUE_SERVICE), POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND)},
+		.param = {
+			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
+			POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND),
+		},
 		.n_params = 2,
 	},
 	{
 		.noun = "backend", .verb = "list", .method = "backend.list", .print = output_backends,
-		.description = "Lists the backends of one service, or of all: state, weight, share of the slots, whether the kernel knows the next hop's link address, and counters.",
+		.description =
+			"Lists the backends of one service, or of all: state, weight, share of the slots, whether the "
+			"kernel knows the next hop's link address, flows created, flows that live, packets and bytes.",
 		.example = {"sluice backend list web"},
 		.param = {OPTIONAL("service", "SERVICE", VALUE_SERVICE)},
 		.n_params = 1,
@@ -114,7 +141,9 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "explain", .method = "explain", .print = output_explanation,
-		.description = "Tells what would become of a packet, step by step: the dataplane's own decision on its live tables. No packet is sent and no flow is made.",
+		.description =
+			"Tells what would become of a packet, step by step: the dataplane's own decision on its live "
+			"tables. No packet is sent and no flow is made.",
 		.example = {"sluice explain tcp 198.51.100.7:40000 203.0.113.10:80"},
 		.param = {
 			POSITIONAL("protocol", NULL, VALUE_ANY), POSITIONAL("source", "SRC:PORT", VALUE_ENDPOINT),
@@ -124,7 +153,9 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "counters", .method = "counters", .print = output_counters,
-		.description = "Shows the dataplane's counters with unit and meaning; those that are zero only with all. With service, the counters of one service and its backends.",
+		.description =
+			"Shows the dataplane's counters with unit and meaning; those that are zero only with all. "
+			"With service, the counters of one service and its backends.",
 		.example = {"sluice counters", "sluice counters service web all"},
 		.param = {KEYWORD("service", "NAME", VALUE_SERVICE), FLAG("all", "show counters that are zero, too")},
 		.n_params = 2,
@@ -137,15 +168,23 @@ static const struct command table[] = {
 	{
 		.noun = "check", .method = "config.check", .runner = COMMAND_CHECKS, .print = output_check,
 		.summary = "judge a configuration file, without a daemon",
-		.description = "Reads a configuration file as the programs would and names every error with file, line and column. Nothing is changed and nothing has to run. With live, sluiced judges it as well, against the services that the API owns.",
+		.description =
+			"Reads a configuration file as the programs would and names every error with file, line and "
+			"column. Nothing is changed and nothing has to run. With live, sluiced judges it as well, "
+			"against the services that the API owns.",
 		.example = {"sluice check /etc/sluice/sluice.yaml", "sluice check new.yaml live"},
-		.param = {FILE_NAME("the configuration, or - for standard input"), FLAG("live", "let sluiced judge it, too")},
+		.param = {
+			FILE_NAME("the configuration, or - for standard input"),
+			FLAG("live", "let sluiced judge it, too"),
+		},
 		.n_params = 2,
 	},
 	{
 		.noun = "diff", .method = "config.diff", .print = output_diff,
 		.summary = "what applying a configuration file would change",
-		.description = "Shows the changes that apply of the same file would make, one a line: + added, - deleted, ~ changed.",
+		.description =
+			"Shows the changes that apply of the same file would make, one a line: + added, - deleted, ~ "
+			"changed.",
 		.example = {"sluice diff new.yaml"},
 		.param = {FILE_NAME("the configuration, or - for standard input")},
 		.n_params = 1,
@@ -153,7 +192,10 @@ static const struct command table[] = {
 	{
 		.noun = "apply", .method = "config.apply", .print = output_changes,
 		.summary = "make the services of a configuration file the running ones",
-		.description = "Replaces all services that the configuration file owns with those of FILE, whole or not at all. Services of the API stay. When the command is done, packets are balanced so, and the state is on disk.",
+		.description =
+			"Replaces all services that the configuration file owns with those of FILE, whole or not at "
+			"all. Services of the API stay. When the command is done, packets are balanced so, and the "
+			"state is on disk.",
 		.example = {"sluice apply /etc/sluice/sluice.yaml", "sluice apply new.yaml --if-generation 41"},
 		.param = {FILE_NAME("the configuration, or - for standard input")},
 		.n_params = 1,
@@ -161,21 +203,33 @@ static const struct command table[] = {
 	{
 		.noun = "export", .method = "config.export", .print = output_export,
 		.summary = "print the running services as a configuration file",
-		.description = "Prints all services, those of the API too, as configuration that check and apply read back to the same.",
+		.description =
+			"Prints all services, those of the API too, as configuration that check and apply read back "
+			"to the same.",
 		.example = {"sluice export > services.yaml"},
 	},
 	{
 		.noun = "methods", .method = "methods", .print = output_methods,
 		.summary = "list the methods of the JSON-RPC API",
-		.description = "Lists what programs can call on the socket. With -j, everything the method table says: types, ranges, choices and error codes.",
+		.description =
+			"Lists what programs can call on the socket. With -j, everything the method table says: "
+			"types, ranges, choices and error codes.",
 		.example = {"sluice methods"},
 	},
 	{
 		.noun = "completion", .runner = COMMAND_COMPLETES,
 		.summary = "print the completion script of a shell",
-		.description = "Prints a script that completes commands, keywords, values, service names and backends. The latter two are asked of sluiced.",
-		.example = {"sluice completion bash > /etc/bash_completion.d/sluice", "eval \"$(sluice completion bash)\""},
-		.param = {{.name = "shell", .value = "bash", .kind = VALUE_SHELL, .is_own = true, .help = "the shell; bash is the only one"}},
+		.description =
+			"Prints a script that completes commands, keywords, values, service names and backends. The "
+			"latter two are asked of sluiced.",
+		.example = {
+			"sluice completion bash > /etc/bash_completion.d/sluice",
+			"eval \"$(sluice completion bash)\"",
+		},
+		.param = {
+			{.name = "shell", .value = "bash", .kind = VALUE_SHELL, .is_own = true,
+			 .help = "the shell; bash is the only one"},
+		},
 		.n_params = 1,
 	},
 };

@@ -30,23 +30,23 @@ enum cli_exit {
 /** Who carries a command out. */
 enum command_runner {
 	COMMAND_CALLS = 0, /* sluiced, by command->method */
-	COMMAND_CHECKS,	   /* config/, here; sluiced only if asked to */
+	COMMAND_CHECKS,    /* config/, here; sluiced only if asked to */
 	COMMAND_COMPLETES, /* prints the completion script */
 };
 
 /** What a value is, beyond what the method table says: its grammar, and how it is completed. */
 enum value_kind {
 	VALUE_ANY = 0,
-	VALUE_SERVICE,		/* the name of a service that is there */
-	VALUE_NEW_NAME,		/* the name of one that is not */
-	VALUE_SERVICE_ADDRESS,	/* ADDR:PORT/tcp|udp */
-	VALUE_BACKEND,		/* ADDR:PORT of a backend that is there */
-	VALUE_ENDPOINT,		/* ADDR:PORT */
-	VALUE_ADDRESS,		/* ADDR */
-	VALUE_CLIENT,		/* ADDR or ADDR:PORT */
-	VALUE_FILE,		/* a file's name; its text becomes the method's "text" */
-	VALUE_SHELL,		/* of `completion` */
-	VALUE_FLAG,		/* a word without a value */
+	VALUE_SERVICE,         /* the name of a service that is there */
+	VALUE_NEW_NAME,        /* the name of one that is not */
+	VALUE_SERVICE_ADDRESS, /* ADDR:PORT/tcp|udp */
+	VALUE_BACKEND,         /* ADDR:PORT of a backend that is there */
+	VALUE_ENDPOINT,        /* ADDR:PORT */
+	VALUE_ADDRESS,         /* ADDR */
+	VALUE_CLIENT,          /* ADDR or ADDR:PORT */
+	VALUE_FILE,            /* a file's name; its text becomes the method's "text" */
+	VALUE_SHELL,           /* of `completion` */
+	VALUE_FLAG,            /* a word without a value */
 };
 
 /** One positional or keyword parameter of a command. */
@@ -56,7 +56,7 @@ struct command_param {
 	const char *value; /* in usage lines; NULL: the choices, or nothing for a flag */
 	enum value_kind kind;
 	bool is_optional; /* positional only; keywords always are */
-	bool is_own;	  /* for the CLI itself, not for the method */
+	bool is_own;      /* for the CLI itself, not for the method */
 	const char *help; /* NULL: what the method table says */
 };
 

@@ -29,4 +29,5 @@ json_t *files_check(const char *name, const char *text, size_t length, char **pr
 		    struct rpc_error *error);
 
 /** run_dir of the configuration @path into @run_dir. CLI_DONE or CLI_REFUSED. */
-int files_run_dir(const char *path, char *run_dir, size_t size, struct rpc_error *error) SL_MUST_USE;
+int files_run_dir(const char *path, char *run_dir, size_t size,
+		  struct rpc_error *error) SL_MUST_USE;

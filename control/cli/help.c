@@ -14,11 +14,19 @@ enum {
 	USAGE_SIZE = 512,
 };
 
+/* The length of the next word; "[source ADDR]..." is one. */
+static size_t word_length(const char *text)
+{
+	size_t length = text[0] == '[' ? strcspn(text, "]") : 0;
+
+	return length + strcspn(text + length, " ");
+}
+
 /* @text in lines of LINE_WIDTH, each after @indent blanks; the cursor is at @column now. */
 static void wrap(FILE *out, const char *text, size_t indent, size_t column)
 {
 	while (*text) {
-		size_t length = strcspn(text, " ");
+		size_t length = word_length(text);
 
 		if (column > indent && column + 1 + length > LINE_WIDTH) {
 			(void)fputc('\n', out);
@@ -107,8 +115,7 @@ void help_noun(FILE *out, const char *noun)
 }
 
 /* Help, and the range or the classes that the method table knows. */
-static void print_param(FILE *out, const struct command *command,
-			const struct command_param *param)
+static void print_param(FILE *out, const struct command *command, const struct command_param *param)
 {
 	const struct method_param *source = command_method_param(command, param);
 	char place[128], text[USAGE_SIZE], member[128];
@@ -155,10 +162,12 @@ void help_usage(FILE *out, const char *noun, const struct command *command)
 	if (command) {
 		command_usage(command, usage, sizeof(usage));
 		(void)fputs("usage:", out);
-		wrap(out, usage, 8, 6);
+		wrap(out, usage, 7, 6);
 	} else if (noun) {
-		(void)fprintf(out, "usage: sluice [OPTION]... %s VERB [WORD]...; see \"sluice help %s\"\n",
-			      noun, noun);
+		(void)fprintf(
+			out,
+			"usage: sluice [OPTION]... %s VERB [WORD]...; see \"sluice help %s\"\n",
+			noun, noun);
 	} else {
 		(void)fputs("usage: sluice [OPTION]... COMMAND [WORD]...; see \"sluice help\"\n",
 			    out);

@@ -115,9 +115,9 @@ void output_changes(FILE *out, const json_t *result, const json_t *own)
 		(void)fprintf(out, "dry run, nothing was changed, ");
 	(void)fprintf(out, "generation %" JSON_INTEGER_FORMAT, generation);
 	if (!json_is_true(get(result, "dry_run")))
-		(void)fputs(json_is_true(get(result, "applied")) ?
-				    ", applied" :
-				    ", saved; the dataplane does not have it yet",
+		(void)fputs(json_is_true(get(result, "applied"))
+				    ? ", applied"
+				    : ", saved; the dataplane does not have it yet",
 			    out);
 	(void)fputc('\n', out);
 }
@@ -133,8 +133,8 @@ void output_diff(FILE *out, const json_t *result, const json_t *own)
 
 void output_services(FILE *out, const json_t *result, const json_t *own)
 {
-	static const char *const names[] = {"name", "address", "mode", "scheduler", "backends",
-					    NULL};
+	static const char *const names[] = {"name",      "address",  "mode",
+					    "scheduler", "backends", NULL};
 	static const char *const counters[] = {"flows", "packets_in", "bytes_in", NULL};
 	const json_t *services = get(result, "services");
 	struct table *table = table_new("NAME|ADDRESS|MODE|SCHEDULER|>BACKENDS|>FLOWS|>PACKETS-IN|"
@@ -164,10 +164,10 @@ static void share_text(const json_t *backend, char *text, size_t size)
 static void print_backends(FILE *out, const json_t *backends)
 {
 	static const char *const names[] = {"service", "address", "state", "weight", NULL};
-	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out",
-					       "bytes_out", NULL};
+	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out", "bytes_out",
+					       NULL};
 	struct table *table = table_new("SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|"
-					">PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT");
+					">LIVE|>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT");
 	char text[32];
 
 	for (size_t i = 0; i < json_array_size(backends); i++) {
@@ -180,7 +180,8 @@ static void print_backends(FILE *out, const json_t *backends)
 		share_text(backend, text, sizeof(text));
 		table_cell(table, text);
 		table_cell_json(table, get(backend, "neighbour"));
-		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, live);
+		table_cell_json(table, get(counted, "flows"));
+		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, live > 0 ? live : 0);
 		table_cell(table, counted ? text : "");
 		cells(table, counted, counters);
 	}
@@ -250,8 +251,8 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 
 void output_flows(FILE *out, const json_t *result, const json_t *own)
 {
-	static const char *const names[] = {"protocol", "client", "service",	  "source",
-					    "backend",	"state",  "worker",	  "idle_seconds",
+	static const char *const names[] = {"protocol",        "client", "service", "source",
+					    "backend",         "state",  "worker",  "idle_seconds",
 					    "timeout_seconds", NULL};
 	const json_t *flows = get(result, "flows");
 	struct table *table = table_new("PROTOCOL|CLIENT|SERVICE|SOURCE|BACKEND|STATE|>WORKER|"
@@ -331,7 +332,8 @@ static void add_counters(struct table *table, const json_t *values, const struct
 	const char *name;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)values, name, value) {
+	json_object_foreach((json_t *)(uintptr_t)values, name, value)
+	{
 		const struct counter_row *row = NULL;
 
 		if (!is_all && json_integer_value(value) == 0)
@@ -360,9 +362,12 @@ void output_counters(FILE *out, const json_t *result, const json_t *own)
 		     &n_shown);
 	add_counters(table, get(result, "counters"), service_rows, SL_ARRAY_LEN(service_rows),
 		     is_all, &n_shown);
-	table_end(table, out);
-	if (n_shown == 0)
-		(void)fputs("all are zero; \"all\" shows them\n", out);
+	if (n_shown > 0) {
+		table_end(table, out);
+	} else {
+		table_free(table);
+		(void)fputs("all counters are zero; \"all\" shows them\n", out);
+	}
 	if (get(result, "backends")) {
 		(void)fputc('\n', out);
 		print_backends(out, get(result, "backends"));
@@ -373,10 +378,9 @@ void output_counters(FILE *out, const json_t *result, const json_t *own)
 
 static void print_ports(FILE *out, const json_t *ports)
 {
-	static const char *const names[] = {"name",	  "driver",   "kernel_interface",
-					    "mac",	  "up",	      "rx_packets",
-					    "rx_bytes",	  "rx_missed", "tx_packets",
-					    "tx_bytes", "tx_errors", NULL};
+	static const char *const names[] = {
+		"name",     "driver",    "kernel_interface", "mac",      "up",        "rx_packets",
+		"rx_bytes", "rx_missed", "tx_packets",       "tx_bytes", "tx_errors", NULL};
 	struct table *table =
 		table_new("PORT|DRIVER|INTERFACE|MAC|UP|>RX-PACKETS|>RX-BYTES|>RX-MISSED|"
 			  ">TX-PACKETS|>TX-BYTES|>TX-ERRORS");
@@ -391,8 +395,8 @@ static void print_ports(FILE *out, const json_t *ports)
 
 static void print_workers(FILE *out, const json_t *workers)
 {
-	static const char *const names[] = {"core", "loops", "busy_loops", "flows",
-					    "heartbeat_age_ms", NULL};
+	static const char *const names[] = {
+		"core", "loops", "busy_loops", "flows", "heartbeat_age_ms", NULL};
 	struct table *table = table_new(">CORE|>LOOPS|>BUSY-LOOPS|>FLOWS|>HEARTBEAT-AGE-MS");
 
 	for (size_t i = 0; i < json_array_size(workers); i++) {
@@ -417,8 +421,7 @@ static void print_dataplane(FILE *out, const json_t *status)
 	if (!is_connected)
 		return;
 	line(out, "in step", json_is_true(get(status, "in_step")) ? "yes" : "no");
-	(void)snprintf(text, sizeof(text),
-		       "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
 		       integer_of(status, "flows"), integer_of(status, "flows_capacity"));
 	line(out, "flows", text);
 }
@@ -452,10 +455,10 @@ void output_status(FILE *out, const json_t *result, const json_t *own)
 
 void output_check(FILE *out, const json_t *result, const json_t *own)
 {
-	(void)text_print(out, string_of(own, "file"));
+	(void)text_print(out, string_of(get(result, "file") ? result : own, "file"));
 	(void)fprintf(out,
-		      ": ok, %" JSON_INTEGER_FORMAT " services, %" JSON_INTEGER_FORMAT
-		      " backends\n",
+		      ": ok (services: %" JSON_INTEGER_FORMAT ", backends: %" JSON_INTEGER_FORMAT
+		      ")\n",
 		      integer_of(result, "services"), integer_of(result, "backends"));
 }
 

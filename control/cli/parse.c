@@ -54,8 +54,8 @@ static int to_integer(const char *text, int64_t *value)
 
 /* Options */
 
-static int take_number(const char *name, const char *text, int64_t min, int64_t max,
-		       int64_t *value, struct rpc_error *error)
+static int take_number(const char *name, const char *text, int64_t min, int64_t max, int64_t *value,
+		       struct rpc_error *error)
 {
 	char limit[64];
 
@@ -228,8 +228,8 @@ static const char *find_word(const char *noun, const char *given, struct rpc_err
 		return found;
 	list_words(noun, n_found ? given : "", list, sizeof(list));
 	rpc_error_set(error, RPC_PARAMS, noun ? noun : "command",
-		      n_found ? "\"%.64s\" is ambiguous%s%s: %s" :
-				"\"%.64s\": no such command%s%s, known are: %s",
+		      n_found ? "\"%.64s\" is ambiguous%s%s: %s"
+			      : "\"%.64s\": no such command%s%s, known are: %s",
 		      given, noun ? " of " : "", noun ? noun : "", list);
 	(void)refuse(error, noun ? noun : "command", given, list);
 	return NULL;
@@ -504,13 +504,13 @@ static int refuse_unknown(const struct reading *reading, const char *word)
 		size_t used = strlen(known);
 
 		if (command->param[i].word)
-			(void)snprintf(known + used, sizeof(known) - used, "%s%s",
-				       used ? ", " : "", command->param[i].word);
+			(void)snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "",
+				       command->param[i].word);
 	}
 	if (!known[0])
 		return refuse_word(reading, word, "one word too many");
-	rpc_error_set(reading->error, RPC_PARAMS, word, "%s: \"%.100s\": no such keyword, known are: %s",
-		      reading->name, word, known);
+	rpc_error_set(reading->error, RPC_PARAMS, word,
+		      "%s: \"%.100s\": no such keyword, known are: %s", reading->name, word, known);
 	return refuse(reading->error, word, word, known);
 }
 
@@ -617,7 +617,8 @@ int parse_request(const struct cli_options *options, int n, char *const *words,
 		char list[MAX_LIST];
 
 		list_words(request->noun, "", list, sizeof(list));
-		rpc_error_set(error, RPC_PARAMS, "command", "%s%sa command is missing, known are: %s",
+		rpc_error_set(error, RPC_PARAMS, "command",
+			      "%s%sa command is missing, known are: %s",
 			      request->noun ? request->noun : "", request->noun ? ": " : "", list);
 		return refuse(error, "command", NULL, list);
 	}

@@ -34,11 +34,11 @@ struct cli_options {
 
 /** A command line understood. After an error: as far as it was, for the usage line. */
 struct request {
-	const char *noun;	       /* NULL: none was recognised */
+	const char *noun;              /* NULL: none was recognised */
 	const struct command *command; /* NULL: help for @noun, or for everything */
 	bool is_help;
 	json_t *params; /* the method's; a file's text is still missing */
-	json_t *own;	/* the CLI's: "file", "shell" and flags */
+	json_t *own;    /* the CLI's: "file", "shell" and flags */
 };
 
 /**

@@ -164,6 +164,13 @@ void table_end(struct table *table, FILE *out)
 	table_row(table);
 	for (size_t i = 0; i < json_array_size(table->cells); i++)
 		print_cell(table, out, i);
+	table_free(table);
+}
+
+void table_free(struct table *table)
+{
+	if (!table)
+		return;
 	json_decref(table->cells);
 	free(table);
 }

@@ -36,3 +36,4 @@ void table_cell_json(struct table *table, const json_t *value);
 
 /** Prints, headings first, and frees. NULL is allowed. */
 void table_end(struct table *table, FILE *out);
+void table_free(struct table *table);

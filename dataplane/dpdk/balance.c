@@ -66,6 +66,9 @@ static void ask_resolve(struct worker *worker, uint16_t adjacency, const union s
 {
 	struct resolve_request request = {.adjacency = adjacency, .family = family};
 
+	/* The kernel was asked when the packet first came, and asks the link again by itself. */
+	if (worker->is_retrying)
+		return;
 	request.addr = *addr;
 	worker->counters.event[SL_EVENT_RESOLVE]++;
 	/* A full ring means that the same was asked a moment ago. */
@@ -100,6 +103,7 @@ static void dispatch(struct worker *worker, struct sl_packet *packet, const stru
 		if (way->adjacency >= SL_ADJACENCY_GLEAN) {
 			ask_resolve(worker, way->adjacency, &way->to.destination, way->family);
 			outcome->verdict = SL_VERDICT_DROP_NO_NEIGHBOUR;
+			return;
 		} else {
 			outcome->verdict = SL_VERDICT_DROP_NO_ROUTE;
 		}

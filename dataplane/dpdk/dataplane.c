@@ -25,6 +25,7 @@
 enum {
 	N_BUFFERS = 16384 - 1,
 	BUFFER_CACHE = 256,
+	RETRIES_PER_SEC = 2000,
 	MAINTENANCE_MS = 2, /* how long a worker's question about a neighbour may wait */
 };
 
@@ -153,6 +154,7 @@ static int engine_start(struct dataplane *dataplane, char *error)
 	if (status == 0) {
 		dataplane->start_tsc = rte_rdtsc();
 		dataplane->tsc_per_tick = rte_get_tsc_hz() / SL_TICKS_PER_SEC;
+		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
@@ -206,6 +208,8 @@ static void worker_free(struct worker *worker)
 {
 	if (worker == NULL)
 		return;
+	for (uint16_t i = 0; i < worker->hold.n; i++)
+		rte_pktmbuf_free(worker->hold.packet[i]);
 	flow_table_fini(&worker->flows4);
 	flow_table_fini(&worker->flows6);
 	free(worker->service_counters);

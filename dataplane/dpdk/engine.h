@@ -27,6 +27,8 @@ enum {
 	TX_BUFFER_SIZE = 64,
 	RING_SIZE = 2048,	 /* packets to the kernel, from the kernel, between workers */
 	RESOLVE_RING_SIZE = 256, /* questions about link addresses under way */
+	HOLD_SIZE = 128,	 /* packets that wait for a link address, of one worker */
+	HOLD_TICKS = SL_TICKS_PER_SEC, /* and no longer than this */
 };
 
 struct classifier;
@@ -56,6 +58,17 @@ struct tx_buffer {
 	struct rte_mbuf *packet[TX_BUFFER_SIZE];
 };
 
+/**
+ * Packets whose next hop has no link address yet. They are as they came, and go through the whole
+ * story again until the kernel has resolved it or their time is over.
+ */
+struct hold {
+	uint16_t n;
+	uint64_t retry_tsc; /* when to try again */
+	struct rte_mbuf *packet[HOLD_SIZE];
+	uint32_t since[HOLD_SIZE]; /* ticks */
+};
+
 /** A question to the control thread: resolve this address on that port's link. */
 struct resolve_request {
 	union sl_addr addr;
@@ -78,6 +91,8 @@ struct worker {
 	struct sl_service_counters *service_counters; /* by stable index */
 	struct sl_backend_counters *backend_counters; /* by stable index */
 	struct tx_buffer tx[SL_MAX_PORTS];
+	struct hold hold;
+	bool is_retrying; /* the burst under way comes from the hold */
 	struct rte_ring *handoff; /* frames whose flows are this worker's, from other workers */
 	struct rte_ring *resolve; /* struct resolve_request, to the control thread */
 	uint64_t now_tsc;
@@ -106,6 +121,7 @@ struct dataplane {
 	struct punt *punt;
 	uint64_t start_tsc;
 	uint64_t tsc_per_tick;
+	uint64_t tsc_per_retry; /* between two tries of a held packet */
 	bool is_stopping;
 	bool has_hugepages;
 	struct event *maintenance; /* timer of the control thread */

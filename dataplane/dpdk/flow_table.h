@@ -6,7 +6,7 @@
  *
  * Shape: entries are an array (64 B IPv4, 128 B IPv6), free ones chained through themselves. The
  * index is buckets of one cache line: ten 16-bit signatures and ten 32-bit references. A key has
- * two buckets; the second is used only when the first is full. No pointer stands in either, so the
+ * two buckets; the second is used only when the first is crowded. No pointer stands in either, so the
  * table can lie in shared memory. At 0.8 of the index's places it costs 80 B a flow for IPv4.
  *
  * Every function is the owning worker's alone, except flow_table_read() and flow_table_init/fini.

@@ -31,6 +31,7 @@ struct burst {
 	struct sl_packet parsed[BURST_SIZE];
 	uint64_t hash[BURST_SIZE];
 	struct outcome outcome[BURST_SIZE];
+	uint32_t since[BURST_SIZE]; /* ticks; of packets that come from the hold */
 };
 
 static void worker_flush(struct worker *worker, uint32_t index)
@@ -47,7 +48,8 @@ static void worker_flush(struct worker *worker, uint32_t index)
 		sent = (uint16_t)(sent + rte_eth_tx_burst(port->id, queue, buffer->packet + sent,
 							  (uint16_t)(buffer->n - sent)));
 	for (uint16_t i = 0; i < sent; i++)
-		worker->counters.verdict[buffer->verdict[i]]++;
+		if (buffer->verdict[i] != SL_VERDICT_NONE)
+			worker->counters.verdict[buffer->verdict[i]]++;
 	for (uint16_t i = sent; i < buffer->n; i++) {
 		bytes -= buffer->packet[i]->pkt_len;
 		if (buffer->verdict[i] != SL_VERDICT_NONE)
@@ -159,6 +161,20 @@ static void burst_balance(struct worker *worker, struct snapshot *snapshot, stru
 	}
 }
 
+/* Keeps a packet until its next hop is resolved. False: no room, or it has waited long enough. */
+static bool worker_hold(struct worker *worker, struct rte_mbuf *packet, uint32_t since)
+{
+	struct hold *hold = &worker->hold;
+
+	if (hold->n == HOLD_SIZE || worker->now - since >= HOLD_TICKS)
+		return false;
+	if (hold->n == 0)
+		hold->retry_tsc = worker->now_tsc + worker->dataplane->tsc_per_retry;
+	hold->packet[hold->n] = packet;
+	hold->since[hold->n++] = since;
+	return true;
+}
+
 /* Step 6. */
 static void burst_finish(struct worker *worker, struct burst *burst)
 {
@@ -169,7 +185,9 @@ static void burst_finish(struct worker *worker, struct burst *burst)
 			worker_send(worker, outcome->port, burst->packet[i], outcome->verdict);
 		else if (sl_verdict_is_punt(outcome->verdict))
 			worker_punt(worker, burst->packet[i], outcome->verdict);
-		else
+		else if (outcome->verdict != SL_VERDICT_DROP_NO_NEIGHBOUR ||
+			 !worker_hold(worker, burst->packet[i],
+				      worker->is_retrying ? burst->since[i] : worker->now))
 			worker_drop(worker, burst->packet[i], outcome->verdict);
 	}
 }
@@ -239,6 +257,28 @@ static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
 	return true;
 }
 
+/* Held packets, once more. */
+static void worker_retry(struct worker *worker, struct burst *burst)
+{
+	struct hold *hold = &worker->hold;
+	struct hold waiting;
+
+	if (SL_LIKELY(hold->n == 0) || worker->now_tsc < hold->retry_tsc)
+		return;
+	waiting = *hold;
+	hold->n = 0;
+	worker->is_retrying = true;
+	for (uint16_t i = 0; i < waiting.n; i += burst->n) {
+		burst->n = waiting.n - i < BURST_SIZE ? (uint16_t)(waiting.n - i) : BURST_SIZE;
+		for (uint16_t j = 0; j < burst->n; j++) {
+			burst->packet[j] = waiting.packet[i + j];
+			burst->since[j] = waiting.since[i + j];
+		}
+		worker_burst(worker, burst, true);
+	}
+	worker->is_retrying = false;
+}
+
 /* The kernel's own frames: answers to what was punted, ARP, ND, BGP. */
 static bool worker_receive_kernel(struct worker *worker, uint32_t index)
 {
@@ -285,6 +325,7 @@ int worker_main(void *argument)
 		}
 		if (dataplane->n_workers > 1)
 			is_busy |= worker_receive_handoff(worker, &burst);
+		worker_retry(worker, &burst);
 		for (uint32_t i = 0; i < dataplane->n_ports; i++)
 			if (worker->tx[i].n != 0)
 				worker_flush(worker, i);

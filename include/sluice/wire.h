@@ -13,7 +13,7 @@
  * BACKEND_DELETE, then COMMIT (answered after the grace period: no worker sees the old snapshot
  * any more) or ABORT. BEGIN with base_generation 0 starts from nothing (full state); with another
  * number it is a delta on exactly that generation, else -ESTALE. One transaction at a time, and it
- * ends with its connection.
+ * ends with its connection, and with the first of its messages that is refused.
  */
 #pragma once
 

@@ -58,8 +58,9 @@ static void run_line(struct daemon *daemon, const char *line, size_t length)
 	if (code) {
 		require(daemon->generation == generation, "a refused call changed the state");
 		require(error.message[0] != '\0', "a refusal without a message");
-		check_answer(rpc_encode_error(request.id, &error, &answer_length), answer_length,
-			     code);
+		char *answer = rpc_encode_error(request.id, &error, &answer_length);
+
+		check_answer(answer, answer_length, code);
 	} else {
 		char *answer = rpc_encode_result(request.id, result, &answer_length);
 

@@ -28,6 +28,7 @@ def tcp(**more):
     return TCP(**{"sport": 1234, "dport": 80, "flags": "S", **more})
 
 
+# Fragments are not here: net_af_packet has the kernel reassemble them before it hands them over.
 # name, layer 3 payload (or whole with its type), the verdict that it must get
 MALFORMED = [
     ("short ipv4 header", (0x0800, bytes(IP(src=C, dst=S) / tcp())[:19]), "drop_truncated"),
@@ -51,7 +52,6 @@ MALFORMED = [
     ("ipv6 payload beyond", IPv6(src=C6, dst=S6, plen=1400) / tcp(), "drop_ip_total_length"),
     ("ipv6 hop limit 1", IPv6(src=C6, dst=S6, hlim=1) / tcp(), "drop_ttl"),
     ("source is another service", IP(src="203.0.113.11", dst=S) / tcp(), "drop_source_is_service"),
-    ("fragment", IP(src=C, dst=S, flags="MF") / tcp(), "punt_fragment"),
     ("gre", IP(src=C, dst=S, proto=47) / Raw(b"x" * 20), "punt_protocol"),
     ("unknown ethertype", (0x88cc, b"x" * 60), "punt_ethertype"),
 ]
@@ -102,7 +102,7 @@ def test_arp_request_is_answered_through_the_dataplane(net):
     net.ip("client", "neigh", "flush", "dev", "eth0")
     net.run_in("client", "ping", "-c", "1", "-W", "2", topology.OWN4)
     after = net.counters()
-    assert after["verdicts"]["punt_ethertype"] > before["verdicts"]["punt_ethertype"]
+    assert after["verdicts"]["punt_multicast"] > before["verdicts"]["punt_multicast"]
     assert after["events"]["kernel_tx"] > before["events"]["kernel_tx"]
 
 

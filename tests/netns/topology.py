@@ -129,6 +129,10 @@ class Topology:
             for device in ("eth1", "eth2"):
                 self.run_in("lb", "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
                 self.ip("lb", "link", "set", device, "arp", "off", "promisc", "on", "up")
+                # Packet sockets get a copy: the kernel must be kept from the original.
+                self.run_in("lb", "nft", f"add table netdev {device}")
+                self.run_in("lb", "nft", f"add chain netdev {device} in "
+                            f'{{ type filter hook ingress device "{device}" priority 0; policy drop; }}')
         return self
 
     def address_ports(self, client_side, backend_side):

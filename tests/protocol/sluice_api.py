@@ -92,7 +92,7 @@ class Sluice:
     def write_services(self, text):
         self.config.write_text(self.preamble() + text)
 
-    def start(self, name, *arguments, unprivileged=False):
+    def start(self, name, *arguments):
         command = [find_program(name), "-c", str(self.config), *arguments]
         with open(self.log, "ab") as log:
             self.programs[name] = subprocess.Popen(command, stdout=log, stderr=log)

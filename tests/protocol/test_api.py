@@ -37,9 +37,9 @@ REFUSED, NOT_CONNECTED, LIMIT, STORAGE = -32006, -32007, -32008, -32009
 def sluice(tmp_path):
     """Both programs up and in step, the file's services being web."""
     instance = Sluice(tmp_path, WEB)
-    instance.start_dataplane()
-    instance.start_daemon()
     try:
+        instance.start_dataplane()
+        instance.start_daemon()
         instance.await_step()
         yield instance
     finally:

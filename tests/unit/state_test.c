@@ -4,10 +4,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "control/daemon/desired.h"
@@ -183,4 +185,32 @@ Test(state, a_folder_that_cannot_be_written_is_named, .init = make_dir, .fini = 
 	cr_assert(strstr(error, missing), "%s", error);
 	cr_assert_not(is_new);
 	desired_free(state.desired);
+}
+
+/* A child saves one state after another and is killed at some moment; 60 times. */
+Test(state, a_kill_at_any_moment_leaves_a_whole_state, .init = make_dir, .fini = remove_dir,
+     .timeout = 60)
+{
+	uint64_t last = 1;
+
+	save(last, 20);
+	for (unsigned round = 0; round < 60; round++) {
+		struct state state;
+		char note[STATE_MAX_ERROR];
+		pid_t child = fork();
+
+		if (child == 0)
+			for (uint64_t generation = last;; generation++)
+				save(generation, 20);
+		(void)usleep(500 + round * 333);
+		cr_assert_eq(kill(child, SIGKILL), 0);
+		cr_assert_eq(waitpid(child, NULL, 0), child);
+		cr_assert_eq(state_load(dir, &state, note), 0, "round %u: %s", round, note);
+		cr_assert_str_empty(note, "round %u: %s", round, note);
+		cr_assert(state.generation >= last, "round %u", round);
+		cr_assert_eq(state.hash_key.word[1], state.generation);
+		last = state.generation;
+		desired_free(state.desired);
+	}
+	cr_assert(last > 60);
 }

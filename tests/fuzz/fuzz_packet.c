@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Fuzz target: parse and rewrite one frame. The first 36 bytes choose the rewrite, the rest is the
+ * frame, in a block of exactly its size so that the sanitizer sees a read beyond its end.
+ * Invariants: a packet let through has its headers inside; there and back restores every byte but
+ * the TTL and what follows from it; the error of a wrong layer-4 checksum is kept.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/packet/flow.h>
+#include <sluice/packet/nat.h>
+#include <sluice/packet/parse.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)       \
+	do {                     \
+		if (!(condition)) \
+			abort();  \
+	} while (0)
+
+enum {
+	CONTROL_BYTES = 36,
+};
+
+static void require_inside(const void *header, size_t size, const uint8_t *frame,
+			   const uint8_t *end)
+{
+	if (header != NULL)
+		REQUIRE((const uint8_t *)header >= frame && (const uint8_t *)header + size <= end);
+}
+
+static struct sl_rewrite read_rewrite(const uint8_t *data, uint8_t family)
+{
+	struct sl_rewrite to = {0};
+	size_t n = family == SL_FAMILY_IPV4 ? 4 : 16;
+
+	memcpy(&to.source, data, n);
+	memcpy(&to.destination, data + 16, n);
+	memcpy(&to.source_port, data + 32, 2);
+	memcpy(&to.destination_port, data + 34, 2);
+	return to;
+}
+
+static void rewrite_and_back(uint8_t *frame, size_t length, struct sl_packet *packet,
+			     const struct sl_rewrite *to)
+{
+	uint8_t *original = malloc(length);
+	struct sl_rewrite back = {.source = packet->tuple.source,
+				  .destination = packet->tuple.destination,
+				  .source_port = packet->tuple.source_port,
+				  .destination_port = packet->tuple.destination_port};
+	uint8_t *l4 = packet->tcp != NULL ? (uint8_t *)packet->tcp : (uint8_t *)packet->udp;
+	size_t checksum_at = (size_t)(l4 - frame) + (packet->tcp != NULL ? 16 : 6);
+	uint16_t before;
+	uint16_t after;
+
+	memcpy(original, frame, length);
+	sl_nat_rewrite(packet, to);
+	packet->tuple.source = to->source;
+	packet->tuple.destination = to->destination;
+	packet->tuple.source_port = to->source_port;
+	packet->tuple.destination_port = to->destination_port;
+	sl_nat_rewrite(packet, &back);
+	memcpy(&before, original + checksum_at, 2);
+	memcpy(&after, frame + checksum_at, 2);
+	/* 0x0000 and 0xffff are the same number in ones' complement. */
+	REQUIRE(before % 0xffff == after % 0xffff);
+	REQUIRE(packet->udp == NULL || (before == 0) == (after == 0));
+	memcpy(frame + checksum_at, &before, 2);
+	if (packet->ipv4 != NULL) {
+		uint8_t *ip = (uint8_t *)packet->ipv4;
+
+		REQUIRE((uint8_t)(ip[8] + 2) == original[ip - frame + 8]);
+		memcpy(ip + 8, original + (ip - frame) + 8, 4);
+	} else {
+		uint8_t *ip = (uint8_t *)packet->ipv6;
+
+		REQUIRE((uint8_t)(ip[7] + 2) == original[ip - frame + 7]);
+		ip[7] = original[ip - frame + 7];
+	}
+	REQUIRE(memcmp(original, frame, length) == 0);
+	free(original);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct sl_packet packet;
+	struct sl_rewrite to;
+	uint8_t *frame;
+	size_t length;
+	enum sl_verdict verdict;
+
+	if (size < CONTROL_BYTES)
+		return 0;
+	length = size - CONTROL_BYTES;
+	frame = malloc(length != 0 ? length : 1);
+	REQUIRE(frame != NULL);
+	memcpy(frame, data + CONTROL_BYTES, length);
+	verdict = sl_parse(frame, frame + length, &packet);
+	REQUIRE(verdict < SL_N_VERDICTS && verdict != SL_VERDICT_FORWARD &&
+		verdict != SL_VERDICT_REPLY);
+	REQUIRE(memcmp(frame, data + CONTROL_BYTES, length) == 0);
+	if (verdict == SL_VERDICT_NONE) {
+		require_inside(packet.ethernet, sizeof(*packet.ethernet), frame, frame + length);
+		require_inside(packet.ipv4, sizeof(*packet.ipv4), frame, frame + length);
+		require_inside(packet.ipv6, sizeof(*packet.ipv6), frame, frame + length);
+		require_inside(packet.tcp, sizeof(*packet.tcp), frame, frame + length);
+		require_inside(packet.udp, sizeof(*packet.udp), frame, frame + length);
+		REQUIRE((packet.ipv4 != NULL) != (packet.ipv6 != NULL));
+		REQUIRE((packet.tcp != NULL) != (packet.udp != NULL));
+		to = read_rewrite(data, packet.tuple.family);
+		rewrite_and_back(frame, length, &packet, &to);
+	}
+	free(frame);
+	return 0;
+}

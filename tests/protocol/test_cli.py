@@ -1,0 +1,605 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""The command `sluice`: against canned answers, and against sluiced with the memory dataplane."""
+
+import json
+import os
+import pathlib
+import pty
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from sluice_api import Sluice, find_program
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+DONE, REFUSED, USAGE, NOT_CONNECTED = 0, 1, 2, 3
+CHANGED = {"generation": 5, "applied": True, "dry_run": False, "n_changes": 1,
+           "changes": [{"action": "set", "object": "backend", "text": "~ backend web changed"}]}
+BACKEND = {"service": "web", "address": "10.0.0.2:8080", "weight": 1, "state": "ready",
+           "slots": 65537, "share": 1.0, "neighbour": True,
+           "counters": {"flows": 3, "flows_ended": 1, "packets_in": 10, "bytes_in": 1000,
+                        "packets_out": 9, "bytes_out": 900}}
+SERVICE = {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "scheduler": "maglev",
+           "slots": 65537, "owner": "file", "source": [], "backends": 1,
+           "timeouts": {"established": 7440, "transitory": 240, "embryonic": 10, "udp": 300},
+           "counters": {"flows": 3, "packets_in": 10, "bytes_in": 1000, "packets_out": 9,
+                        "bytes_out": 900, "drops": 0}}
+FLOW = {"protocol": "tcp", "client": "198.51.100.7:40000", "service": "203.0.113.10:80",
+        "source": "198.51.100.7:40000", "backend": "10.0.0.2:8080", "state": "established",
+        "worker": 0, "idle_seconds": 1.5, "timeout_seconds": 7440.0}
+ANSWERS = {
+    "service.add": CHANGED, "service.set": CHANGED, "service.delete": CHANGED,
+    "backend.add": CHANGED, "backend.set": CHANGED, "backend.delete": CHANGED,
+    "config.apply": CHANGED,
+    "config.diff": {"generation": 4, "changes": CHANGED["changes"], "n_changes": 1},
+    "config.check": {"ok": True, "services": 1, "backends": 1},
+    "config.export": {"text": "services: []\n"},
+    "service.show": {"service": SERVICE, "backends": [BACKEND]},
+    "service.list": {"services": [SERVICE, {**SERVICE, "name": "wiki"}]},
+    "backend.list": {"backends": [BACKEND, {**BACKEND, "address": "10.0.0.3:8080"}]},
+    "flow.list": {"flows": [FLOW], "truncated": True},
+    "flow.count": {"flows": 3, "ipv4": 2, "ipv6": 1, "embryonic": 0, "capacity": 1048576},
+    "explain": {"verdict": "forward", "service": "web", "backend": "10.0.0.2:8080", "slot": 7,
+                "hash": "00ff00ff00ff00ff", "existing_flow": False,
+                "steps": [{"step": "parse", "text": "a tcp packet"}]},
+    "counters": {"verdicts": {"forward": 7, "reply": 0}, "events": {"rx": 7}, "workers": []},
+    "status": {"generation": 4, "digest": "00", "version": "0.1.0", "uptime_seconds": 93784,
+               "services": 1, "backends": 1, "connected": True, "in_step": True,
+               "engine": "memory", "engine_reason": "for tests", "dataplane_generation": 4,
+               "flows": 3, "flows_capacity": 1048576, "reason": "",
+               "ports": [{"name": "eth1", "driver": "net_af_xdp", "kernel_interface": "eth1",
+                          "mac": "02:00:00:00:00:01", "up": True, "rx_packets": 7}],
+               "workers": [{"core": 1, "loops": 9, "busy_loops": 1, "flows": 3,
+                            "heartbeat_age_ms": 0}]},
+    "methods": {"methods": [{"name": "status", "mutation": False, "params": [], "summary": "s"}],
+                "errors": []},
+}
+# Command, the method it calls, its parameters, and what people see.
+COMMANDS = [
+    ("service add web 203.0.113.10:80/tcp slots 1009 timeout udp 9", "service.add",
+     {"name": "web", "address": "203.0.113.10:80/tcp", "slots": 1009, "timeouts": {"udp": 9}},
+     "generation 5, applied"),
+    ("service set web mode nat", "service.set", {"name": "web", "mode": "nat"}, "generation 5"),
+    ("service delete web --dry-run", "service.delete", {"name": "web", "dry_run": True},
+     "~ backend web changed"),
+    ("service show web", "service.show", {"name": "web"}, "established 7440 s"),
+    ("service list", "service.list", {}, "203.0.113.10:80/tcp"),
+    ("backend add web 10.0.0.2:8080 weight 2", "backend.add",
+     {"service": "web", "address": "10.0.0.2:8080", "weight": 2}, "generation 5"),
+    ("backend set web 10.0.0.2:8080 state drain --if-generation 4", "backend.set",
+     {"service": "web", "address": "10.0.0.2:8080", "state": "drain", "if_generation": 4},
+     "generation 5"),
+    ("backend delete web 10.0.0.2:8080", "backend.delete",
+     {"service": "web", "address": "10.0.0.2:8080"}, "generation 5"),
+    ("backend list web", "backend.list", {"service": "web"}, "100.00%"),
+    ("flow list service web client 198.51.100.7 limit 1", "flow.list",
+     {"service": "web", "client": "198.51.100.7", "limit": 1}, "there are more"),
+    ("flow count", "flow.count", {}, "capacity      1048576"),
+    ("explain tcp 198.51.100.7:40000 203.0.113.10:80", "explain",
+     {"protocol": "tcp", "source": "198.51.100.7:40000", "destination": "203.0.113.10:80"},
+     "verdict       forward"),
+    ("counters", "counters", {}, "client to backend, rewritten and sent"),
+    ("counters service web all", "counters", {"service": "web"}, "reply"),
+    ("status", "status", {}, "1d 02:03:04"),
+    ("check {file} live", "config.check", {"text": "services: []\n", "file": "{file}"}, "ok"),
+    ("diff {file}", "config.diff", {"text": "services: []\n", "file": "{file}"},
+     "~ backend web changed"),
+    ("apply {file}", "config.apply", {"text": "services: []\n", "file": "{file}"},
+     "generation 5, applied"),
+    ("export", "config.export", {}, "services: []"),
+    ("methods", "methods", {}, "METHOD"),
+]
+
+
+class FakeDaemon:
+    """Answers each line with what ANSWERS says, and remembers what it was asked."""
+
+    def __init__(self, path):
+        self.path = path
+        self.requests = []
+        self.answer = None  # bytes instead of a canned answer; b"" closes
+        self.delay = 0
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(str(path))
+        self.listener.listen(16)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                line = connection.makefile("rb").readline()
+                if line:
+                    time.sleep(self.delay)
+                    self.reply(connection, json.loads(line))
+
+    def reply(self, connection, request):
+        self.requests.append(request)
+        answer = self.answer
+        if answer is None:
+            result = ANSWERS[request["method"]]
+            document = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+            answer = json.dumps(document).encode() + b"\n"
+        try:
+            connection.sendall(answer)
+        except OSError:
+            pass
+
+    def refuse(self, code, message, **data):
+        document = {"jsonrpc": "2.0", "id": 1,
+                    "error": {"code": code, "message": message, "data": data}}
+        self.answer = json.dumps(document).encode() + b"\n"
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.fixture
+def fake(tmp_path):
+    daemon = FakeDaemon(tmp_path / "control.sock")
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "new.yaml"
+    path.write_text("services: []\n")
+    return path
+
+
+def run(*words, socket_path=None, text=None, **environment):
+    """One call of sluice: (exit code, stdout, stderr)."""
+    command = [find_program("sluice")]
+    if socket_path:
+        command += ["-s", str(socket_path)]
+    clean = {k: v for k, v in os.environ.items() if k != "SLUICE_SOCKET"}
+    done = subprocess.run(command + [str(word) for word in words], input=text, timeout=60,
+                          capture_output=True, text=True, env={**clean, **environment})
+    assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("line,method,params,part", COMMANDS, ids=[row[0] for row in COMMANDS])
+def test_a_command_calls_its_method_and_shows_the_answer(fake, config, line, method, params, part):
+    preamble = "dataplane:\n  ports:\n    - vdev: net_null0\n"
+    config.write_text(preamble + "services: []\n")
+    words = line.replace("{file}", str(config)).split()
+    wanted = {k: str(config) if v == "{file}" else preamble + v if k == "text" else v
+              for k, v in params.items()}
+    code, out, err = run(*words, socket_path=fake.path)
+    assert (code, err) == (DONE, "")
+    assert part in out
+    assert [(r["method"], r["params"]) for r in fake.requests] == [(method, wanted)]
+    code, out, err = run("-j", *words, socket_path=fake.path)
+    assert (code, err) == (DONE, "")
+    assert json.loads(out) == ANSWERS[method]
+    assert out.count("\n") == 1
+
+
+def test_every_method_has_a_command():
+    assert {row[1] for row in COMMANDS} == set(ANSWERS)
+
+
+def test_a_refusal_is_told_with_object_value_and_limit(fake):
+    fake.refuse(-32602, "backend.set: weight is 70000, must be 0..65535", field="weight",
+                value="70000", limit="0..65535")
+    words = ["backend", "set", "web", "10.0.0.2:8080", "weight", "7"]
+    code, out, err = run(*words, socket_path=fake.path)
+    assert (code, out) == (REFUSED, "")
+    assert err == "sluice: backend.set: weight is 70000, must be 0..65535\n"
+    code, out, err = run("-j", *words, socket_path=fake.path)
+    assert code == REFUSED
+    assert json.loads(out) == {"error": {
+        "code": -32602, "message": "backend.set: weight is 70000, must be 0..65535",
+        "data": {"field": "weight", "value": "70000", "limit": "0..65535"}}}
+
+
+def test_wrong_usage_names_the_word_and_shows_the_usage_line():
+    code, out, err = run("backend", "add", "web", "10.0.0.2:80", "speed", "3")
+    assert (code, out) == (USAGE, "")
+    assert '"speed": no such keyword, known are: weight, state' in err
+    assert "usage: sluice backend add SERVICE ADDR:PORT [weight N]" in err
+    code, out, err = run("--json", "backend", "add", "web", "10.0.0.2:80", "weight", "many")
+    assert code == USAGE
+    assert json.loads(out)["error"]["data"] == {"field": "weight", "value": "many",
+                                                "limit": "a whole number"}
+
+
+@pytest.mark.parametrize("word", ["plan", "rollback", "top", "doctor", "capture"])
+def test_planned_commands_say_so(word):
+    code, out, err = run(word, "x")
+    assert (code, out) == (USAGE, "")
+    assert f'"{word}": not in this release' in err
+    assert f" {word} " not in run("help")[1]
+
+
+def test_no_words_show_the_usage_and_version_and_help_do_not_fail():
+    assert run()[0] == USAGE
+    assert run("--version")[:2] == (DONE, "sluice " + run("--version")[1].split()[1] + "\n")
+    for words in (["help"], ["-h"], ["service", "help"], ["help", "service", "add"],
+                  ["status", "--help"], ["flow", "list", "-h"]):
+        code, out, err = run(*words)
+        assert (code, err) == (DONE, "") and out.startswith("usage: sluice")
+
+
+def test_no_daemon_names_the_socket_and_the_reason(tmp_path):
+    path = tmp_path / "none.sock"
+    code, out, err = run("status", socket_path=path)
+    assert (code, out) == (NOT_CONNECTED, "")
+    assert f"{path}: connect: No such file or directory (is sluiced running?" in err
+    code, out, err = run("-j", "status", socket_path=path)
+    assert code == NOT_CONNECTED
+    assert json.loads(out)["error"]["data"] == {"field": "socket", "value": str(path)}
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+    assert "Connection refused" in run("status", socket_path=path)[2]
+    code, _, err = run("status", socket_path="/" + "x" * 200)
+    assert code == NOT_CONNECTED and "107 bytes" in err
+
+
+@pytest.mark.parametrize("answer,part", [
+    (b"", "closed without an answer"),
+    (b"half", "closed without an answer"),
+    (b"nonsense\n", "is this sluiced's socket?"),
+    (b"[]\n", "no JSON-RPC 2.0 response"),
+    (b'{"jsonrpc":"2.0","id":1}\n', "no JSON-RPC 2.0 response"),
+    (b'{"jsonrpc":"2.0","id":1,"error":{}}\n', "no JSON-RPC 2.0 response"),
+    (b"[" * 100 + b"\n", "depth"),
+    (b"\xff\xfe\n", "document"),
+])
+def test_what_is_no_answer_is_no_connection(fake, answer, part):
+    fake.answer = answer
+    code, out, err = run("status", socket_path=fake.path)
+    assert (code, out) == (NOT_CONNECTED, "")
+    assert part in err
+
+
+def test_results_of_another_shape_do_no_harm(fake):
+    for result in ({}, [], None, 5, "x", {"services": [1], "backends": {}, "flows": "x"}):
+        document = {"jsonrpc": "2.0", "id": 1, "result": result}
+        fake.answer = json.dumps(document).encode() + b"\n"
+        for line in ("status", "service list", "service show a", "backend list", "flow list",
+                     "flow count", "counters", "export", "methods", "service delete a"):
+            assert run(*line.split(), socket_path=fake.path)[0] == DONE
+
+
+def test_control_characters_from_the_wire_are_escaped(fake):
+    fake.answer = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {
+        "services": [{**SERVICE, "name": "\x1b]0;owned\x07"}]}}).encode() + b"\n"
+    out = run("service", "list", socket_path=fake.path)[1]
+    assert "\x1b" not in out and "\\x1b]0;owned\\x07" in out
+    fake.refuse(-32004, "no \x1b[2J such")
+    err = run("service", "list", socket_path=fake.path)[2]
+    assert "\x1b" not in err and "no \\x1b[2J such" in err
+
+
+def test_a_slow_daemon_is_left_after_the_timeout(fake):
+    fake.delay = 5
+    begin = time.monotonic()
+    code, _, err = run("--timeout", "1", "status", socket_path=fake.path)
+    assert code == NOT_CONNECTED and "no answer in time" in err
+    assert time.monotonic() - begin < 4
+
+
+def test_a_terminal_is_told_that_we_wait(fake, config):
+    fake.delay = 3.2
+    master, slave = pty.openpty()
+    done = subprocess.run([find_program("sluice"), "-s", str(fake.path), "apply", str(config)],
+                          stdout=subprocess.PIPE, stderr=slave, timeout=30, check=False)
+    os.close(slave)
+    shown = os.read(master, 4096).decode()
+    os.close(master)
+    assert done.returncode == DONE and b"generation 5, applied" in done.stdout
+    assert "waiting for sluiced ... 2s" in shown and shown.endswith("\r")
+
+
+def test_a_large_answer_and_a_large_request(fake, tmp_path):
+    many = [{**BACKEND, "address": f"10.{i >> 8}.{i & 255}.1:80"} for i in range(20000)]
+    document = {"jsonrpc": "2.0", "id": 1, "result": {"backends": many}}
+    fake.answer = json.dumps(document).encode() + b"\n"
+    code, out, _ = run("backend", "list", socket_path=fake.path)
+    assert code == DONE and out.count("\n") == 20001
+    big = tmp_path / "big.yaml"
+    big.write_text("# " + "x" * (1 << 20) + "\n")
+    code, _, err = run("apply", big, socket_path=fake.path)
+    assert code == REFUSED and "the limit is 1048576" in err
+
+
+def test_the_socket_is_found_by_option_configuration_and_environment(fake, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"run_dir: {tmp_path}\ndataplane:\n  ports:\n    - vdev: net_null0\n")
+    assert run("-c", path, "status")[0] == DONE
+    assert run("status", SLUICE_SOCKET=str(fake.path))[0] == DONE
+    assert run("-c", path, "status", SLUICE_SOCKET="/nonexistent")[0] == DONE
+    assert run("-s", "/nonexistent", "-c", path, "status")[0] == NOT_CONNECTED
+    code, _, err = run("-c", tmp_path / "none.yaml", "status")
+    assert code == REFUSED and "none.yaml" in err
+
+
+def test_a_closed_pipe_is_a_refusal_and_no_crash(fake):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([find_program("sluice"), "-s", str(fake.path), "status"], stdout=write,
+                          stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert done.returncode in (REFUSED, -13)
+
+
+GOOD = """dataplane:
+  ports:
+    - interface: eth1
+services:
+  - name: web
+    address: 203.0.113.10:80/tcp
+    backends:
+      - {address: 10.0.0.2:8080}
+"""
+
+
+def test_check_needs_no_daemon(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    assert run("check", path)[:2] == (DONE, f"{path}: ok (services: 1, backends: 1)\n")
+    assert run("check", "-", text=GOOD)[:2] == (DONE, "(stdin): ok (services: 1, backends: 1)\n")
+    answer = json.loads(run("-j", "check", path)[1])
+    assert answer["ok"] and answer["services"] == 1 and answer["backends"] == 1
+
+
+@pytest.mark.parametrize("old,new,place", [
+    ("name: web", "title: web", "5:5"),
+    ("10.0.0.2:8080", "10.0.0.2", "8:"),
+    ("/tcp", "/sctp", "6:"),
+    ("services:", "services: [", ""),
+    ("{address: 10.0.0.2:8080}", "{address: 10.0.0.2:8080, weight: 70000}", "8:"),
+])
+def test_check_names_file_line_and_column(tmp_path, old, new, place):
+    path = tmp_path / "bad.yaml"
+    path.write_text(GOOD.replace(old, new))
+    code, out, err = run("check", path)
+    assert (code, out) == (REFUSED, "")
+    assert err.startswith(f"{path}:{place}"), err
+    code, out, _ = run("-j", "check", path)
+    assert code == REFUSED
+    assert json.loads(out)["error"]["message"] in err
+
+
+def test_check_refuses_what_is_no_text(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert run("check", path)[0] == REFUSED
+    assert run("check", tmp_path)[0] == REFUSED
+    assert run("check", tmp_path / "none")[0] == REFUSED
+    path.write_bytes(b"#" * (16777216 + 1))
+    code, _, err = run("check", path)
+    assert code == REFUSED and "16777216" in err
+
+
+# Completion: the script is sourced, the line is what the user has typed.
+
+def complete(fake, line, folder=None):
+    script = """
+        eval "$("$1" completion bash)" || exit 9
+        COMP_LINE=$2 COMP_POINT=${#2}
+        _sluice
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    program = find_program("sluice")
+    line = line.replace("sluice", program, 1)
+    done = subprocess.run(["bash", "-c", script, "-", program, line], capture_output=True,
+                          text=True, timeout=60, check=False, cwd=folder,
+                          env={**os.environ, "SLUICE_SOCKET": str(fake.path)})
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.split()
+
+
+NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check", "diff", "apply",
+         "export", "methods", "completion", "help"]
+
+
+@pytest.mark.parametrize("line,wanted", [
+    ("sluice ", NOUNS),
+    ("sluice s", ["service", "status"]),
+    ("sluice service ", ["add", "set", "delete", "show", "list", "help"]),
+    ("sluice service s", ["set", "show"]),
+    ("sluice serv s", ["set", "show"]),
+    ("sluice s s", []),
+    ("sluice -j -s {socket} service s", ["set", "show"]),
+    ("sluice help back", ["backend"]),
+    ("sluice help backend s", ["set"]),
+    ("sluice service show ", ["web", "wiki"]),
+    ("sluice service show wi", ["wiki"]),
+    ("sluice -s /nonexistent service show ", []),
+    ("sluice service add ", []),
+    ("sluice service add web 1.2.3.4:5/tcp ", ["mode", "scheduler", "source", "slots", "timeout"]),
+    ("sluice service add web 1.2.3.4:5/tcp mode ", ["nat", "fullnat"]),
+    ("sluice service add web 1.2.3.4:5/tcp mode nat t", ["timeout"]),
+    ("sluice service add web 1.2.3.4:5/tcp timeout ",
+     ["established", "transitory", "embryonic", "udp"]),
+    ("sluice service add web 1.2.3.4:5/tcp timeout udp ", []),
+    ("sluice service add web 1.2.3.4:5/tcp timeout udp 5 m", ["mode"]),
+    ("sluice backend set web ", ["10.0.0.2:8080", "10.0.0.3:8080"]),
+    ("sluice backend set web 10.0.0.3", ["10.0.0.3:8080"]),
+    ("sluice backend set web 10.0.0.3:80", ["8080"]),
+    ("sluice backend set web 10.0.0.2:8080 ", ["weight", "state"]),
+    ("sluice backend set web 10.0.0.2:8080 state ", ["ready", "drain", "maint"]),
+    ("sluice backend list w", ["web", "wiki"]),
+    ("sluice flow list service w", ["web", "wiki"]),
+    ("sluice flow list service web l", ["limit"]),
+    ("sluice counters ", ["service", "all"]),
+    ("sluice counters all s", ["service"]),
+    ("sluice explain ", ["tcp", "udp"]),
+    ("sluice completion ", ["bash"]),
+    ("sluice nothing ", []),
+    ("sluice --dr", ["--dry-run"]),
+    ("sluice status --js", ["--json"]),
+])
+def test_completion(fake, line, wanted):
+    assert complete(fake, line.replace("{socket}", str(fake.path))) == wanted
+
+
+def test_completion_of_files_runs_nothing(fake, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.yaml").touch()
+    (folder / "$(touch owned)").touch()
+    assert "a.yaml" in complete(fake, "sluice check ", folder)
+    assert complete(fake, "sluice apply a", folder) == ["a.yaml"]
+    assert not (folder / "owned").exists()
+
+
+def test_completion_of_hostile_names_runs_nothing(fake, tmp_path):
+    document = {"jsonrpc": "2.0", "id": 1, "result": {
+        "services": [{"name": "$(touch owned)"}, {"name": "*"}, {"name": "web"}]}}
+    fake.answer = json.dumps(document).encode() + b"\n"
+    assert "web" in complete(fake, "sluice service show ", tmp_path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_the_completion_script_is_clean_bash(tmp_path):
+    script = tmp_path / "sluice.bash"
+    script.write_text(run("completion", "bash")[1])
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", "-s", "bash", str(script)], check=True)
+
+
+# Manual pages
+
+PAGES = ["sluice.1", "sluiced.8", "sluice-dpdk.8", "sluice.yaml.5"]
+
+
+def test_the_manual_page_is_what_the_table_says():
+    printed = subprocess.run([find_program("gen-man")], capture_output=True, text=True,
+                             check=True).stdout
+    assert (SOURCE / "docs/man/sluice.1").read_text() == printed, \
+        "stale: run gen-man > docs/man/sluice.1"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_manual_pages_are_clean(page):
+    if not shutil.which("mandoc"):
+        pytest.skip("mandoc is not installed")
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", SOURCE / "docs/man" / page],
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+# The real programs
+
+WEB = """services:
+  - name: web
+    address: 203.0.113.10:80/tcp
+    backends:
+      - {address: 10.0.0.2:8080, weight: 1}
+      - {address: 10.0.0.3:8080, weight: 2}
+"""
+
+
+@pytest.fixture
+def real(tmp_path):
+    try:
+        find_program("sluiced")
+        find_program("sluice-memory")
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    instance = Sluice(tmp_path, WEB)
+    instance.start_dataplane()
+    instance.start_daemon()
+    try:
+        instance.await_step()
+        yield instance
+    finally:
+        instance.stop()
+
+
+def test_real_every_reading_command(real):
+    for line in ("status", "service list", "service show web", "backend list", "backend list web",
+                 "flow list", "flow list service web client 198.51.100.7:80 limit 3", "flow count",
+                 "flow count service web", "explain tcp 198.51.100.7:4000 203.0.113.10:80",
+                 "counters", "counters all", "counters service web", "export", "methods",
+                 f"check {real.config} live", f"diff {real.config}"):
+        code, out, err = run("-c", real.config, *line.split())
+        assert (code, err) == (DONE, "") and out, line
+        code, out, err = run("-c", real.config, "-j", *line.split())
+        assert (code, err) == (DONE, "") and isinstance(json.loads(out), dict), line
+
+
+def test_real_tables_miss_nothing(real):
+    """Each cell of the tables has its member in the real answers."""
+    for line, n_empty in (("service list", 0), ("backend list", 0), ("service show web", 0),
+                          ("status", 0)):
+        out = run("-c", real.config, *line.split())[1]
+        assert sum(row.split().count("-") for row in out.splitlines()) == n_empty, out
+
+
+def test_real_changes(real):
+    def sluice(line):
+        return run("-c", real.config, *line.split())
+
+    assert sluice("service add dns 203.0.113.53:53/udp timeout udp 30")[0] == DONE
+    assert sluice("backend add dns 10.0.0.9:53 weight 3")[0] == DONE
+    code, out, _ = sluice("backend set dns 10.0.0.9:53 state drain --dry-run")
+    assert code == DONE and "ready -> drain" in out and "nothing was changed" in out
+    code, out, _ = sluice("backend set dns 10.0.0.9:53 state drain")
+    assert code == DONE and ", applied" in out
+    assert "drain" in sluice("backend list dns")[1]
+    assert sluice("service set dns slots 1009")[0] == DONE
+    assert json.loads(sluice("-j service show dns")[1])["service"]["slots"] == 1009
+    assert sluice("backend delete dns 10.0.0.9:53")[0] == DONE
+    assert sluice("service delete dns")[0] == DONE
+    assert sluice("service list")[1].count("\n") == 2
+
+
+def test_real_refusals(real):
+    for line, part in (("service show nope", "service nope"),
+                       ("service set web slots 1009", "service web: owned by"),
+                       ("service add web 203.0.113.11:80/tcp", "web"),
+                       ("service add two 203.0.113.10:80/tcp", "203.0.113.10:80/tcp"),
+                       ("service add two 203.0.113.11:80/tcp slots 65536", "65536"),
+                       ("backend set web 10.0.0.7:8080 weight 3", "10.0.0.7:8080"),
+                       ("backend add web 10.0.0.2:8080", "10.0.0.2:8080"),
+                       ("backend set web 10.0.0.2:8080 weight 3 --if-generation 999", "999")):
+        code, out, err = run("-c", real.config, *line.split())
+        assert (code, out) == (REFUSED, ""), line
+        assert part in err, err
+        code, out, _ = run("-c", real.config, "-j", *line.split())
+        assert code == REFUSED and json.loads(out)["error"]["message"] in err
+
+
+def test_real_apply_export_and_diff_agree(real, tmp_path):
+    new = tmp_path / "new.yaml"
+    new.write_text(real.config.read_text().replace("weight: 2", "weight: 5"))
+    code, out, _ = run("-c", real.config, "diff", new)
+    assert code == DONE and "weight 2 -> 5" in out
+    code, out, _ = run("-c", real.config, "apply", new)
+    assert code == DONE and "weight 2 -> 5" in out and ", applied" in out
+    assert run("-c", real.config, "diff", new)[1] == "no difference\n"
+    exported = tmp_path / "exported.yaml"
+    exported.write_text(real.preamble() + run("-c", real.config, "export")[1])
+    assert run("check", exported)[0] == DONE
+    assert run("-c", real.config, "diff", exported)[1] == "no difference\n"
+    new.write_text(new.read_text().replace("weight: 5", "weight: many"))
+    code, _, err = run("-c", real.config, "apply", new)
+    assert code == REFUSED and f"{new}:" in err
+
+
+def test_real_without_a_dataplane(real):
+    real.kill("sluice-memory")
+    end = time.monotonic() + 20
+    while "not connected" not in run("-c", real.config, "status")[1]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert run("-c", real.config, "service", "list")[0] == DONE
+    assert run("-c", real.config, "flow", "count")[0] == REFUSED
+    code, out, _ = run("-c", real.config, "service", "add", "x", "203.0.113.9:1/tcp")
+    assert code == DONE and "the dataplane does not have it yet" in out

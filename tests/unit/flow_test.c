@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* A flow's translation and its states (RFC 5382, RFC 4787, RFC 5961). */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include <sluice/packet/flow.h>
+#include <sluice/wire.h>
+
+#include "tests/unit/frames.h"
+#include "tests/unit/random.h"
+
+union any_flow {
+	struct sl_flow flow;
+	struct sl_flow_ipv4 ipv4;
+	struct sl_flow_ipv6 ipv6;
+};
+
+static void open_flow(union any_flow *any, uint8_t family, uint8_t protocol)
+{
+	struct frame frame = frame_make(family, protocol, 0);
+	struct sl_packet packet;
+	union sl_addr backend = {.byte = {10, 0, 0, 2}};
+
+	memset(any, 0, sizeof(*any));
+	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+	sl_flow_open(&any->flow, &packet.tuple, &backend, SL_BE16(8080));
+}
+
+/* A segment of the flow: what the state machine looks at. */
+static void segment(struct sl_flow *flow, enum sl_direction direction, uint8_t flags,
+		    uint32_t sequence, uint32_t acknowledgement, uint16_t payload)
+{
+	struct frame frame = frame_make(SL_FAMILY_IPV4, SL_PROTOCOL_TCP, payload);
+	struct sl_packet packet;
+	struct sl_tcp *tcp = (struct sl_tcp *)(frame.bytes + frame.l4);
+
+	tcp->flags = flags;
+	tcp->sequence = sl_to_be32(sequence);
+	tcp->acknowledgement = sl_to_be32(acknowledgement);
+	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+	sl_flow_track(flow, direction, &packet, 1);
+}
+
+#define F SL_DIRECTION_FORWARD
+#define R SL_DIRECTION_REPLY
+
+/* SYN 1000, SYN-ACK 5000, ACK: established. */
+static void handshake(union any_flow *any)
+{
+	open_flow(any, SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+	any->flow.flags |= SL_FLOW_SYN;
+	segment(&any->flow, F, SL_TCP_SYN, 1000, 0, 0);
+	segment(&any->flow, R, SL_TCP_SYN | SL_TCP_ACK, 5000, 1001, 0);
+	cr_assert_eq(any->flow.state, SL_FLOW_EMBRYONIC);
+	segment(&any->flow, F, SL_TCP_ACK, 1001, 5001, 0);
+	cr_assert_eq(any->flow.state, SL_FLOW_ESTABLISHED);
+}
+
+Test(flow, state_names_are_in_the_order_of_the_states)
+{
+	static const char *const name[] = {
+#define X(upper, lower) [SL_FLOW_##upper] = #lower,
+		SL_FLOW_STATE_LIST(X)
+#undef X
+	};
+	int n = 0;
+
+#define X(upper, lower) cr_assert_eq((int)SL_FLOW_##upper, n++);
+	SL_FLOW_STATE_LIST(X)
+#undef X
+	cr_assert_eq(n, (int)SL_N_FLOW_STATES);
+	cr_assert_str_eq(name[SL_FLOW_EMBRYONIC], "embryonic");
+}
+
+Test(flow, forward_then_reply_gives_the_original_tuple)
+{
+	for (int f = 0; f < 2; f++) {
+		union any_flow any;
+		struct sl_rewrite forward;
+		struct sl_rewrite reply;
+		struct sl_tuple client;
+		struct sl_tuple backend;
+
+		open_flow(&any, f ? SL_FAMILY_IPV6 : SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+		client = sl_flow_tuple(&any.flow, F);
+		backend = sl_flow_tuple(&any.flow, R);
+		sl_flow_rewrite(&any.flow, F, &forward);
+		sl_flow_rewrite(&any.flow, R, &reply);
+		/* What we send to the backend comes back mirrored as what we expect of it. */
+		cr_assert(sl_addr_equal(&forward.destination, &backend.source));
+		cr_assert(sl_addr_equal(&forward.source, &backend.destination));
+		cr_assert_eq(forward.destination_port, backend.source_port);
+		cr_assert_eq(forward.source_port, backend.destination_port);
+		cr_assert(sl_addr_equal(&reply.destination, &client.source));
+		cr_assert(sl_addr_equal(&reply.source, &client.destination));
+		cr_assert_eq(reply.destination_port, client.source_port);
+		cr_assert_eq(reply.source_port, client.destination_port);
+		cr_assert(sl_flow_matches(&any.flow, &client, F));
+		cr_assert(sl_flow_matches(&any.flow, &backend, R));
+		cr_assert(!sl_flow_matches(&any.flow, &client, R));
+		client.source.byte[f ? 15 : 3] ^= 1;
+		cr_assert(!sl_flow_matches(&any.flow, &client, F));
+	}
+}
+
+Test(flow, hash_is_that_of_the_tuples_words)
+{
+	const struct sl_hash_key key = {{0x0706050403020100ull, 0x0f0e0d0c0b0a0908ull}};
+	struct frame frame = frame_make(SL_FAMILY_IPV4, SL_PROTOCOL_TCP, 0);
+	struct sl_packet packet;
+	uint64_t first;
+
+	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+	first = sl_flow_hash(&key, &packet.tuple);
+	packet.tuple.protocol = SL_PROTOCOL_UDP;
+	cr_assert_neq(sl_flow_hash(&key, &packet.tuple), first);
+	packet.tuple.protocol = SL_PROTOCOL_TCP;
+	cr_assert_eq(sl_flow_hash(&key, &packet.tuple), first);
+	packet.tuple.source_port ^= 1;
+	cr_assert_neq(sl_flow_hash(&key, &packet.tuple), first);
+}
+
+Test(flow, handshake_establishes)
+{
+	union any_flow any;
+
+	handshake(&any);
+	cr_assert_eq(sl_flow_timeout(&any.flow), SL_TIMEOUT_ESTABLISHED);
+}
+
+Test(flow, wrong_acknowledgement_does_not_establish)
+{
+	union any_flow any;
+
+	open_flow(&any, SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+	any.flow.flags |= SL_FLOW_SYN;
+	segment(&any.flow, F, SL_TCP_SYN, 1000, 0, 0);
+	segment(&any.flow, F, SL_TCP_ACK, 1001, 77, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC);
+	segment(&any.flow, R, SL_TCP_SYN | SL_TCP_ACK, 5000, 1001, 0);
+	segment(&any.flow, F, SL_TCP_ACK, 1001, 5002, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC);
+	cr_assert_eq(sl_flow_timeout(&any.flow), SL_TIMEOUT_EMBRYONIC);
+	segment(&any.flow, R, SL_TCP_SYN | SL_TCP_ACK, 5000, 1001, 0);
+	segment(&any.flow, F, SL_TCP_ACK | SL_TCP_PSH, 1001, 5001, 30);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED, "data on the third segment");
+}
+
+Test(flow, picked_up_midstream_it_needs_the_backends_word)
+{
+	union any_flow any;
+
+	open_flow(&any, SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+	segment(&any.flow, F, SL_TCP_ACK, 1, 1, 0);
+	segment(&any.flow, F, SL_TCP_ACK, 1, 1, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC);
+	segment(&any.flow, R, SL_TCP_RST, 1, 1, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC, "a reset is no answer");
+	segment(&any.flow, R, SL_TCP_ACK, 1, 1, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+}
+
+Test(flow, learned_from_a_reply_it_needs_the_clients_word)
+{
+	union any_flow any;
+
+	open_flow(&any, SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+	any.flow.flags |= SL_FLOW_FROM_REPLY;
+	segment(&any.flow, R, SL_TCP_ACK, 1, 1, 100);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC);
+	segment(&any.flow, F, SL_TCP_ACK, 1, 101, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+}
+
+Test(flow, fin_of_both_sides_closes)
+{
+	union any_flow any;
+
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_FIN | SL_TCP_ACK, 1001, 5001, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSING);
+	cr_assert(sl_flow_is_over(&any.flow));
+	segment(&any.flow, R, SL_TCP_ACK, 5001, 1002, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSING);
+	segment(&any.flow, R, SL_TCP_FIN | SL_TCP_ACK, 5001, 1002, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED);
+	cr_assert_eq(sl_flow_timeout(&any.flow), SL_TIMEOUT_TRANSITORY);
+	segment(&any.flow, F, SL_TCP_ACK, 1002, 5002, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED);
+}
+
+Test(flow, syn_on_an_established_flow_changes_nothing)
+{
+	union any_flow any;
+
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_SYN, 9999, 0, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+	cr_assert(!sl_flow_is_over(&any.flow));
+}
+
+Test(flow, blind_reset_does_not_close)
+{
+	struct random random = random_seeded();
+	union any_flow any;
+
+	handshake(&any);
+	for (int i = 0; i < 1000000; i++) {
+		uint32_t sequence = (uint32_t)random_next(&random);
+
+		if (sequence == 1001 || sequence == 5001)
+			continue;
+		segment(&any.flow, i & 1 ? F : R, SL_TCP_RST, sequence, 0, 0);
+		cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED, "sequence %u", sequence);
+	}
+}
+
+Test(flow, exact_reset_closes_and_the_backends_challenge_reopens)
+{
+	union any_flow any;
+
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_ACK, 1001, 5001, 100);
+	segment(&any.flow, F, SL_TCP_RST | SL_TCP_ACK, 1101, 5001, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED);
+	segment(&any.flow, R, SL_TCP_ACK, 5001, 1101, 10);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED, "data in flight reopens nothing");
+	segment(&any.flow, R, SL_TCP_ACK, 5011, 1101, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+}
+
+Test(flow, sequence_far_ahead_is_not_believed)
+{
+	union any_flow any;
+
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_ACK, 1001 + (1 << 24), 5001, 10);
+	segment(&any.flow, F, SL_TCP_RST, 1011 + (1 << 24), 0, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+	segment(&any.flow, F, SL_TCP_RST, 1001, 0, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED);
+}
+
+Test(flow, udp_is_established_by_the_other_side)
+{
+	struct frame frame = frame_make(SL_FAMILY_IPV4, SL_PROTOCOL_UDP, 4);
+	struct sl_packet packet;
+	union any_flow any;
+
+	open_flow(&any, SL_FAMILY_IPV4, SL_PROTOCOL_UDP);
+	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+	sl_flow_track(&any.flow, F, &packet, 3);
+	sl_flow_track(&any.flow, F, &packet, 4);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC);
+	sl_flow_track(&any.flow, R, &packet, 5);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+	cr_assert_eq(sl_flow_timeout(&any.flow), SL_TIMEOUT_UDP);
+	cr_assert_eq(any.flow.last_seen, 5);
+}
