@@ -4,6 +4,7 @@
 # What the scripts share: packages by name, the build, waiting without fixed sleeps.
 
 # The main job needs these, the tests these as well.
+# shellcheck disable=SC2034
 MAIN_PACKAGES="meson ninja-build gcc clang-14 llvm-14 pkg-config libdpdk-dev dpdk libbpf-dev
 libjansson-dev libyaml-dev libevent-dev libmnl-dev iproute2 ethtool procps curl nginx-light python3"
 # shellcheck disable=SC2034  # for scripts/test and scripts/check
@@ -25,7 +26,7 @@ need_root() {
 
 # install_packages NAME...: what is missing, and says what it found.
 install_packages() {
-	local name missing=() policy=/usr/sbin/policy-rc.d made_policy=
+	local name missing=() policy=/usr/sbin/policy-rc.d made_policy=""
 	for name in "$@"; do
 		if ! dpkg-query -W -f '${Status}\n' "$name" 2>/dev/null | grep -q ' installed$'; then
 			missing+=("$name")

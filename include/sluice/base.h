@@ -71,11 +71,12 @@ enum sl_protocol {
 
 /**
  * An IPv4 or IPv6 address as it stands in a packet. IPv4 uses word[0]; the other words are zero,
- * so two addresses of one family are equal if and only if all four words are.
+ * so two addresses of one family are equal if and only if all four words are. The words stand first
+ * because an initialiser of another member leaves the rest of a union undefined: write .word = {x}.
  */
 union sl_addr {
-	be32_t ipv4;
 	be32_t word[4];
+	be32_t ipv4;
 	uint8_t byte[16];
 };
 

@@ -284,7 +284,7 @@ Test(config, services_without_a_file_are_judged_without_position)
 	struct config_service service[2] = {
 		{.wire = {.address = {.protocol = SL_PROTOCOL_TCP,
 				      .family = SL_FAMILY_IPV4,
-				      .addr.ipv4 = SL_BE32(0xc0000201),
+				      .addr.word = {SL_BE32(0xc0000201)},
 				      .port = SL_BE16(80)},
 			  .mode = WIRE_MODE_NAT,
 			  .scheduler = WIRE_SCHEDULER_MAGLEV,

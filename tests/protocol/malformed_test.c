@@ -226,7 +226,7 @@ static size_t good_body(uint16_t type, uint8_t *body)
 	case WIRE_FLOW_COUNT:
 		GOOD(flow_count, .filter = {.reserved = 0});
 	case WIRE_EXPLAIN:
-		GOOD(explain, .source.ipv4 = SL_BE32(0xc6336407u),
+		GOOD(explain, .source.word = {SL_BE32(0xc6336407u)},
 		     .destination = old.address.addr, .source_port = SL_BE16(40000),
 		     .destination_port = SL_BE16(80), .family = SL_FAMILY_IPV4,
 		     .protocol = SL_PROTOCOL_TCP);

@@ -197,7 +197,7 @@ struct wire_backend backend_record(const struct wire_service *service, uint32_t 
 {
 	return (struct wire_backend){
 		.service = service->address,
-		.addr.ipv4 = sl_to_be32(0x0a000000u | (number & 0xffffffu)),
+		.addr.word = {sl_to_be32(0x0a000000u | (number & 0xffffffu))},
 		.port = service->address.port != 0 ? SL_BE16(8080) : 0,
 		.state = WIRE_STATE_READY,
 		.weight = 1,

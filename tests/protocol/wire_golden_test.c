@@ -169,7 +169,7 @@ Test(wire_golden, names_lead_back_to_their_numbers)
 
 Test(wire_golden, addresses_are_written_as_people_write_them)
 {
-	struct wire_address address = {.addr.ipv4 = SL_BE32(0xcb00710au),
+	struct wire_address address = {.addr.word = {SL_BE32(0xcb00710au)},
 				       .port = SL_BE16(80),
 				       .protocol = SL_PROTOCOL_TCP,
 				       .family = SL_FAMILY_IPV4};

@@ -13,7 +13,7 @@
 static struct wire_address address_of(unsigned number)
 {
 	return (struct wire_address){
-		.addr.ipv4 = sl_to_be32(0xcb007100u + number / 200),
+		.addr.word = {sl_to_be32(0xcb007100u + number / 200)},
 		.port = sl_to_be16((uint16_t)(1000 + number % 200)),
 		.protocol = SL_PROTOCOL_TCP,
 		.family = SL_FAMILY_IPV4,

@@ -134,7 +134,7 @@ SL_INLINE union sl_addr sl_flow_addr(const struct sl_flow *flow, unsigned int wh
 	if (flow->family == SL_FAMILY_IPV4) {
 		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
 
-		return (union sl_addr){.ipv4 = flow4->addr[which]};
+		return (union sl_addr){.word = {flow4->addr[which]}};
 	}
 	return ((const struct sl_flow_ipv6 *)flow)->addr[which];
 }
