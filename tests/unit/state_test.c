@@ -212,5 +212,5 @@ Test(state, a_kill_at_any_moment_leaves_a_whole_state, .init = make_dir, .fini =
 		last = state.generation;
 		desired_free(state.desired);
 	}
-	cr_assert(last > 60);
+	cr_assert(last > 10, "the children got nowhere");
 }
