@@ -6,8 +6,7 @@
 
 #include "config/config.h"
 
-bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family,
-		       const char **reason)
+bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family, const char **reason)
 {
 	memset(addr, 0, sizeof(*addr));
 	if (inet_pton(AF_INET, text, addr->byte) == 1) {

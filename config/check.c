@@ -248,11 +248,12 @@ static void check_service(const struct check *check, const struct config_service
 			      "slots %u (a prime, limit %d..%d)", wire->n_slots, SL_MIN_SLOTS,
 			      SL_MAX_SLOTS);
 	else if ((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND > wire->n_slots)
-		problem_error(check->problems, check->name, service->mark, path,
-			      "slots %u are too few for %zu backends (limit: a prime of at least %d "
-			      "x backends, %u say)",
-			      wire->n_slots, service->n_backends, SL_SLOTS_PER_BACKEND,
-			      next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
+		problem_error(
+			check->problems, check->name, service->mark, path,
+			"slots %u are too few for %zu backends (limit: a prime of at least %d "
+			"x backends, %u say)",
+			wire->n_slots, service->n_backends, SL_SLOTS_PER_BACKEND,
+			next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
 	check_backends(check, service);
 	if (service->n_backends == 0)
 		problem_warning(check->problems, check->name, service->mark, path,
@@ -278,11 +279,12 @@ static void check_duplicates(const struct check *check, const struct config_serv
 			   sizeof(struct wire_address)) == 0) {
 			char text[WIRE_ADDRESS_TEXT];
 
-			problem_error(check->problems, check->name, check->by_address[i]->mark,
-				      service_path(check, check->by_address[i], path),
-				      "address %s is service %.63s's already",
-				      wire_format_address(&check->by_address[i]->wire.address, text),
-				      check->by_address[i - 1]->wire.name);
+			problem_error(
+				check->problems, check->name, check->by_address[i]->mark,
+				service_path(check, check->by_address[i], path),
+				"address %s is service %.63s's already",
+				wire_format_address(&check->by_address[i]->wire.address, text),
+				check->by_address[i - 1]->wire.name);
 		}
 	}
 }

@@ -81,11 +81,11 @@ struct config {
 	char state_dir[CONFIG_MAX_PATH];
 	char user[64];
 	char group[64];
-	char api_group[64];	      /* may change; empty: group */
+	char api_group[64];           /* may change; empty: group */
 	char api_read_only_group[64]; /* may read; empty: nobody */
 	char metrics_listen[64];
-	uint8_t engine;		      /* enum config_engine */
-	uint8_t hugepages;	      /* enum config_hugepages */
+	uint8_t engine;    /* enum config_engine */
+	uint8_t hugepages; /* enum config_hugepages */
 	uint32_t n_workers;
 	int core[SL_MAX_WORKERS]; /* -1: to be chosen */
 	uint32_t n_flows;
@@ -132,8 +132,7 @@ bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, 
 			   const char **reason);
 
 /** "ADDR". */
-bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family,
-		       const char **reason);
+bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family, const char **reason);
 
 /** 1 to SL_MAX_NAME - 1 of A-Z a-z 0-9 . _ -, the first a letter or digit. */
 bool config_is_name(const char *name);

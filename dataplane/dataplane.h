@@ -21,9 +21,9 @@ enum dataplane_port_kind {
 };
 
 struct dataplane_port_options {
-	uint8_t kind; /* enum dataplane_port_kind */
-	char name[SL_MAX_PORT_NAME]; /* for listings: the interface, the PCI address, the vdev's name */
-	const char *device;	     /* interface name, PCI address or full vdev string; borrowed */
+	uint8_t kind;                /* enum dataplane_port_kind */
+	char name[SL_MAX_PORT_NAME]; /* for listings: interface, PCI address or vdev's name */
+	const char *device;          /* interface name, PCI address or full vdev string; borrowed */
 	char kernel_interface[16];   /* name of the TAP that carries its frames to the kernel */
 };
 
@@ -39,9 +39,9 @@ struct dataplane_options {
 	uint32_t n_ports;
 	uint32_t n_workers;
 	int core[SL_MAX_WORKERS]; /* -1: the engine chooses */
-	uint32_t n_flows;	  /* per worker and family */
-	uint32_t memory_mb;	  /* 0: the engine computes it */
-	uint8_t hugepages;	  /* enum dataplane_hugepages */
+	uint32_t n_flows;         /* per worker and family */
+	uint32_t memory_mb;       /* 0: the engine computes it */
+	uint8_t hugepages;        /* enum dataplane_hugepages */
 };
 
 /**

@@ -43,7 +43,8 @@ static void print_help(void)
 	printf("usage: %s [-c FILE] [--run-dir DIR] [--log-level LEVEL] [--check]\n"
 	       "\n"
 	       "  -c, --config FILE    configuration (default /etc/sluice/sluice.yaml)\n"
-	       "      --run-dir DIR    where the sockets are, instead of the configuration's run_dir\n"
+	       "      --run-dir DIR    where the sockets are, instead of the configuration's "
+	       "run_dir\n"
 	       "      --log-level L    error, warning, info (default) or debug\n"
 	       "      --check          judge the configuration and exit\n"
 	       "      --version        print the version and exit\n"
@@ -233,9 +234,8 @@ static gid_t group_id(const char *name)
 static int serve(const struct config *config, struct dataplane *dataplane, struct event_base *base)
 {
 	char path[CONFIG_MAX_PATH + 32];
-	struct server_options options = {.path = path,
-					 .uid = user_id(config->user),
-					 .gid = group_id(config->group)};
+	struct server_options options = {
+		.path = path, .uid = user_id(config->user), .gid = group_id(config->group)};
 	struct event *term = evsignal_new(base, SIGTERM, on_signal, base);
 	struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
 	char error[SL_MAX_ERROR] = "";

@@ -178,8 +178,7 @@ static int clear_path(const struct sockaddr_un *address)
 		close(fd);
 		return -EEXIST;
 	}
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-	    errno == EAGAIN)
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
 		status = -EADDRINUSE;
 	else if (errno == ECONNREFUSED)
 		unlink(address->sun_path);
@@ -241,8 +240,8 @@ int server_open(const struct server_options *options, struct dataplane *dataplan
 	server->sessions = sessions_new(dataplane);
 	status = server->sessions == NULL ? -ENOMEM : listen_at(server, error);
 	if (status == 0) {
-		server->acceptable = event_new(base, server->fd, EV_READ | EV_PERSIST,
-					       on_acceptable, server);
+		server->acceptable =
+			event_new(base, server->fd, EV_READ | EV_PERSIST, on_acceptable, server);
 		if (server->acceptable == NULL || event_add(server->acceptable, NULL) != 0)
 			status = -ENOMEM;
 	}

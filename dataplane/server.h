@@ -13,8 +13,8 @@ struct server;
 
 struct server_options {
 	const char *path; /* of the socket */
-	uid_t uid;	  /* may connect beside root and this process's user; (uid_t)-1: nobody */
-	gid_t gid;	  /* owns the socket and may connect; (gid_t)-1: nobody */
+	uid_t uid;        /* may connect beside root and this process's user; (uid_t)-1: nobody */
+	gid_t gid;        /* owns the socket and may connect; (gid_t)-1: nobody */
 };
 
 /**

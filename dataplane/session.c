@@ -44,9 +44,8 @@ struct sessions *sessions_new(struct dataplane *dataplane)
 	sessions->dataplane = dataplane;
 	sessions->start_ns = session_now_ns();
 	sessions->committed = staging_new();
-	if (sessions->committed == NULL ||
-	    getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
-		    sizeof(sessions->boot_id)) {
+	if (sessions->committed == NULL || getrandom(&sessions->boot_id, sizeof(sessions->boot_id),
+						     0) != sizeof(sessions->boot_id)) {
 		sessions_free(sessions);
 		return NULL;
 	}
@@ -136,10 +135,9 @@ static void handle_begin(struct session *session, const void *body, struct answe
 		return;
 	}
 	if (request->base_generation != 0 && request->base_generation != current) {
-		answer_refuse(answer, -ESTALE,
-			      "transaction: based on generation %llu, current is %llu",
-			      (unsigned long long)request->base_generation,
-			      (unsigned long long)current);
+		answer_refuse(
+			answer, -ESTALE, "transaction: based on generation %llu, current is %llu",
+			(unsigned long long)request->base_generation, (unsigned long long)current);
 		return;
 	}
 	/* A full state may carry any number: its control daemon knows better than we do. */
@@ -147,8 +145,7 @@ static void handle_begin(struct session *session, const void *body, struct answe
 	    (request->base_generation != 0 && request->generation <= current)) {
 		answer_refuse(answer, -EINVAL,
 			      "transaction: generation %llu is not above the current %llu",
-			      (unsigned long long)request->generation,
-			      (unsigned long long)current);
+			      (unsigned long long)request->generation, (unsigned long long)current);
 		return;
 	}
 	sessions->draft = staging_clone(sessions->committed);
@@ -183,8 +180,8 @@ static void handle_services(struct session *session, const void *body, struct an
 		return;
 	for (uint32_t i = 0; i < request->n_records; i++) {
 		char error[SL_MAX_ERROR] = "";
-		int status = staging_put_service(session->sessions->draft, &request->record[i],
-						 error);
+		int status =
+			staging_put_service(session->sessions->draft, &request->record[i], error);
 
 		if (status != 0) {
 			answer_refuse(answer, status, "%s", error);
@@ -204,8 +201,8 @@ static void handle_backends(struct session *session, const void *body, struct an
 		return;
 	for (uint32_t i = 0; i < request->n_records; i++) {
 		char error[SL_MAX_ERROR] = "";
-		int status = staging_put_backend(session->sessions->draft, &request->record[i],
-						 error);
+		int status =
+			staging_put_backend(session->sessions->draft, &request->record[i], error);
 
 		if (status != 0) {
 			answer_refuse(answer, status, "%s", error);
@@ -317,7 +314,7 @@ static void handle_abort(struct session *session, const void *body SL_UNUSED, st
 
 /* Where a message's reserved bytes stand: offset, size. */
 #define RESERVED(type, member) offsetof(type, member), sizeof(((type *)0)->member)
-#define NO_RESERVED	       0, 0
+#define NO_RESERVED            0, 0
 
 /*
  * One row a message: its size, the size of its records if it has them, its reserved bytes, whether
@@ -336,13 +333,11 @@ static const struct message_kind {
 			 RESERVED(struct wire_status_request, reserved), false, query_status},
 	[WIRE_BEGIN] = {sizeof(struct wire_begin_request), 0, NO_RESERVED, false, handle_begin},
 	[WIRE_SERVICES] = {sizeof(struct wire_services_request), sizeof(struct wire_service),
-			   RESERVED(struct wire_services_request, reserved), true,
-			   handle_services},
+			   RESERVED(struct wire_services_request, reserved), true, handle_services},
 	[WIRE_SERVICE_DELETE] = {sizeof(struct wire_service_delete_request), 0, NO_RESERVED, true,
 				 handle_service_delete},
 	[WIRE_BACKENDS] = {sizeof(struct wire_backends_request), sizeof(struct wire_backend),
-			   RESERVED(struct wire_backends_request, reserved), true,
-			   handle_backends},
+			   RESERVED(struct wire_backends_request, reserved), true, handle_backends},
 	[WIRE_BACKEND_DELETE] = {sizeof(struct wire_backend_delete_request), 0, NO_RESERVED, true,
 				 handle_backend_delete},
 	[WIRE_COMMIT] = {sizeof(struct wire_commit_request), 0,
@@ -385,8 +380,8 @@ static bool judge_shape(const struct session *session, const struct wire_header 
 	uint32_t n_records = 0;
 
 	if (header->type == 0 || header->type >= SL_ARRAY_LEN(kinds)) {
-		answer_refuse(answer, -EOPNOTSUPP, "message: type %u (known: 1..%zu)",
-			      header->type, SL_ARRAY_LEN(kinds) - 1);
+		answer_refuse(answer, -EOPNOTSUPP, "message: type %u (known: 1..%zu)", header->type,
+			      SL_ARRAY_LEN(kinds) - 1);
 		return false;
 	}
 	kind = &kinds[header->type];

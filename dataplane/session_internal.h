@@ -12,7 +12,7 @@ struct sessions {
 	struct dataplane *dataplane;
 	struct staging *committed;
 	struct snapshot *snapshot; /* published; the dataplane owns it. NULL before the first */
-	struct session *holder;	   /* of the transaction under way; NULL: none */
+	struct session *holder;    /* of the transaction under way; NULL: none */
 	struct staging *draft;
 	uint64_t draft_generation;
 	struct sl_hash_key draft_key;

@@ -142,8 +142,8 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 			snprintf(error, SL_MAX_ERROR,
 				 "backend %s of service %s: its address is a service's, packets "
 				 "would come back",
-				 wire_format_endpoint(&wire->addr, wire->port,
-						      wire->service.family, text),
+				 wire_format_endpoint(&wire->addr, wire->port, wire->service.family,
+						      text),
 				 staged->wire.name);
 			return -EINVAL;
 		}
@@ -251,9 +251,8 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->n_live_backends = staging->n_live_backends;
 	snapshot->service = aligned_alloc(SL_CACHE_LINE,
 					  (staging->n_services + 1) * sizeof(*snapshot->service));
-	snapshot->backend =
-		aligned_alloc(SL_CACHE_LINE, (staging->n_backends + 2) / 2 * 2 *
-						     sizeof(*snapshot->backend));
+	snapshot->backend = aligned_alloc(SL_CACHE_LINE, (staging->n_backends + 2) / 2 * 2 *
+								 sizeof(*snapshot->backend));
 	snapshot->slots = zeroed(staging->n_services, sizeof(*snapshot->slots));
 	snapshot->service_name = zeroed(staging->n_services, SL_MAX_NAME);
 	snapshot->member = zeroed(staging->n_live_backends, sizeof(*snapshot->member));

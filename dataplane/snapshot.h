@@ -26,7 +26,7 @@ struct slot_table {
 
 /** One bucket of the two open-addressed indices below; service or backend index, or SL_NO_INDEX. */
 struct snapshot_index {
-	uint32_t mask;	    /* number of buckets - 1 */
+	uint32_t mask;       /* number of buckets - 1 */
 	uint32_t max_probes; /* longest run of any key; a lookup never goes further */
 	uint32_t *bucket;
 };
@@ -35,24 +35,24 @@ struct snapshot {
 	uint64_t generation;
 	uint64_t digest;
 	struct sl_hash_key hash_key;
-	uint32_t n_services;	  /* length of service[] and slots[], free indices included */
-	uint32_t n_backends;	  /* length of backend[], free indices included */
-	uint32_t n_members;	  /* length of member[] */
+	uint32_t n_services; /* length of service[] and slots[], free indices included */
+	uint32_t n_backends; /* length of backend[], free indices included */
+	uint32_t n_members;  /* length of member[] */
 	uint32_t n_live_services;
 	uint32_t n_live_backends;
 	uint32_t n_tables_built;
 	struct sl_service *service;
 	struct sl_backend *backend; /* adjacency is the engine's to fill before it publishes */
 	struct slot_table **slots;  /* by service index; NULL: no service */
-	uint32_t *member;	    /* backend indices; see sl_service.first_member; sorted by address */
-	uint32_t *member_weight;    /* beside member[]; effective: 0 for drain and maint */
-	uint8_t *member_state;	    /* enum wire_state, beside member[] */
+	uint32_t *member; /* backend indices; see sl_service.first_member; sorted by address */
+	uint32_t *member_weight; /* beside member[]; effective: 0 for drain and maint */
+	uint8_t *member_state;   /* enum wire_state, beside member[] */
 	char (*service_name)[SL_MAX_NAME];
 	struct snapshot_index by_service; /* address, port, protocol -> service index */
 	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
 					     where one service alone has that backend */
 	struct snapshot_index by_address; /* service address alone -> a service index that has it */
-	bool has_wildcard;		  /* some service has port 0 */
+	bool has_wildcard;                /* some service has port 0 */
 };
 
 /**
@@ -64,7 +64,8 @@ SL_INLINE uint32_t snapshot_index_hash(const union sl_addr *addr, be16_t port, u
 {
 	uint64_t low = (uint64_t)addr->word[1] << 32 | addr->word[0];
 	uint64_t high = (uint64_t)addr->word[3] << 32 | addr->word[2];
-	uint64_t h = (low ^ (uint64_t)port << 48 ^ (uint64_t)protocol << 40) * 0x9e3779b97f4a7c15ull;
+	uint64_t h =
+		(low ^ (uint64_t)port << 48 ^ (uint64_t)protocol << 40) * 0x9e3779b97f4a7c15ull;
 
 	/* A product's low bits do not see its factor's high ones, where an address differs most. */
 	h ^= h >> 32;
@@ -153,13 +154,14 @@ void staging_clear(struct staging *staging);
  * @error (SL_MAX_ERROR bytes, object, value and limit named) if it refuses.
  * 0, -EINVAL (malformed), -ENOENT (no such object), -ENOSPC (a limit of limits.h), -EEXIST, -ENOMEM.
  */
-int staging_put_service(struct staging *staging, const struct wire_service *record, char *error)
-	SL_MUST_USE;
+int staging_put_service(struct staging *staging, const struct wire_service *record,
+			char *error) SL_MUST_USE;
 int staging_delete_service(struct staging *staging, const struct wire_address *service,
 			   uint32_t *n_backends, char *error) SL_MUST_USE;
-int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
-	SL_MUST_USE;
-int staging_delete_backend(struct staging *staging, const struct wire_backend_delete_request *request,
+int staging_put_backend(struct staging *staging, const struct wire_backend *record,
+			char *error) SL_MUST_USE;
+int staging_delete_backend(struct staging *staging,
+			   const struct wire_backend_delete_request *request,
 			   char *error) SL_MUST_USE;
 
 /**

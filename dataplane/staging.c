@@ -19,13 +19,13 @@
 
 enum {
 	BY_ADDRESS_BUCKETS = 32768, /* twice SL_MAX_SERVICES: runs stay short */
-	LATE_REUSE = 1024,	    /* freed indices that wait before one is given out again */
+	LATE_REUSE = 1024,          /* freed indices that wait before one is given out again */
 };
 
 _Static_assert(BY_ADDRESS_BUCKETS >= 2 * SL_MAX_SERVICES, "half empty at the limit");
 
-__attribute__((format(printf, 3, 4))) static int refuse(char *error, int status,
-							const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int refuse(char *error, int status, const char *format,
+							...)
 {
 	va_list values;
 
@@ -221,8 +221,7 @@ static bool is_name(const char *name)
 {
 	size_t length = strnlen(name, SL_MAX_NAME);
 
-	if (length == 0 || length == SL_MAX_NAME ||
-	    !is_zero(name + length, SL_MAX_NAME - length))
+	if (length == 0 || length == SL_MAX_NAME || !is_zero(name + length, SL_MAX_NAME - length))
 		return false;
 	for (size_t i = 0; i < length; i++)
 		if (name[i] < '!' || name[i] > '~')
@@ -253,10 +252,11 @@ static int judge_service(const struct wire_service *record, char *error)
 	if (!is_zero(record->reserved, sizeof(record->reserved)))
 		return refuse(error, -EINVAL, "service %s: reserved bytes are not zero", text);
 	if (record->mode == WIRE_MODE_FULLNAT)
-		return refuse(error, -EINVAL,
-			      "service %s: mode fullnat is not available in this engine (available: "
-			      "nat)",
-			      text);
+		return refuse(
+			error, -EINVAL,
+			"service %s: mode fullnat is not available in this engine (available: "
+			"nat)",
+			text);
 	if (record->mode != WIRE_MODE_NAT)
 		return refuse(error, -EINVAL, "service %s: mode %u (available: nat)", text,
 			      record->mode);
@@ -557,17 +557,18 @@ static int judge_backend(const struct wire_backend *record, const char *service,
 			      "backend %s of service %s: reserved bytes are not zero", text,
 			      service);
 	if (family == SL_FAMILY_IPV4 && !is_zero(&record->addr.word[1], 12))
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: bytes beyond the IPv4 address are not zero",
-			      text, service);
+		return refuse(
+			error, -EINVAL,
+			"backend %s of service %s: bytes beyond the IPv4 address are not zero",
+			text, service);
 	if (is_martian(&record->addr, family))
 		return refuse(error, -EINVAL,
 			      "backend %s of service %s: the address cannot be a backend's", text,
 			      service);
 	if (record->weight > SL_MAX_WEIGHT)
 		return refuse(error, -EINVAL,
-			      "backend %s of service %s: weight %u is out of range (limit %d)", text,
-			      service, record->weight, SL_MAX_WEIGHT);
+			      "backend %s of service %s: weight %u is out of range (limit %d)",
+			      text, service, record->weight, SL_MAX_WEIGHT);
 	if (record->state < WIRE_STATE_READY || record->state > WIRE_STATE_MAINT)
 		return refuse(error, -EINVAL,
 			      "backend %s of service %s: state %u (allowed: ready, drain, maint)",
@@ -606,7 +607,8 @@ static int add_backend(struct staging *staging, uint32_t service_index,
 	index = new_backend(staging);
 	if (index == SL_NO_INDEX)
 		return refuse(error, -ENOMEM, "service %s: out of memory", text);
-	position = find_position(staging, service, record, &is_there); /* new_backend() may drop one */
+	position =
+		find_position(staging, service, record, &is_there); /* new_backend() may drop one */
 	memmove(service->backend + position + 1, service->backend + position,
 		(service->n_backends - position) * sizeof(*service->backend));
 	service->backend[position] = index;
@@ -667,8 +669,8 @@ int staging_put_backend(struct staging *staging, const struct wire_backend *reco
 	return 0;
 }
 
-int staging_delete_backend(struct staging *staging, const struct wire_backend_delete_request *request,
-			   char *error)
+int staging_delete_backend(struct staging *staging,
+			   const struct wire_backend_delete_request *request, char *error)
 {
 	struct wire_backend wanted = {.service = request->service, .port = request->port};
 	int status = judge_address(&request->service, error);

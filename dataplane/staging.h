@@ -9,7 +9,7 @@
 
 struct staged_service {
 	struct wire_service wire;
-	bool is_live;	 /* the index is taken */
+	bool is_live;    /* the index is taken */
 	bool is_cleared; /* removed by staging_clear(), but the same object again if it is put */
 	uint16_t epoch;
 	uint32_t next_free;

@@ -52,7 +52,7 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum log_level leve
 	if (has_journal)
 		used = snprintf(line, sizeof(line), "<%d>", (int)level);
 	used += snprintf(line + used, sizeof(line) - (size_t)used, "%s: %s", program_name,
-			 level == LOG_LEVEL_ERR	   ? "error: "
+			 level == LOG_LEVEL_ERR    ? "error: "
 			 : level == LOG_LEVEL_WARN ? "warning: "
 						   : "");
 	used += vsnprintf(line + used, sizeof(line) - (size_t)used, format, values);
@@ -63,14 +63,14 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum log_level leve
 		return; /* nowhere to say it */
 }
 
-#define DEFINE_LOG(name, level)                       \
-	void name(const char *format, ...)            \
-	{                                             \
-		va_list values;                       \
-                                                      \
-		va_start(values, format);             \
-		write_line(level, format, values);    \
-		va_end(values);                       \
+#define DEFINE_LOG(name, level)                                                                    \
+	void name(const char *format, ...)                                                         \
+	{                                                                                          \
+		va_list values;                                                                    \
+                                                                                                   \
+		va_start(values, format);                                                          \
+		write_line(level, format, values);                                                 \
+		va_end(values);                                                                    \
 	}
 
 DEFINE_LOG(log_err, LOG_LEVEL_ERR)

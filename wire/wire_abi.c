@@ -272,21 +272,21 @@ static void build_abi_text(void)
 {
 	size_t used = 0;
 
-#define PUT(...)                                                                          \
-	do {                                                                              \
-		if (used < sizeof(abi_text))                                              \
-			used += (size_t)snprintf(abi_text + used, sizeof(abi_text) - used, \
-						 __VA_ARGS__);                            \
+#define PUT(...)                                                                                   \
+	do {                                                                                       \
+		if (used < sizeof(abi_text))                                                       \
+			used += (size_t)snprintf(abi_text + used, sizeof(abi_text) - used,         \
+						 __VA_ARGS__);                                     \
 	} while (0)
 #define X(upper, lower, number, sense) PUT("message %d %s\n", number, #lower);
 	PUT("version %d\n", WIRE_VERSION);
 	WIRE_MESSAGE_LIST(X)
 #undef X
-#define M(type, member)                                                               \
-	PUT("%s.%s %zu %zu\n", #type, #member, offsetof(struct type, member),         \
+#define M(type, member)                                                                            \
+	PUT("%s.%s %zu %zu\n", #type, #member, offsetof(struct type, member),                      \
 	    sizeof(((struct type *)0)->member));
 #define E(type, member) PUT("%s.%s %zu records\n", #type, #member, offsetof(struct type, member));
-#define S(type)		PUT("%s %zu\n", #type, sizeof(struct type));
+#define S(type)         PUT("%s %zu\n", #type, sizeof(struct type));
 	WIRE_MEMBER_LIST(M, E, S)
 #undef M
 #undef E
@@ -365,8 +365,8 @@ static const char *const flow_state_name[] = {
 const char *wire_type_name(uint16_t type)
 {
 	switch (type) {
-#define X(upper, lower, number, sense) \
-	case number:                   \
+#define X(upper, lower, number, sense)                                                             \
+	case number:                                                                               \
 		return #lower;
 		WIRE_MESSAGE_LIST(X)
 #undef X

@@ -25,9 +25,9 @@ struct way {
 
 uint32_t balance_find_service(const struct snapshot *snapshot, const struct sl_tuple *tuple)
 {
-	uint32_t service = snapshot_find_service(snapshot, &tuple->destination,
-						 tuple->destination_port, tuple->family,
-						 tuple->protocol);
+	uint32_t service =
+		snapshot_find_service(snapshot, &tuple->destination, tuple->destination_port,
+				      tuple->family, tuple->protocol);
 
 	if (service == SL_NO_INDEX && snapshot->has_wildcard)
 		service = snapshot_find_service(snapshot, &tuple->destination, 0, tuple->family,
@@ -276,8 +276,8 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 {
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
 	const struct sl_service *service = &snapshot->service[backend->service];
-	uint16_t adjacency = route_lookup(worker->dataplane, &packet->tuple.destination,
-					  packet->tuple.family);
+	uint16_t adjacency =
+		route_lookup(worker->dataplane, &packet->tuple.destination, packet->tuple.family);
 	struct sl_flow *flow = NULL;
 	struct sl_tuple client = {.protocol = packet->tuple.protocol,
 				  .family = packet->tuple.family};
@@ -359,9 +359,8 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_
 		return;
 	}
 	backend = flow_backend(snapshot, flow);
-	if (SL_LIKELY(backend != NULL &&
-		      !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
-			direction == SL_DIRECTION_FORWARD))) {
+	if (SL_LIKELY(backend != NULL && !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
+					   direction == SL_DIRECTION_FORWARD))) {
 		balance_flow(worker, backend, flow, direction, packet, length, outcome);
 		return;
 	}

@@ -37,9 +37,9 @@ struct steered_list {
 };
 
 struct classifier {
-	int object;	/* memory file with the program, named by path */
+	int object; /* memory file with the program, named by path */
 	char path[32];
-	int map;	/* the attached program's, -1 before it is */
+	int map;                       /* the attached program's, -1 before it is */
 	struct steered_list installed; /* sorted, what the map holds */
 };
 
@@ -152,7 +152,8 @@ static int write_object(struct classifier *classifier)
 		at += n;
 		left -= (size_t)n;
 	}
-	snprintf(classifier->path, sizeof(classifier->path), "/proc/self/fd/%d", classifier->object);
+	snprintf(classifier->path, sizeof(classifier->path), "/proc/self/fd/%d",
+		 classifier->object);
 	return 0;
 }
 
@@ -239,9 +240,9 @@ static void install(struct classifier *classifier, const struct steered_list *wa
 
 	while (i < installed->n || j < wanted->n) {
 		int order = i >= installed->n ? 1
-			  : j >= wanted->n   ? -1
-					     : compare_steered(&installed->steered[i],
-							       &wanted->steered[j]);
+			    : j >= wanted->n
+				    ? -1
+				    : compare_steered(&installed->steered[i], &wanted->steered[j]);
 
 		if (order < 0) {
 			bpf_map_delete_elem(classifier->map, &installed->steered[i++].key);

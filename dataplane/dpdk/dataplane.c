@@ -85,9 +85,9 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker,
 	snprintf(name, sizeof(name), "handoff%u", worker->id);
 	worker->handoff = rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "resolve%u", worker->id);
-	worker->resolve = rte_ring_create_elem(name, sizeof(struct resolve_request),
-					       RESOLVE_RING_SIZE, SOCKET_ID_ANY,
-					       RING_F_SP_ENQ | RING_F_SC_DEQ);
+	worker->resolve =
+		rte_ring_create_elem(name, sizeof(struct resolve_request), RESOLVE_RING_SIZE,
+				     SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (worker->service_counters == NULL || worker->backend_counters == NULL ||
 	    worker->handoff == NULL || worker->resolve == NULL)
 		return -ENOMEM;
@@ -274,8 +274,8 @@ void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *rep
 static void add_counters(const struct worker *worker, struct wire_counters_reply *reply)
 {
 	for (int i = 0; i < SL_N_VERDICTS; i++)
-		reply->verdict[i] += __atomic_load_n(&worker->counters.verdict[i],
-						     __ATOMIC_RELAXED);
+		reply->verdict[i] +=
+			__atomic_load_n(&worker->counters.verdict[i], __ATOMIC_RELAXED);
 	for (int i = 0; i < SL_N_EVENTS; i++)
 		reply->event[i] += __atomic_load_n(&worker->counters.event[i], __ATOMIC_RELAXED);
 }

@@ -97,8 +97,8 @@ static void add_cores(struct arguments *arguments, struct dataplane *dataplane,
 
 	for (int core = 0; core < CPU_SETSIZE && used < sizeof(text) - 64; core++)
 		if (CPU_ISSET((size_t)core, allowed)) {
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", separator,
-						 core);
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d",
+						 separator, core);
 			separator = ",";
 		}
 	used += (size_t)snprintf(text + used, sizeof(text) - used, ")");
@@ -140,9 +140,9 @@ int eal_start(struct dataplane *dataplane, char *error)
 		free(arguments);
 		return -ENOMEM;
 	}
-	dataplane->has_hugepages = options->hugepages == DATAPLANE_HUGEPAGES_ON ||
-				   (options->hugepages == DATAPLANE_HUGEPAGES_AUTO &&
-				    host_has_hugepages());
+	dataplane->has_hugepages =
+		options->hugepages == DATAPLANE_HUGEPAGES_ON ||
+		(options->hugepages == DATAPLANE_HUGEPAGES_AUTO && host_has_hugepages());
 	status = choose_cores(dataplane, &allowed, error);
 	if (status != 0)
 		goto out;
@@ -166,7 +166,8 @@ int eal_start(struct dataplane *dataplane, char *error)
 	add_cores(arguments, dataplane, &allowed);
 	add_devices(arguments, dataplane);
 	if (rte_eal_init(arguments->n, arguments->argv) < 0) {
-		snprintf(error, SL_MAX_ERROR, "DPDK: %s (%s memory, %u MB)", rte_strerror(rte_errno),
+		snprintf(error, SL_MAX_ERROR, "DPDK: %s (%s memory, %u MB)",
+			 rte_strerror(rte_errno),
 			 dataplane->has_hugepages ? "hugepage" : "ordinary", memory_mb);
 		status = -EIO;
 	}

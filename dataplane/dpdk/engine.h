@@ -25,9 +25,9 @@
 enum {
 	BURST_SIZE = 32,
 	TX_BUFFER_SIZE = 64,
-	RING_SIZE = 2048,	 /* packets to the kernel, from the kernel, between workers */
-	RESOLVE_RING_SIZE = 256, /* questions about link addresses under way */
-	HOLD_SIZE = 128,	 /* packets that wait for a link address, of one worker */
+	RING_SIZE = 2048,              /* packets to the kernel, from the kernel, between workers */
+	RESOLVE_RING_SIZE = 256,       /* questions about link addresses under way */
+	HOLD_SIZE = 128,               /* packets that wait for a link address, of one worker */
 	HOLD_TICKS = SL_TICKS_PER_SEC, /* and no longer than this */
 };
 
@@ -38,16 +38,16 @@ struct punt;
 /** One network device as the dataplane sees it. */
 struct port {
 	struct dataplane_port_options options;
-	uint16_t id;	     /* ethdev's */
-	uint16_t n_queues;   /* receive and transmit queues */
+	uint16_t id;       /* ethdev's */
+	uint16_t n_queues; /* receive and transmit queues */
 	uint8_t mac[6];
-	bool is_classified;  /* a kernel interface: only frames of ours arrive */
+	bool is_classified; /* a kernel interface: only frames of ours arrive */
 	bool is_started;
 	unsigned int ifindex; /* of the kernel interface whose routes are this port's */
-	int tap;	      /* descriptor of the TAP to the kernel */
+	int tap;              /* descriptor of the TAP to the kernel */
 	char driver[32];
-	struct rte_ring *to_kernel;   /* workers -> punt thread */
-	struct rte_ring *from_kernel; /* punt thread -> the worker that serves queue 0 */
+	struct rte_ring *to_kernel;    /* workers -> punt thread */
+	struct rte_ring *from_kernel;  /* punt thread -> the worker that serves queue 0 */
 	struct classifier *classifier; /* NULL unless is_classified */
 };
 
@@ -92,7 +92,7 @@ struct worker {
 	struct sl_backend_counters *backend_counters; /* by stable index */
 	struct tx_buffer tx[SL_MAX_PORTS];
 	struct hold hold;
-	bool is_retrying; /* the burst under way comes from the hold */
+	bool is_retrying;         /* the burst under way comes from the hold */
 	struct rte_ring *handoff; /* frames whose flows are this worker's, from other workers */
 	struct rte_ring *resolve; /* struct resolve_request, to the control thread */
 	uint64_t now_tsc;
@@ -112,7 +112,7 @@ struct dataplane {
 	uint32_t n_workers;
 	struct rte_mempool *pool;
 	struct rte_rcu_qsbr *qsbr;
-	struct snapshot *snapshot; /* stored with release, loaded with acquire once a burst */
+	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */
 	struct sl_adjacency *adjacency; /* SL_MAX_ADJACENCIES */
 	struct rte_fib *fib4;
 	struct rte_fib6 *fib6;

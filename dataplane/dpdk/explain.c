@@ -48,8 +48,8 @@ static struct endpoint endpoint(const union sl_addr *addr, uint8_t family, be16_
 	char text[INET6_ADDRSTRLEN] = "?";
 
 	inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr->byte, text, sizeof(text));
-	snprintf(result.text, sizeof(result.text),
-		 family == SL_FAMILY_IPV4 ? "%s:%u" : "[%s]:%u", text, sl_from_be16(port));
+	snprintf(result.text, sizeof(result.text), family == SL_FAMILY_IPV4 ? "%s:%u" : "[%s]:%u",
+		 text, sl_from_be16(port));
 	return result;
 }
 
@@ -137,9 +137,8 @@ static bool find_flow(struct explanation *explanation, const struct sl_packet *p
 
 	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
 		const struct worker *worker = dataplane->worker[i];
-		const struct flow_table *table = packet->tuple.family == SL_FAMILY_IPV4
-							 ? &worker->flows4
-							 : &worker->flows6;
+		const struct flow_table *table =
+			packet->tuple.family == SL_FAMILY_IPV4 ? &worker->flows4 : &worker->flows6;
 		uint64_t hash = sl_flow_hash(&table->key, &packet->tuple);
 		struct sl_flow *flow = flow_table_find(table, hash, &packet->tuple, direction);
 
@@ -173,8 +172,7 @@ static void explain_route(struct explanation *explanation, struct sl_packet *pac
 	    mac[3], mac[4], mac[5]);
 	sl_nat_rewrite(packet, to);
 	say(explanation, "rewrite", "%s -> %s, TTL %d -> %d", from.text, towards.text,
-	    EXPLAINED_TTL,
-	    packet->ipv4 != NULL ? packet->ipv4->ttl : packet->ipv6->hop_limit);
+	    EXPLAINED_TTL, packet->ipv4 != NULL ? packet->ipv4->ttl : packet->ipv6->hop_limit);
 	conclude(explanation, verdict);
 }
 
@@ -193,13 +191,15 @@ static void explain_flow(struct explanation *explanation, struct sl_packet *pack
 	struct sl_rewrite to;
 
 	explanation->reply->has_flow = 1;
-	say(explanation, "flow", "known, %s, the packet goes %s", state[flow->state % SL_N_FLOW_STATES],
+	say(explanation, "flow", "known, %s, the packet goes %s",
+	    state[flow->state % SL_N_FLOW_STATES],
 	    direction == SL_DIRECTION_FORWARD ? "to the backend" : "to the client");
 	backend = flow->backend < snapshot->n_backends ? &snapshot->backend[flow->backend] : NULL;
 	if (backend == NULL || backend->epoch != flow->backend_epoch || backend->is_gone ||
 	    backend->family == SL_FAMILY_NONE) {
-		say(explanation, "backend", "deleted or in maintenance: a SYN or a datagram of the "
-					    "client is scheduled afresh, all else is dropped");
+		say(explanation, "backend",
+		    "deleted or in maintenance: a SYN or a datagram of the "
+		    "client is scheduled afresh, all else is dropped");
 		conclude(explanation, SL_VERDICT_DROP_BACKEND_GONE);
 		return;
 	}
@@ -245,8 +245,7 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 	}
 	backend = &snapshot->backend[choice.backend];
 	to.destination = backend->addr;
-	to.destination_port =
-		backend->port != 0 ? backend->port : packet->tuple.destination_port;
+	to.destination_port = backend->port != 0 ? backend->port : packet->tuple.destination_port;
 	explanation->reply->backend = to.destination;
 	explanation->reply->backend_port = to.destination_port;
 	explanation->reply->family = backend->family;

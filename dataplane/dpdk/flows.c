@@ -45,8 +45,7 @@ static bool matches(const struct wire_flow_filter *filter, const struct sl_flow 
 	if (filter->client_family != 0) {
 		union sl_addr addr = sl_flow_addr(flow, SL_FLOW_CLIENT);
 
-		if (flow->family != filter->client_family ||
-		    !sl_addr_equal(&addr, &filter->client))
+		if (flow->family != filter->client_family || !sl_addr_equal(&addr, &filter->client))
 			return false;
 	}
 	return filter->client_port == 0 || flow->client_port == filter->client_port;

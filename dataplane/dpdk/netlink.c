@@ -23,8 +23,8 @@
 #endif
 
 enum {
-	NEIGHBOUR_USABLE = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT |
-			   NUD_NOARP,
+	NEIGHBOUR_USABLE =
+		NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP,
 	NO_PORT = 0xff,
 };
 
@@ -259,14 +259,14 @@ static int request_neighbour(struct routes *routes, unsigned int ifindex, uint8_
 	n = mnl_socket_recvfrom(routes->queries, buffer, sizeof(buffer));
 	if (n < 0)
 		return -errno;
-	if (mnl_cb_run(buffer, (size_t)n, routes->sequence,
-		       mnl_socket_get_portid(routes->queries), NULL, NULL) < 0)
+	if (mnl_cb_run(buffer, (size_t)n, routes->sequence, mnl_socket_get_portid(routes->queries),
+		       NULL, NULL) < 0)
 		return -errno;
 	return 0;
 }
 
-void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family,
-		     const union sl_addr *addr, bool keep)
+void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family, const union sl_addr *addr,
+		     bool keep)
 {
 	unsigned int ifindex = routes->dataplane->port[port].ifindex;
 	int status = -EINVAL;
@@ -348,8 +348,8 @@ int netlink_open(struct routes *routes, char *error)
 	const int buffer_bytes = 8 << 20;
 	int status;
 
-	routes->events = open_socket(RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
-				     SOCK_NONBLOCK);
+	routes->events =
+		open_socket(RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE, SOCK_NONBLOCK);
 	routes->queries = open_socket(0, 0);
 	if (routes->events == NULL || routes->queries == NULL) {
 		snprintf(error, SL_MAX_ERROR, "netlink: %s", strerror(errno));

@@ -92,8 +92,8 @@ static int rings_open(struct port *port, uint32_t index, char *error)
 	snprintf(name, sizeof(name), "to_kernel%u", index);
 	port->to_kernel = rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "from_kernel%u", index);
-	port->from_kernel = rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY,
-					    RING_F_SP_ENQ | RING_F_SC_DEQ);
+	port->from_kernel =
+		rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (port->to_kernel == NULL || port->from_kernel == NULL) {
 		snprintf(error, SL_MAX_ERROR, "port %s: rings: %s", port->options.name,
 			 rte_strerror(rte_errno));
@@ -134,8 +134,8 @@ static int queues_open(struct dataplane *dataplane, struct port *port, char *err
 		status = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &n_descriptors,
 							  &n_tx_descriptors);
 	for (uint16_t queue = 0; status == 0 && queue < port->n_queues; queue++) {
-		status = rte_eth_rx_queue_setup(port->id, queue, n_descriptors, NO_SOCKET,
-						NULL, dataplane->pool);
+		status = rte_eth_rx_queue_setup(port->id, queue, n_descriptors, NO_SOCKET, NULL,
+						dataplane->pool);
 		if (status == 0)
 			status = rte_eth_tx_queue_setup(port->id, queue, n_tx_descriptors,
 							NO_SOCKET, NULL);
@@ -187,7 +187,8 @@ int port_start(struct dataplane *dataplane SL_UNUSED, struct port *port, char *e
 	port->is_started = true;
 	/* Groups are the kernel's: ARP, ND, routing protocols. Not every driver has the switch. */
 	if (!port->is_classified && rte_eth_allmulticast_enable(port->id) != 0)
-		log_debug("port %s: %s cannot receive all groups", port->options.name, port->driver);
+		log_debug("port %s: %s cannot receive all groups", port->options.name,
+			  port->driver);
 	return 0;
 }
 

@@ -116,9 +116,9 @@ static bool install_difference(struct routes *routes, const struct route_list *w
 
 		while (i < installed->n || j < wanted->n) {
 			int order = i >= installed->n ? 1
-				  : j >= wanted->n   ? -1
-						     : compare_prefix(&installed->route[i],
-								      &wanted->route[j]);
+				    : j >= wanted->n  ? -1
+						      : compare_prefix(&installed->route[i],
+								       &wanted->route[j]);
 
 			if (order < 0) {
 				if (pass == 0)
@@ -127,9 +127,8 @@ static bool install_difference(struct routes *routes, const struct route_list *w
 				i++;
 				continue;
 			}
-			if (pass == 1 &&
-			    (order > 0 ||
-			     installed->route[i].next_hop != wanted->route[j].next_hop)) {
+			if (pass == 1 && (order > 0 || installed->route[i].next_hop !=
+							       wanted->route[j].next_hop)) {
 				fib_set(routes, &wanted->route[j]);
 				is_changed = true;
 			}
@@ -175,8 +174,8 @@ void routes_install(struct routes *routes)
 	free(routes->installed.route);
 	routes->installed = wanted;
 	/* Release: who sees the new number finds the new routes. */
-	__atomic_store_n(&dataplane->route_generation,
-			 (uint16_t)(dataplane->route_generation + 1), __ATOMIC_RELEASE);
+	__atomic_store_n(&dataplane->route_generation, (uint16_t)(dataplane->route_generation + 1),
+			 __ATOMIC_RELEASE);
 	if (dataplane->snapshot != NULL)
 		routes_resolve_backends(dataplane, dataplane->snapshot);
 }
@@ -282,9 +281,9 @@ void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snaps
 			continue;
 		adjacency = route_lookup(dataplane, &backend->addr, backend->family);
 		if (adjacency >= SL_ADJACENCY_GLEAN && adjacency < SL_ADJACENCY_FIRST) {
-			adjacency = routes_adjacency(routes,
-						     (uint8_t)(adjacency - SL_ADJACENCY_GLEAN),
-						     backend->family, &backend->addr, true);
+			adjacency =
+				routes_adjacency(routes, (uint8_t)(adjacency - SL_ADJACENCY_GLEAN),
+						 backend->family, &backend->addr, true);
 			is_changed = true;
 		} else if (adjacency >= SL_ADJACENCY_FIRST &&
 			   !routes->next_hop[adjacency].is_wanted) {
@@ -360,9 +359,8 @@ int routes_open(struct dataplane *dataplane, char *error)
 	routes->dataplane = dataplane;
 	routes->n_used = SL_ADJACENCY_FIRST;
 	routes->next_hop = calloc(SL_MAX_ADJACENCIES, sizeof(*routes->next_hop));
-	dataplane->adjacency = rte_zmalloc("adjacency",
-					   SL_MAX_ADJACENCIES * sizeof(*dataplane->adjacency),
-					   SL_CACHE_LINE);
+	dataplane->adjacency = rte_zmalloc(
+		"adjacency", SL_MAX_ADJACENCIES * sizeof(*dataplane->adjacency), SL_CACHE_LINE);
 	if (routes->next_hop == NULL || dataplane->adjacency == NULL) {
 		snprintf(error, SL_MAX_ERROR, "routes: out of memory");
 		return -ENOMEM;

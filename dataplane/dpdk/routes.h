@@ -15,9 +15,9 @@ struct nlmsghdr;
 struct route {
 	union sl_addr addr;
 	uint8_t family;
-	uint8_t depth;	       /* bits */
-	uint16_t next_hop;     /* index of adjacency[], or SL_ADJACENCY_NONE, _LOCAL, _GLEAN + port */
-	uint32_t priority;     /* the kernel's metric; lower wins. Neighbours come last */
+	uint8_t depth;     /* bits */
+	uint16_t next_hop; /* index of adjacency[], or SL_ADJACENCY_NONE, _LOCAL, _GLEAN + port */
+	uint32_t priority; /* the kernel's metric; lower wins. Neighbours come last */
 };
 
 struct route_list {
@@ -40,11 +40,11 @@ struct routes {
 	struct mnl_socket *queries; /* dumps and requests */
 	struct event *readable;
 	uint32_t sequence;
-	struct route_list kernel; /* from the last dump, sorted, one a prefix */
+	struct route_list kernel;    /* from the last dump, sorted, one a prefix */
 	struct route_list installed; /* what the FIBs hold, sorted */
 	struct next_hop *next_hop;   /* SL_MAX_ADJACENCIES */
-	uint32_t next_free;	     /* where to look for a free one */
-	uint32_t n_used;	     /* highest index in use + 1 */
+	uint32_t next_free;          /* where to look for a free one */
+	uint32_t n_used;             /* highest index in use + 1 */
 	bool is_full_logged;
 };
 
@@ -68,5 +68,5 @@ void netlink_close(struct routes *routes);
 int netlink_dump_routes(struct routes *routes) SL_MUST_USE;
 int netlink_dump_neighbours(struct routes *routes) SL_MUST_USE;
 /** Has the kernel resolve @addr on the port's link; @keep: and keep it so (NTF_EXT_MANAGED). */
-void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family,
-		     const union sl_addr *addr, bool keep);
+void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family, const union sl_addr *addr,
+		     bool keep);

@@ -304,7 +304,8 @@ static void worker_clock(struct worker *worker)
 		return;
 	/* Once a tick, so the division costs nothing. */
 	worker->heartbeat_tsc = worker->now_tsc;
-	worker->now = (uint32_t)((worker->now_tsc - dataplane->start_tsc) / dataplane->tsc_per_tick);
+	worker->now =
+		(uint32_t)((worker->now_tsc - dataplane->start_tsc) / dataplane->tsc_per_tick);
 }
 
 int worker_main(void *argument)

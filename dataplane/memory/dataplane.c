@@ -150,9 +150,9 @@ void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_re
 
 	reply->slot = SL_NO_INDEX;
 	if (snapshot != NULL)
-		service = snapshot_find_service(snapshot, &tuple.destination,
-						tuple.destination_port, tuple.family,
-						tuple.protocol);
+		service =
+			snapshot_find_service(snapshot, &tuple.destination, tuple.destination_port,
+					      tuple.family, tuple.protocol);
 	if (service == SL_NO_INDEX && snapshot != NULL && snapshot->has_wildcard)
 		service = snapshot_find_service(snapshot, &tuple.destination, 0, tuple.family,
 						tuple.protocol);

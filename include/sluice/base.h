@@ -16,12 +16,12 @@ typedef uint16_t be16_t;
 typedef uint32_t be32_t;
 typedef uint64_t be64_t;
 
-#define SL_INLINE static inline __attribute__((always_inline))
-#define SL_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define SL_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define SL_PACKED      __attribute__((packed))
-#define SL_UNUSED      __attribute__((unused))
-#define SL_MUST_USE    __attribute__((warn_unused_result))
+#define SL_INLINE       static inline __attribute__((always_inline))
+#define SL_LIKELY(x)    __builtin_expect(!!(x), 1)
+#define SL_UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define SL_PACKED       __attribute__((packed))
+#define SL_UNUSED       __attribute__((unused))
+#define SL_MUST_USE     __attribute__((warn_unused_result))
 #define SL_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 #define SL_CACHE_LINE 64u

@@ -98,14 +98,14 @@ enum sl_verdict {
 #define X(upper, lower, help) SL_VERDICT_##upper,
 	SL_VERDICT_LIST(X)
 #undef X
-	SL_N_VERDICTS
+		SL_N_VERDICTS
 };
 
 enum sl_event {
 #define X(upper, lower, unit, help) SL_EVENT_##upper,
 	SL_EVENT_LIST(X)
 #undef X
-	SL_N_EVENTS
+		SL_N_EVENTS
 };
 
 /** One worker's totals. Written by that worker alone; read by anyone, value by value. */

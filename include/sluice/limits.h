@@ -8,28 +8,28 @@
 
 enum {
 	SL_MAX_SERVICES = 16384,
-	SL_MAX_BACKENDS = 131072,	       /* all services together */
+	SL_MAX_BACKENDS = 131072, /* all services together */
 	SL_MAX_BACKENDS_PER_SERVICE = 10000,
-	SL_MAX_SOURCES_PER_SERVICE = 16,       /* source pool addresses (fullnat) */
+	SL_MAX_SOURCES_PER_SERVICE = 16, /* source pool addresses (fullnat) */
 	SL_MAX_WEIGHT = 65535,
 	SL_DEFAULT_SLOTS = 65537,
 	SL_MIN_SLOTS = 251,
-	SL_MAX_SLOTS = 1048573,		       /* the largest prime below 2^20 */
-	SL_SLOTS_PER_BACKEND = 100,	       /* fewer slots than this a backend is refused */
-	SL_MAX_NAME = 64,		       /* bytes of a service name, with its terminating zero */
+	SL_MAX_SLOTS = 1048573,     /* the largest prime below 2^20 */
+	SL_SLOTS_PER_BACKEND = 100, /* fewer slots than this a backend is refused */
+	SL_MAX_NAME = 64,           /* bytes of a service name, with its terminating zero */
 	SL_MAX_PORTS = 16,
 	SL_MAX_PORT_NAME = 64,
 	SL_MAX_WORKERS = 64,
 	SL_MIN_FLOWS = 64,
-	SL_MAX_FLOWS = 134217728,	       /* per worker */
+	SL_MAX_FLOWS = 134217728, /* per worker */
 	SL_DEFAULT_FLOWS = 1048576,
-	SL_MAX_TIMEOUT_SEC = 604800,	       /* a week */
-	SL_MAX_ERROR = 256,		       /* bytes of an error text on the private protocol */
-	SL_MAX_RPC_BYTES = 1048576,	       /* one JSON-RPC document */
+	SL_MAX_TIMEOUT_SEC = 604800, /* a week */
+	SL_MAX_ERROR = 256,          /* bytes of an error text on the private protocol */
+	SL_MAX_RPC_BYTES = 1048576,  /* one JSON-RPC document */
 	SL_MAX_RPC_DEPTH = 32,
 	SL_MAX_RPC_CLIENTS = 64,
-	SL_MAX_RPC_CLIENTS_PER_UID = 8,	       /* for users other than root */
-	SL_MAX_CONFIG_BYTES = 16777216,	       /* one configuration file */
+	SL_MAX_RPC_CLIENTS_PER_UID = 8, /* for users other than root */
+	SL_MAX_CONFIG_BYTES = 16777216, /* one configuration file */
 };
 
 /* Default idle timeouts, seconds: RFC 5382 REQ-5, RFC 4787 REQ-5. */

@@ -12,9 +12,9 @@
 #define SL_CLASSIFIER_MAP     "steered"
 
 enum {
-	SL_MAX_STEERED = 262144, /* addresses; above SL_MAX_SERVICES + SL_MAX_BACKENDS */
+	SL_MAX_STEERED = 262144,  /* addresses; above SL_MAX_SERVICES + SL_MAX_BACKENDS */
 	SL_STEER_DESTINATION = 1, /* frames to this address: a service's */
-	SL_STEER_SOURCE = 2,	  /* frames from this address: a backend's */
+	SL_STEER_SOURCE = 2,      /* frames from this address: a backend's */
 };
 
 struct sl_steer_key {

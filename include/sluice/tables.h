@@ -33,31 +33,32 @@ struct sl_service {
 	union sl_addr addr;
 	be16_t port; /* 0: every port */
 	uint8_t protocol;
-	uint8_t family;	     /* SL_FAMILY_NONE: the index is free */
+	uint8_t family; /* SL_FAMILY_NONE: the index is free */
 	uint32_t n_slots;
-	uint32_t first_member; /* of its members: member[first_member + slot's value] = backend index */
+	uint32_t
+		first_member; /* of its members: member[first_member + slot's value] = backend index */
 	uint32_t n_members;
 	uint32_t timeout_ticks[SL_N_TIMEOUTS];
 	uint16_t epoch; /* differs from a former owner's of this index */
-	uint8_t mode;	/* enum wire_mode's values */
+	uint8_t mode;   /* enum wire_mode's values */
 	uint8_t reserved[13];
 };
 
 /** A backend, by stable index. */
 struct sl_backend {
 	union sl_addr addr;
-	be16_t port; /* 0: the destination port is kept */
-	uint8_t family; /* SL_FAMILY_NONE: the index is free */
-	uint8_t is_gone; /* 1: its flows end (maint) */
-	uint16_t epoch;	 /* differs from a former owner's of this index */
+	be16_t port;        /* 0: the destination port is kept */
+	uint8_t family;     /* SL_FAMILY_NONE: the index is free */
+	uint8_t is_gone;    /* 1: its flows end (maint) */
+	uint16_t epoch;     /* differs from a former owner's of this index */
 	uint16_t adjacency; /* index of its next hop, SL_ADJACENCY_NONE: no route */
-	uint32_t service; /* index of its service */
-	uint8_t is_shared; /* 1: several services have this address, port and protocol */
+	uint32_t service;   /* index of its service */
+	uint8_t is_shared;  /* 1: several services have this address, port and protocol */
 	uint8_t reserved[3];
 };
 
 enum {
-	SL_ADJACENCY_NONE = 0,	/* no route */
+	SL_ADJACENCY_NONE = 0,  /* no route */
 	SL_ADJACENCY_LOCAL = 1, /* one of the host's own addresses */
 	SL_ADJACENCY_GLEAN = 2, /* + port: on that port's link, link address unknown */
 	SL_ADJACENCY_FIRST = SL_ADJACENCY_GLEAN + SL_MAX_PORTS,

@@ -25,7 +25,7 @@ enum {
 	WIRE_MAGIC = 0x31434c53, /* "SLC1" */
 	WIRE_VERSION = 1,
 	WIRE_MAX_MESSAGE = 65536, /* bytes, header included */
-	WIRE_MAX_RECORDS = 256,	  /* records in one message of an array type */
+	WIRE_MAX_RECORDS = 256,   /* records in one message of an array type */
 };
 
 /* clang-format off */
@@ -60,9 +60,9 @@ enum wire_type {
 /** Stands at the head of every message, in both directions. */
 struct wire_header {
 	uint32_t length; /* bytes of the whole message; equals the packet's length */
-	uint16_t type;	 /* enum wire_type */
+	uint16_t type;   /* enum wire_type */
 	uint16_t reserved;
-	uint32_t id;	/* the requester's; echoed */
+	uint32_t id;    /* the requester's; echoed */
 	int32_t status; /* request: 0; reply: 0 or negative errno, then the body is wire_error */
 };
 
@@ -74,9 +74,9 @@ struct wire_error {
 /** A service's address: what a packet to it carries. */
 struct wire_address {
 	union sl_addr addr;
-	be16_t port;	  /* 0: every port */
+	be16_t port;      /* 0: every port */
 	uint8_t protocol; /* enum sl_protocol */
-	uint8_t family;	  /* enum sl_family */
+	uint8_t family;   /* enum sl_family */
 };
 
 enum wire_mode {
@@ -96,10 +96,10 @@ enum wire_state {
 
 struct wire_service {
 	struct wire_address address;
-	uint8_t mode;	   /* enum wire_mode */
+	uint8_t mode;      /* enum wire_mode */
 	uint8_t scheduler; /* enum wire_scheduler */
 	uint8_t reserved[2];
-	uint32_t n_slots;  /* a prime */
+	uint32_t n_slots; /* a prime */
 	uint32_t timeout_established_sec;
 	uint32_t timeout_transitory_sec;
 	uint32_t timeout_embryonic_sec;
@@ -110,7 +110,7 @@ struct wire_service {
 struct wire_backend {
 	struct wire_address service;
 	union sl_addr addr;
-	be16_t port; /* 0 only with service port 0: the destination port is kept */
+	be16_t port;   /* 0 only with service port 0: the destination port is kept */
 	uint8_t state; /* enum wire_state */
 	uint8_t reserved;
 	uint32_t weight; /* 0..SL_MAX_WEIGHT; 0: no new flows */
@@ -154,16 +154,16 @@ struct wire_status_reply {
 	uint32_t n_backends;
 	uint32_t n_workers;
 	uint32_t n_ports;
-	uint64_t flows;		 /* live now, all workers */
+	uint64_t flows; /* live now, all workers */
 	uint64_t flows_embryonic;
 	uint64_t flows_capacity; /* all workers, per family */
-	uint64_t memory_bytes;	 /* of flow tables and slot tables */
+	uint64_t memory_bytes;   /* of flow tables and slot tables */
 	char engine[16];
 	char engine_reason[128]; /* why this engine, in words */
 };
 
 struct wire_begin_request {
-	uint64_t generation;	  /* the number this transaction's snapshot shall have; above the base */
+	uint64_t generation; /* the number this transaction's snapshot shall have; above the base */
 	uint64_t base_generation; /* 0: from nothing */
 	struct sl_hash_key hash_key;
 };
@@ -266,7 +266,7 @@ struct wire_backend_counters_record {
 	uint8_t state;
 	uint8_t reserved;
 	uint32_t weight;
-	uint32_t n_slots; /* how many of the service's slots it holds */
+	uint32_t n_slots;       /* how many of the service's slots it holds */
 	uint32_t has_neighbour; /* 1: its next hop is resolved */
 	uint64_t flows;
 	uint64_t flows_ended;
@@ -285,14 +285,14 @@ struct wire_backend_counters_reply {
 struct wire_flow_filter {
 	struct wire_address service; /* family 0: every service */
 	union sl_addr client;
-	be16_t client_port;	/* 0: every one */
-	uint8_t client_family;	/* 0: every client */
+	be16_t client_port;    /* 0: every one */
+	uint8_t client_family; /* 0: every client */
 	uint8_t reserved;
 };
 
 struct wire_flows_request {
 	struct wire_flow_filter filter;
-	uint32_t limit;	 /* records wanted, 1..WIRE_MAX_RECORDS */
+	uint32_t limit;  /* records wanted, 1..WIRE_MAX_RECORDS */
 	uint64_t cursor; /* 0: from the start */
 };
 struct wire_flow_record {
@@ -340,14 +340,14 @@ struct wire_explain_request {
 };
 /** One step of the decision: a word and what was found. */
 struct wire_explain_step {
-	char step[24];	 /* parse, service, flow, backend, route, rewrite, verdict */
+	char step[24];  /* parse, service, flow, backend, route, rewrite, verdict */
 	char text[232]; /* for people */
 };
 struct wire_explain_reply {
 	uint32_t n_steps;
 	uint32_t verdict; /* enum sl_verdict */
 	uint64_t hash;
-	uint32_t slot;	  /* 0xffffffff: none chosen */
+	uint32_t slot;     /* 0xffffffff: none chosen */
 	uint32_t has_flow; /* 1: an existing flow decided */
 	union sl_addr backend;
 	be16_t backend_port;
@@ -360,7 +360,7 @@ struct wire_ports_request {
 	uint32_t reserved;
 };
 struct wire_port_record {
-	char name[SL_MAX_PORT_NAME];	   /* as configured */
+	char name[SL_MAX_PORT_NAME]; /* as configured */
 	char driver[32];
 	char kernel_interface[16];
 	uint8_t mac[6];
@@ -401,11 +401,11 @@ struct wire_workers_reply {
 };
 
 /** Connection state of a flow, as listed. */
-#define SL_FLOW_STATE_LIST(X) \
-	X(FREE, free)         \
-	X(EMBRYONIC, embryonic) \
-	X(ESTABLISHED, established) \
-	X(CLOSING, closing)   \
+#define SL_FLOW_STATE_LIST(X)                                                                      \
+	X(FREE, free)                                                                              \
+	X(EMBRYONIC, embryonic)                                                                    \
+	X(ESTABLISHED, established)                                                                \
+	X(CLOSING, closing)                                                                        \
 	X(CLOSED, closed)
 
 /* Sizes, so that a change cannot go unseen; the golden file holds every offset. */

@@ -21,8 +21,8 @@ enum {
 
 struct result {
 	size_t n;
-	double imbalance_max;	/* largest share over the fair one, less 1 */
-	double imbalance_min;	/* 1 less the smallest share over the fair one */
+	double imbalance_max;   /* largest share over the fair one, less 1 */
+	double imbalance_min;   /* 1 less the smallest share over the fair one */
 	double disruption_mean; /* slots of staying backends that move, of all slots */
 	double disruption_max;
 	double fill_ms;
@@ -131,7 +131,8 @@ int main(int argc, char **argv)
 	if (is_json)
 		printf("[");
 	else
-		printf("| backends | most loaded | least loaded | moved, mean of 30 | moved, most | "
+		printf("| backends | most loaded | least loaded | moved, mean of 30 | moved, most "
+		       "| "
 		       "fill, median |\n|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < SL_ARRAY_LEN(sizes); i++) {
 		struct result r = measure(sizes[i]);
@@ -142,8 +143,8 @@ int main(int argc, char **argv)
 			       i > 0 ? "," : "", r.n, r.imbalance_max, r.imbalance_min,
 			       r.disruption_mean, r.disruption_max, r.fill_ms);
 		else
-			printf("| %zu | +%.2f %% | -%.2f %% | %.2f %% | %.2f %% | %.2f ms |\n",
-			       r.n, r.imbalance_max * 100, r.imbalance_min * 100,
+			printf("| %zu | +%.2f %% | -%.2f %% | %.2f %% | %.2f %% | %.2f ms |\n", r.n,
+			       r.imbalance_max * 100, r.imbalance_min * 100,
 			       r.disruption_mean * 100, r.disruption_max * 100, r.fill_ms);
 	}
 	if (is_json)

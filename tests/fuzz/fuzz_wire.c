@@ -132,8 +132,8 @@ static void greet(int which)
 static struct wire_address service_address(uint8_t number)
 {
 	struct wire_address address = {.port = (number & 16) != 0 ? 0 : SL_BE16(80),
-				       .protocol = (number & 32) != 0 ? SL_PROTOCOL_UDP :
-									SL_PROTOCOL_TCP,
+				       .protocol = (number & 32) != 0 ? SL_PROTOCOL_UDP
+								      : SL_PROTOCOL_TCP,
 				       .family = SL_FAMILY_IPV4};
 
 	address.addr.ipv4 = sl_to_be32(0xcb007100u | (number & 15));
@@ -162,9 +162,8 @@ static size_t service_packet(struct input *input)
 
 static struct wire_backend backend_of(struct input *input)
 {
-	struct wire_backend record = {.service = service_address(take(input)),
-				      .state = WIRE_STATE_READY,
-				      .weight = 1};
+	struct wire_backend record = {
+		.service = service_address(take(input)), .state = WIRE_STATE_READY, .weight = 1};
 
 	record.port = record.service.port != 0 ? SL_BE16(8080) : 0;
 	record.addr.ipv4 = sl_to_be32(0x0a000000u | (take(input) & 7));
@@ -201,7 +200,9 @@ static size_t begin_packet(struct input *input)
 	uint8_t how = take(input);
 	struct wire_begin_request request = {
 		.generation = state.generation + (how & 3),
-		.base_generation = (how & 4) != 0 ? state.generation : (how & 8) != 0 ? how : 0,
+		.base_generation = (how & 4) != 0   ? state.generation
+				   : (how & 8) != 0 ? how
+						    : 0,
 		.hash_key = {{how >> 6, 0}},
 	};
 

@@ -18,11 +18,16 @@ enum {
 	HEADER = sizeof(struct wire_header),
 };
 
-#define HEAD(member)	    offsetof(struct wire_header, member), sizeof(((struct wire_header *)0)->member)
-#define BODY(type, member)  HEADER + offsetof(struct type, member), sizeof(((struct type *)0)->member)
-#define SERVICE(member)	    HEADER + 8 + offsetof(struct wire_service, member), sizeof(((struct wire_service *)0)->member)
-#define BACKEND(member)	    HEADER + 8 + offsetof(struct wire_backend, member), sizeof(((struct wire_backend *)0)->member)
-#define BYTE(type, member, i) HEADER + offsetof(struct type, member) + (i), 1
+#define HEAD(member) offsetof(struct wire_header, member), sizeof(((struct wire_header *)0)->member)
+#define BODY(type, member)                                                                         \
+	HEADER + offsetof(struct type, member), sizeof(((struct type *)0)->member)
+#define SERVICE(member)                                                                            \
+	HEADER + 8 + offsetof(struct wire_service, member),                                        \
+		sizeof(((struct wire_service *)0)->member)
+#define BACKEND(member)                                                                            \
+	HEADER + 8 + offsetof(struct wire_backend, member),                                        \
+		sizeof(((struct wire_backend *)0)->member)
+#define BYTE(type, member, i)   HEADER + offsetof(struct type, member) + (i), 1
 #define SERVICE_BYTE(member, i) HEADER + 8 + offsetof(struct wire_service, member) + (i), 1
 #define BACKEND_BYTE(member, i) HEADER + 8 + offsetof(struct wire_backend, member) + (i), 1
 
@@ -183,11 +188,11 @@ static size_t good_body(uint16_t type, uint8_t *body)
 	const struct wire_service old = service_record(0);
 	const struct wire_backend old_backend = backend_record(&old, 0);
 
-#define GOOD(message, ...)                                                      \
-	do {                                                                    \
-		const struct wire_##message##_request good = {__VA_ARGS__};     \
-		memcpy(body, &good, sizeof(good));                              \
-		return sizeof(good);                                            \
+#define GOOD(message, ...)                                                                         \
+	do {                                                                                       \
+		const struct wire_##message##_request good = {__VA_ARGS__};                        \
+		memcpy(body, &good, sizeof(good));                                                 \
+		return sizeof(good);                                                               \
 	} while (0)
 	switch ((enum wire_type)type) {
 	case WIRE_HELLO:

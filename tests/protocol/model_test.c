@@ -208,16 +208,15 @@ static void compare(struct world *world, struct peer *peer, const struct model *
 	cr_assert_eq(peer_state(peer).digest, model_digest(model));
 	for (uint32_t i = 0; i < N_SERVICES; i++) {
 		const struct wire_service named = service_record(i);
-		uint32_t index = snapshot_find_service(snapshot, &named.address.addr,
-						       named.address.port, SL_FAMILY_IPV4,
-						       SL_PROTOCOL_TCP);
+		uint32_t index =
+			snapshot_find_service(snapshot, &named.address.addr, named.address.port,
+					      SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
 
 		cr_assert_eq(index != SL_NO_INDEX, model->service[i].is_there);
 		if (index == SL_NO_INDEX)
 			continue;
 		n_services++;
-		remember(model->service[i].identity, true, index,
-			 snapshot->service[index].epoch);
+		remember(model->service[i].identity, true, index, snapshot->service[index].epoch);
 		for (uint32_t k = 0; k < N_BACKENDS; k++) {
 			const struct model_backend *backend = &model->service[i].backend[k];
 			const struct wire_backend wire = backend_record(&named, i * N_BACKENDS + k);
@@ -231,8 +230,7 @@ static void compare(struct world *world, struct peer *peer, const struct model *
 			cr_assert_eq(snapshot->backend[found].service, index);
 			cr_assert_eq(snapshot->backend[found].is_gone,
 				     backend->wire.state == WIRE_STATE_MAINT);
-			remember(backend->identity, false, found,
-				 snapshot->backend[found].epoch);
+			remember(backend->identity, false, found, snapshot->backend[found].epoch);
 		}
 	}
 	cr_assert_eq(peer_state(peer).n_services, n_services);

@@ -202,8 +202,8 @@ Test(server, a_session_over_the_socket, .init = begin, .fini = end)
 Test(server, what_is_no_message_ends_its_connection_alone, .init = begin, .fini = end)
 {
 	static uint8_t rubbish[WIRE_MAX_MESSAGE + 100];
-	const size_t lengths[] = {1, 15, 16, 100, WIRE_MAX_MESSAGE, WIRE_MAX_MESSAGE + 1,
-				  sizeof(rubbish)};
+	const size_t lengths[] = {
+		1, 15, 16, 100, WIRE_MAX_MESSAGE, WIRE_MAX_MESSAGE + 1, sizeof(rubbish)};
 	int good = dial();
 
 	cr_assert_eq(hello(good), 0);
@@ -268,8 +268,7 @@ Test(server, clients_beyond_the_limit_are_turned_away, .init = begin, .fini = en
 Test(server, one_that_never_reads_is_disconnected_and_others_are_served, .init = begin, .fini = end)
 {
 	const struct wire_hello_request body = {WIRE_MAGIC, WIRE_VERSION, wire_abi_hash()};
-	struct wire_header header = {
-		.length = sizeof(header) + sizeof(body), .type = WIRE_HELLO};
+	struct wire_header header = {.length = sizeof(header) + sizeof(body), .type = WIRE_HELLO};
 	uint8_t message[sizeof(header) + sizeof(body)];
 	int deaf = dial();
 	int good = dial();

@@ -428,8 +428,7 @@ Test(transaction, a_service_has_its_limit_of_backends, .timeout = 120)
 		for (uint32_t i = 0; i < SL_MAX_BACKENDS_PER_SERVICE; i += 200) {
 			for (uint32_t k = 0; k < 200; k++)
 				backends[k] = backend_record(&service, round << 20 | (i + k));
-			cr_assert_eq(peer_backends(peer, backends, 200), 0, "%s",
-				     peer_error(peer));
+			cr_assert_eq(peer_backends(peer, backends, 200), 0, "%s", peer_error(peer));
 		}
 		cr_assert_eq(peer_commit(peer, false), 0, "%s", peer_error(peer));
 		cr_expect_eq(peer_state(peer).n_backends, SL_MAX_BACKENDS_PER_SERVICE);

@@ -95,8 +95,8 @@ static int check_struct(const char *type, const char *body, const char *end)
 			return n;
 		member_name(at, semicolon, name);
 		snprintf(line, sizeof(line), "\n%s.%s ", type, name);
-		cr_expect(strstr(wire_abi_text(), line) != NULL, "%s.%s is not in the layout's text",
-			  type, name);
+		cr_expect(strstr(wire_abi_text(), line) != NULL,
+			  "%s.%s is not in the layout's text", type, name);
 		at = semicolon + 1;
 	}
 	return n;
@@ -138,12 +138,12 @@ Test(wire_golden, every_member_of_every_message_is_in_the_text)
 
 Test(wire_golden, every_message_has_its_structs_and_its_name)
 {
-#define X(upper, lower, number, sense)                                                       \
-	cr_expect_str_eq(wire_type_name(number), #lower);                                    \
-	cr_expect(sizeof(struct wire_##lower##_request) % 4 == 0 &&                          \
-		  sizeof(struct wire_header) + sizeof(struct wire_##lower##_request) <=       \
-			  WIRE_MAX_MESSAGE);                                                 \
-	cr_expect(sizeof(struct wire_header) + sizeof(struct wire_##lower##_reply) <=         \
+#define X(upper, lower, number, sense)                                                             \
+	cr_expect_str_eq(wire_type_name(number), #lower);                                          \
+	cr_expect(sizeof(struct wire_##lower##_request) % 4 == 0 &&                                \
+		  sizeof(struct wire_header) + sizeof(struct wire_##lower##_request) <=            \
+			  WIRE_MAX_MESSAGE);                                                       \
+	cr_expect(sizeof(struct wire_header) + sizeof(struct wire_##lower##_reply) <=              \
 		  WIRE_MAX_MESSAGE);
 	WIRE_MESSAGE_LIST(X)
 #undef X
@@ -176,8 +176,7 @@ Test(wire_golden, addresses_are_written_as_people_write_them)
 	char text[WIRE_ADDRESS_TEXT];
 
 	cr_expect_str_eq(wire_format_address(&address, text), "203.0.113.10:80/tcp");
-	address.addr = (union sl_addr){
-		.word = {SL_BE32(0x20010db8u), 0, 0, SL_BE32(1)}};
+	address.addr = (union sl_addr){.word = {SL_BE32(0x20010db8u), 0, 0, SL_BE32(1)}};
 	address.family = SL_FAMILY_IPV6;
 	address.protocol = SL_PROTOCOL_UDP;
 	address.port = SL_BE16(53);

@@ -47,12 +47,9 @@ Test(maglev, tables_are_golden)
 		uint32_t n_slots;
 		uint64_t digest;
 	} row[] = {
-		{1, one, 251, 0x72460c746bc21dba},
-		{3, one, 251, 0x0d535f93215441b8},
-		{3, rising, 65537, 0x85f541cd6b7bf724},
-		{10, one, 65537, 0xfa52f56de64d403b},
-		{100, one, 65537, 0x7d227ad89f4bc708},
-		{100, rising, 65537, 0x865c1f636c872585},
+		{1, one, 251, 0x72460c746bc21dba},      {3, one, 251, 0x0d535f93215441b8},
+		{3, rising, 65537, 0x85f541cd6b7bf724}, {10, one, 65537, 0xfa52f56de64d403b},
+		{100, one, 65537, 0x7d227ad89f4bc708},  {100, rising, 65537, 0x865c1f636c872585},
 		{655, one, 65537, 0x9c6f8d8487857d92},
 	};
 	struct maglev_backend backend[655];
@@ -81,11 +78,12 @@ static void twin(const struct maglev_backend *backend, size_t n, uint16_t *slot,
 	uint32_t filled = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		uint64_t word[4] = {(uint64_t)backend[i].addr.word[1] << 32 | backend[i].addr.word[0],
-				    (uint64_t)backend[i].addr.word[3] << 32 | backend[i].addr.word[2],
-				    (uint64_t)backend[i].protocol << 32 |
-					    (uint64_t)backend[i].family << 16 | backend[i].port,
-				    0};
+		uint64_t word[4] = {
+			(uint64_t)backend[i].addr.word[1] << 32 | backend[i].addr.word[0],
+			(uint64_t)backend[i].addr.word[3] << 32 | backend[i].addr.word[2],
+			(uint64_t)backend[i].protocol << 32 | (uint64_t)backend[i].family << 16 |
+				backend[i].port,
+			0};
 
 		offset[i] = (uint32_t)(sl_siphash13_words(&fixed_key, word, 4) % n_slots);
 		word[3] = 1;
@@ -113,8 +111,9 @@ static void twin(const struct maglev_backend *backend, size_t n, uint16_t *slot,
 				continue;
 			credit[i] -= heaviest;
 			for (;; tried[i]++) {
-				uint32_t at = (uint32_t)((offset[i] + (uint64_t)tried[i] * skip[i]) %
-							 n_slots);
+				uint32_t at =
+					(uint32_t)((offset[i] + (uint64_t)tried[i] * skip[i]) %
+						   n_slots);
 
 				if (slot[at] == 0xffff) {
 					slot[at] = (uint16_t)i;

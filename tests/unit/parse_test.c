@@ -60,13 +60,13 @@ struct row {
 	const char *name;
 	uint8_t family;
 	uint8_t protocol;
-	int at;	    /* from the IP header; below -100: from layer 4, plus 1000 */
+	int at; /* from the IP header; below -100: from layer 4, plus 1000 */
 	uint8_t value;
 	bool keep_checksum; /* the header checksum is not made good again */
 	enum sl_verdict verdict;
 };
 
-#define L4(offset) ((offset) - 1000)
+#define L4(offset) ((offset)-1000)
 
 Test(parse, malformed_header_gets_its_own_verdict)
 {
@@ -74,7 +74,8 @@ Test(parse, malformed_header_gets_its_own_verdict)
 		{"version 5", 4, 6, 0, 0x55, false, SL_VERDICT_DROP_IP_VERSION},
 		{"version 6 in an IPv4 frame", 4, 6, 0, 0x65, false, SL_VERDICT_DROP_IP_VERSION},
 		{"header length 4", 4, 6, 0, 0x44, true, SL_VERDICT_DROP_IP_HEADER_LENGTH},
-		{"header length beyond total", 4, 17, 0, 0x4f, true, SL_VERDICT_DROP_IP_HEADER_LENGTH},
+		{"header length beyond total", 4, 17, 0, 0x4f, true,
+		 SL_VERDICT_DROP_IP_HEADER_LENGTH},
 		{"total length below header", 4, 6, 3, 19, true, SL_VERDICT_DROP_IP_HEADER_LENGTH},
 		{"total length beyond frame", 4, 6, 3, 200, true, SL_VERDICT_DROP_IP_TOTAL_LENGTH},
 		{"header checksum", 4, 6, 10, 0x01, true, SL_VERDICT_DROP_IP_CHECKSUM},
@@ -135,7 +136,8 @@ Test(parse, malformed_header_gets_its_own_verdict)
 			ip[10] = (uint8_t)(sum >> 8);
 			ip[11] = (uint8_t)sum;
 		}
-		cr_expect_eq(frame_parse(&frame, &packet), row[i].verdict, "%s: verdict %d, expected %d", row[i].name,
+		cr_expect_eq(frame_parse(&frame, &packet), row[i].verdict,
+			     "%s: verdict %d, expected %d", row[i].name,
 			     frame_parse(&frame, &packet), row[i].verdict);
 	}
 }
@@ -198,9 +200,18 @@ Test(parse, ipv4_options_are_walked)
 		{"end of list, junk after it", {0, 0x83, 0xff, 0xff}, 4, SL_VERDICT_NONE},
 		{"record route", {7, 7, 4, 0, 0, 0, 0, 0}, 8, SL_VERDICT_NONE},
 		{"40 bytes", {7, 39, 4}, 40, SL_VERDICT_NONE},
-		{"loose source route", {0x83, 7, 4, 1, 2, 3, 4, 0}, 8, SL_VERDICT_DROP_SOURCE_ROUTE},
-		{"strict source route", {0x89, 7, 4, 1, 2, 3, 4, 0}, 8, SL_VERDICT_DROP_SOURCE_ROUTE},
-		{"source route behind a no operation", {1, 0x83, 3, 4}, 4, SL_VERDICT_DROP_SOURCE_ROUTE},
+		{"loose source route",
+		 {0x83, 7, 4, 1, 2, 3, 4, 0},
+		 8,
+		 SL_VERDICT_DROP_SOURCE_ROUTE},
+		{"strict source route",
+		 {0x89, 7, 4, 1, 2, 3, 4, 0},
+		 8,
+		 SL_VERDICT_DROP_SOURCE_ROUTE},
+		{"source route behind a no operation",
+		 {1, 0x83, 3, 4},
+		 4,
+		 SL_VERDICT_DROP_SOURCE_ROUTE},
 		{"length 0", {7, 0, 0, 0}, 4, SL_VERDICT_DROP_IP_OPTIONS},
 		{"length 1", {7, 1, 0, 0}, 4, SL_VERDICT_DROP_IP_OPTIONS},
 		{"beyond the header", {7, 5, 0, 0}, 4, SL_VERDICT_DROP_IP_OPTIONS},
@@ -260,9 +271,17 @@ Test(parse, extension_headers_are_walked_up_to_the_limit)
 		{"destination options", {60}, 1, 2, SL_VERDICT_NONE},
 		{"segment routing", {43}, 1, 3, SL_VERDICT_NONE},
 		{"atomic fragment", {44}, 1, 1, SL_VERDICT_NONE},
-		{"hop by hop, destination, routing, fragment", {0, 60, 43, 44}, 4, 1, SL_VERDICT_NONE},
+		{"hop by hop, destination, routing, fragment",
+		 {0, 60, 43, 44},
+		 4,
+		 1,
+		 SL_VERDICT_NONE},
 		{"8 headers", {60, 60, 60, 60, 60, 60, 60, 60}, 8, 1, SL_VERDICT_NONE},
-		{"9 headers", {60, 60, 60, 60, 60, 60, 60, 60, 60}, 9, 1, SL_VERDICT_DROP_EXTENSION_CHAIN},
+		{"9 headers",
+		 {60, 60, 60, 60, 60, 60, 60, 60, 60},
+		 9,
+		 1,
+		 SL_VERDICT_DROP_EXTENSION_CHAIN},
 		{"hop by hop not first", {60, 0}, 2, 1, SL_VERDICT_DROP_EXTENSION_CHAIN},
 	};
 

@@ -63,8 +63,7 @@ static enum sl_verdict execute(uint8_t *frame, size_t length, bool is_reply)
 Test(vectors, core_agrees_with_every_vector)
 {
 	size_t n = 0;
-	struct vector *vectors =
-		vectors_read(SLUICE_SOURCE_DIR "/tests/vectors/packets.txt", &n);
+	struct vector *vectors = vectors_read(SLUICE_SOURCE_DIR "/tests/vectors/packets.txt", &n);
 
 	cr_assert_neq(vectors, NULL);
 	cr_assert_geq(n, 350);

@@ -24,13 +24,13 @@ enum sl_flow_state {
 	SL_FLOW_EMBRYONIC,   /* one side alone was heard */
 	SL_FLOW_ESTABLISHED, /* both were, and the handshake is over */
 	SL_FLOW_CLOSING,     /* one side sent FIN */
-	SL_FLOW_CLOSED,	     /* both did, or a reset was accepted */
+	SL_FLOW_CLOSED,      /* both did, or a reset was accepted */
 	SL_N_FLOW_STATES
 };
 
 enum sl_direction {
 	SL_DIRECTION_FORWARD = 0, /* client to backend */
-	SL_DIRECTION_REPLY = 1,	  /* backend to client */
+	SL_DIRECTION_REPLY = 1,   /* backend to client */
 };
 
 /* Bits of sl_flow.flags. */
@@ -39,9 +39,9 @@ enum {
 	SL_FLOW_HAS_BACKEND_SEQUENCE = 0x02,
 	SL_FLOW_CLIENT_FIN = 0x04,
 	SL_FLOW_BACKEND_FIN = 0x08,
-	SL_FLOW_SYN = 0x10,	   /* began with the client's SYN */
-	SL_FLOW_SYN_ACK = 0x20,	   /* and the backend answered it */
-	SL_FLOW_RESET = 0x40,	   /* closed by an accepted reset */
+	SL_FLOW_SYN = 0x10,        /* began with the client's SYN */
+	SL_FLOW_SYN_ACK = 0x20,    /* and the backend answered it */
+	SL_FLOW_RESET = 0x40,      /* closed by an accepted reset */
 	SL_FLOW_FROM_REPLY = 0x80, /* learned from the backend's packet */
 };
 
@@ -69,20 +69,14 @@ struct sl_flow {
 	uint16_t backend_epoch;
 	uint16_t client_adjacency; /* next hop of replies */
 	uint16_t route_generation; /* of which client_adjacency is the answer */
-	uint32_t last_seen;	   /* ticks */
-	uint32_t sequence;	   /* odd while being filled or freed: for readers in other threads */
-	uint32_t client_next;	   /* next sequence number of the client, host order */
-	uint32_t backend_next;	   /* next sequence number of the backend, host order */
-	uint32_t next_free;	   /* index of the next free flow; while free only */
+	uint32_t last_seen;        /* ticks */
+	uint32_t sequence;     /* odd while being filled or freed: for readers in other threads */
+	uint32_t client_next;  /* next sequence number of the client, host order */
+	uint32_t backend_next; /* next sequence number of the backend, host order */
+	uint32_t next_free;    /* index of the next free flow; while free only */
 };
 
-enum {
-	SL_FLOW_CLIENT = 0,
-	SL_FLOW_SERVICE,
-	SL_FLOW_BACKEND,
-	SL_FLOW_SOURCE,
-	SL_N_FLOW_ADDRESSES
-};
+enum { SL_FLOW_CLIENT = 0, SL_FLOW_SERVICE, SL_FLOW_BACKEND, SL_FLOW_SOURCE, SL_N_FLOW_ADDRESSES };
 
 struct sl_flow_ipv4 {
 	struct sl_flow flow;
@@ -246,8 +240,7 @@ SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direc
 {
 	uint8_t bit = direction == SL_DIRECTION_FORWARD ? SL_FLOW_HAS_CLIENT_SEQUENCE
 							: SL_FLOW_HAS_BACKEND_SEQUENCE;
-	uint32_t next =
-		direction == SL_DIRECTION_FORWARD ? flow->client_next : flow->backend_next;
+	uint32_t next = direction == SL_DIRECTION_FORWARD ? flow->client_next : flow->backend_next;
 
 	if (flow->state == SL_FLOW_EMBRYONIC || (flow->flags & bit) == 0 ||
 	    sl_from_be32(tcp->sequence) != next)

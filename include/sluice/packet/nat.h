@@ -73,7 +73,8 @@ SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite 
 		ipv4->destination = to->destination.ipv4;
 		/* The TTL is the first byte, hence the low one here, of its 16-bit word. */
 		ipv4->checksum = sl_checksum_update(
-			ipv4->checksum, diff + sl_checksum_diff16(ipv4->ttl, (be16_t)(ipv4->ttl - 1)));
+			ipv4->checksum,
+			diff + sl_checksum_diff16(ipv4->ttl, (be16_t)(ipv4->ttl - 1)));
 		ipv4->ttl--;
 	} else if (packet->ipv6 != NULL) {
 		struct sl_ipv6 *ipv6 = packet->ipv6;

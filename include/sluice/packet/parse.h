@@ -15,8 +15,8 @@
 #include <sluice/packet/headers.h>
 
 enum {
-	SL_MAX_EXTENSIONS = 8,		/* IPv6 extension headers walked */
-	SL_MAX_EXTENSION_BYTES = 256,	/* of all of them together */
+	SL_MAX_EXTENSIONS = 8,        /* IPv6 extension headers walked */
+	SL_MAX_EXTENSION_BYTES = 256, /* of all of them together */
 };
 
 /** The addresses and ports of a packet, in network order, as they stand in it. */
@@ -38,9 +38,9 @@ struct sl_packet {
 	struct sl_tcp *tcp;   /* NULL unless TCP */
 	struct sl_udp *udp;   /* NULL unless UDP */
 	struct sl_tuple tuple;
-	uint16_t l4_length;   /* header and payload, bytes, from the IP header, not the frame */
-	uint8_t tcp_flags;    /* 0 unless TCP */
-	uint8_t has_vlan;     /* 1: one 802.1Q tag stands before the IP header */
+	uint16_t l4_length; /* header and payload, bytes, from the IP header, not the frame */
+	uint8_t tcp_flags;  /* 0 unless TCP */
+	uint8_t has_vlan;   /* 1: one 802.1Q tag stands before the IP header */
 };
 
 /**
@@ -181,8 +181,7 @@ SL_INLINE enum sl_verdict sl_parse_ipv4_options(const struct sl_ipv4 *ipv4, uint
 			return SL_VERDICT_DROP_IP_OPTIONS;
 		if ((const void *)(options + i + 2) > data_end)
 			return SL_VERDICT_DROP_TRUNCATED;
-		if (options[i + 1] < 2 ||
-		    (uint16_t)(sizeof(*ipv4) + i + options[i + 1]) > ihl)
+		if (options[i + 1] < 2 || (uint16_t)(sizeof(*ipv4) + i + options[i + 1]) > ihl)
 			return SL_VERDICT_DROP_IP_OPTIONS;
 		skip = (uint16_t)(options[i + 1] - 1);
 	}
