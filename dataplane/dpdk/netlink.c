@@ -101,7 +101,7 @@ static const struct rtnexthop *first_path(const struct routes *routes,
 		if (port_of_ifindex(routes, (unsigned int)path->rtnh_ifindex) != NO_PORT)
 			return path;
 		left -= (int)RTNH_ALIGN(path->rtnh_len);
-		path = RTNH_NEXT(path);
+		path = (const void *)((const char *)path + RTNH_ALIGN(path->rtnh_len));
 	}
 	return NULL;
 }
