@@ -42,8 +42,8 @@ def services():
     }
 
 
-def bring_up(kind, root):
-    net = topology.Topology(kind)
+def bring_up(kind, root, workers=1):
+    net = topology.Topology(kind, workers)
     try:
         net.make()
         net.start_nginx(root)
@@ -61,7 +61,8 @@ def bring_up(kind, root):
 
 @pytest.fixture(scope="module")
 def net(request, files):
-    net = bring_up(getattr(request.module, "KIND", "interface"), files[0])
+    net = bring_up(getattr(request.module, "KIND", "interface"), files[0],
+                   getattr(request.module, "WORKERS", 1))
     yield net
     net.remove()
 

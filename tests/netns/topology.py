@@ -58,8 +58,9 @@ def run(*words, check=True, **more):
 class Topology:
     """The namespaces of one module's tests. `kind` says how the balancer's ports are named."""
 
-    def __init__(self, kind="interface"):
+    def __init__(self, kind="interface", workers=1):
         self.kind = kind
+        self.workers = workers
         self.prefix = f"sl{os.getpid() % 10000}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
         os.chmod(self.dir, 0o755)
@@ -164,12 +165,12 @@ class Topology:
     def write_config(self, services):
         """`services`: {name: (address, [(backend, weight), ...])}."""
         lines = [f"run_dir: {self.run_dir}", f"state_dir: {self.state_dir}", "user: nobody",
-                 "group: nogroup", "dataplane:", f"  engine: {ENGINE}", "  flows: 65536", "  ports:"]
+                 "group: nogroup", "dataplane:", f"  engine: {ENGINE}", "  flows: 65536", f"  workers: {self.workers}", "  ports:"]
         for i, device in enumerate(("eth1", "eth2")):
             if self.kind == "interface":
                 lines.append(f"    - interface: {device}")
             else:
-                lines.append(f'    - vdev: "net_af_packet{i},iface={device}"')
+                lines.append(f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.workers}"')
                 lines.append(f"      kernel_interface: port{i + 1}")
         lines.append("services:" if services else "services: []")
         for name, (address, backends) in services.items():
