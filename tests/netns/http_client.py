@@ -1,29 +1,39 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The Sluice authors
-"""http_client.py ADDR PORT COUNT [THREADS] [SECONDS]: GET /name, each on a connection of its own.
+"""http_client.py ADDR PORT COUNT [FIRST_PORT]: GET /name, each on a connection of its own.
 
-Prints JSON: {"failed": n, "errors": [...], "answers": {"backend1": n, ...}}. With SECONDS it goes on
-for so long, whatever COUNT says.
+Prints JSON: {"failed": n, "errors": [...], "answers": {"backend1": n, ...}}. With FIRST_PORT the
+connections come from the ports FIRST_PORT to FIRST_PORT + COUNT - 1, so that each run sends the
+same tuples; the ports must lie below the ones that the kernel gives out. The server closes first
+(TIME_WAIT is its), so the ports are free again at once.
 """
 import collections
 import json
+import queue
 import socket
 import sys
 import threading
-import time
 
+THREADS = 4
 host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-threads = int(sys.argv[4]) if len(sys.argv) > 4 else 4
-seconds = float(sys.argv[5]) if len(sys.argv) > 5 else 0
+first_port = int(sys.argv[4]) if len(sys.argv) > 4 else None
 request = "GET /name HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\r\n".encode()
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
 answers = collections.Counter()
 errors = []
 lock = threading.Lock()
-end = time.monotonic() + seconds
+numbers = queue.SimpleQueue()
+for number in range(count):
+    numbers.put(number)
 
 
-def get():
-    with socket.create_connection((host, port), timeout=10) as connection:
+def get(number):
+    with socket.socket(family, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        if first_port is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.bind(("", first_port + number))
+        connection.connect((host, port))
         connection.sendall(request)
         data = b""
         while chunk := connection.recv(65536):
@@ -34,12 +44,14 @@ def get():
     return body.decode().strip()
 
 
-def work(n):
-    done = 0
-    while done < n or (seconds and time.monotonic() < end):
-        done += 1
+def work():
+    while True:
         try:
-            name = get()
+            number = numbers.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            name = get(number)
             with lock:
                 answers[name] += 1
         except OSError as error:
@@ -47,7 +59,7 @@ def work(n):
                 errors.append(repr(error))
 
 
-workers = [threading.Thread(target=work, args=(0 if seconds else count // threads,)) for _ in range(threads)]
+workers = [threading.Thread(target=work) for _ in range(THREADS)]
 for worker in workers:
     worker.start()
 for worker in workers:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The Sluice authors
 """Changes under load, and either side killed."""
+import collections
 import json
 import os
 import random
@@ -66,13 +67,16 @@ def test_drained_backend_gets_no_new_flow_and_keeps_the_old(net):
         "for line in sys.stdin:\n"
         " c.request('GET','/name'); print(c.getresponse().read().decode().strip(), flush=True)\n")
     sessions = []
-    for _ in range(12):
-        session = subprocess.Popen(net.in_ns("client", sys.executable, "-c", script), text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        sessions.append((session, ask(session)))
-    assert "backend2" in {name for _, name in sessions}
-    net.sluice("backend", "set", "web", backend, "state", "drain")
+    held = collections.Counter()
     try:
+        # Which backend a session gets is the hash's choice: until each has two of them.
+        while min(held[f"backend{i}"] for i in (1, 2, 3)) < 2:
+            assert len(sessions) < 200, held
+            session = subprocess.Popen(net.in_ns("client", sys.executable, "-c", script), text=True,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            sessions.append((session, ask(session)))
+            held[sessions[-1][1]] += 1
+        net.sluice("backend", "set", "web", backend, "state", "drain")
         for session, name in sessions:
             assert ask(session) == name
         done = net.run_in("client", sys.executable, os.path.join(HERE, "http_client.py"),

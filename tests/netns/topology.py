@@ -26,6 +26,8 @@ SERVICE6 = "2001:db8:100::10"
 CLIENT4 = "10.90.1.2"
 CLIENT6 = "2001:db8:1::2"
 OWN4 = "10.90.1.1"
+# Not a secret here: with fixed source ports each run makes the same choices.
+HASH_KEY = "00112233445566778899aabbccddeeff"
 
 
 def backend4(i):
@@ -101,6 +103,8 @@ class Topology:
         for name in self.names:
             run("ip", "netns", "add", self.ns(name))
             self.ip(name, "link", "set", "lo", "up")
+        # Ports below are the tests' own to bind.
+        self.run_in("client", "sysctl", "-qw", "net.ipv4.ip_local_port_range=32768 60999")
         self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1",
                 "netns", self.ns("lb"))
         self.ip("net", "link", "add", "br0", "type", "bridge")
@@ -165,7 +169,8 @@ class Topology:
     def write_config(self, services):
         """`services`: {name: (address, [(backend, weight), ...])}."""
         lines = [f"run_dir: {self.run_dir}", f"state_dir: {self.state_dir}", "user: nobody",
-                 "group: nogroup", "dataplane:", f"  engine: {ENGINE}", "  flows: 65536", f"  workers: {self.workers}", "  ports:"]
+                 "group: nogroup", "dataplane:", f"  engine: {ENGINE}", "  flows: 65536", f"  workers: {self.workers}",
+                 f"  hash_key: \"{HASH_KEY}\"", "  ports:"]
         for i, device in enumerate(("eth1", "eth2")):
             if self.kind == "interface":
                 lines.append(f"    - interface: {device}")
