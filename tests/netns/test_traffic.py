@@ -7,6 +7,7 @@ import os
 import sys
 
 import pytest
+from scapy.all import IP, TCP, Ether  # pylint: disable=no-name-in-module
 
 import topology
 
@@ -96,6 +97,14 @@ def test_explain_says_where_the_flow_then_goes(net):
         assert [flow["backend"] for flow in flows] == [told["backend"]], (told, flows)
         again = net.json("explain", "tcp", client, f"{topology.SERVICE4}:80")
         assert again["existing_flow"] and again["backend"] == told["backend"]
+
+
+def test_5000_dropped_frames_leave_no_buffer_behind(net):
+    mac = net.status()["ports"][0]["mac"]
+    frame = Ether(src="02:00:00:00:00:01", dst=mac) / IP(src=topology.CLIENT4, dst=topology.SERVICE4, ttl=1) / TCP(
+        sport=1234, dport=80)
+    net.send_until_counted(bytes(frame), "drop_ttl", 5000)
+    net.check_buffers()
 
 
 def test_counters_of_service_and_backends_add_up(net):

@@ -57,14 +57,6 @@ MALFORMED = [
 ]
 
 
-def send(net, frames):
-    """Sends raw frames from the client's own interface."""
-    script = ("import socket,sys\n"
-              "s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('eth0',0))\n"
-              "for line in sys.stdin: s.send(bytes.fromhex(line))\n")
-    net.run_in("client", sys.executable, "-c", script, input="".join(bytes(f).hex() + "\n" for f in frames))
-
-
 def port_mac(net):
     return net.status()["ports"][0]["mac"]
 
@@ -81,7 +73,7 @@ def test_malformed_frame_gets_its_own_verdict(net, name, packet, verdict):
     else:
         frame = bytes(ether / packet)
     before = net.counters()["verdicts"][verdict]
-    send(net, [frame] * 10)
+    net.send_frames([frame] * 10)
     topology.wait_until(f"10 frames with verdict {verdict}", 5,
                         lambda: net.counters()["verdicts"][verdict] - before >= 10)
     assert net.counters()["verdicts"][verdict] - before == 10
@@ -92,9 +84,35 @@ def test_malformed_frame_gets_its_own_verdict(net, name, packet, verdict):
 def test_frame_for_another_host_is_dropped(net):
     before = net.counters()["verdicts"]["drop_other_host"]
     frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:99") / IP(src=C, dst=S) / tcp()
-    send(net, [frame] * 5)
+    net.send_frames([frame] * 5)
     topology.wait_until("5 frames dropped", 5,
                         lambda: net.counters()["verdicts"]["drop_other_host"] - before == 5)
+
+
+@pytest.mark.parametrize("packet,verdict", [
+    (IP(src=C, dst=S, ttl=1) / tcp(), "drop_ttl"),
+    (IP(src=C, dst=S, proto=47) / Raw(b"x" * 20), "punt_protocol"),
+], ids=["dropped", "punted"])
+def test_5000_frames_leave_no_buffer_behind(net, packet, verdict):
+    frame = Ether(src="02:00:00:00:00:01", dst=port_mac(net)) / packet
+    net.send_until_counted(bytes(frame), verdict, 5000)
+    net.check_buffers()
+
+
+def test_held_packets_are_dropped_when_nobody_answers(net):
+    """The hold takes 128; what is beyond is dropped at once, the rest after a second."""
+    net.sluice("service", "add", "void", "203.0.113.12:53/udp")
+    net.sluice("backend", "add", "void", "10.90.2.99:53")
+    try:
+        before = net.counters()["verdicts"]["drop_no_neighbour"]
+        frame = Ether(src="02:00:00:00:00:01", dst=port_mac(net)) / IP(src=C, dst="203.0.113.12") / UDP(
+            sport=9, dport=53)
+        net.send_frames([frame] * 200)
+        topology.wait_until("200 frames given up", 10,
+                            lambda: net.counters()["verdicts"]["drop_no_neighbour"] - before == 200)
+        net.check_buffers()
+    finally:
+        net.sluice("service", "delete", "void")
 
 
 def test_arp_request_is_answered_through_the_dataplane(net):
@@ -124,7 +142,7 @@ def sniff_forwarded(net, packet, marker):
                                  stdout=subprocess.PIPE, text=True) for i in (1, 2, 3)]
     for sniffer in sniffers:
         assert sniffer.stdout.readline() == "ready\n"
-    send(net, [Ether(src="02:00:00:00:00:01", dst=port_mac(net)) / packet])
+    net.send_frames([Ether(src="02:00:00:00:00:01", dst=port_mac(net)) / packet])
 
     def seen():
         return [s for s in sniffers if s.poll() is not None]
