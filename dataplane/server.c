@@ -24,6 +24,7 @@ enum {
 	MAX_CLIENTS = 16,
 	MAX_MESSAGES_A_TURN = 64, /* of one client, before others have theirs */
 	SEND_BUFFER_BYTES = 1 << 20,
+	PAUSE_MS = 100, /* without accepting, when the process has no descriptor left */
 };
 
 struct client {
@@ -39,7 +40,9 @@ struct server {
 	struct sessions *sessions;
 	struct event_base *base;
 	struct event *acceptable;
+	struct event *pause;
 	int fd;
+	bool is_out_of_descriptors; /* and that has been logged */
 	struct client *client[MAX_CLIENTS];
 	_Alignas(8) uint8_t request[WIRE_MAX_MESSAGE];
 	_Alignas(8) uint8_t reply[WIRE_MAX_MESSAGE];
@@ -141,22 +144,54 @@ static void client_open(struct server *server, int fd, int place, const struct u
 		client_close(client);
 }
 
+/*
+ * The connection stays in the listener's queue, which therefore stays readable: a pause, in which
+ * clients may end, instead of a busy loop.
+ */
+static void pause_accepting(struct server *server, int error)
+{
+	const struct timeval delay = {.tv_usec = PAUSE_MS * 1000};
+
+	if (!server->is_out_of_descriptors)
+		log_warn("socket %s: accept: %s; trying again every %d ms", server->path,
+			 strerror(error), PAUSE_MS);
+	server->is_out_of_descriptors = true;
+	/* A server that cannot set its timer goes on listening, busily. */
+	if (event_add(server->pause, &delay) == 0)
+		event_del(server->acceptable);
+}
+
+static void on_pause_end(evutil_socket_t fd SL_UNUSED, short what SL_UNUSED, void *data)
+{
+	struct server *server = data;
+
+	if (event_add(server->acceptable, NULL) != 0)
+		pause_accepting(server, ENOMEM);
+}
+
 static void on_acceptable(evutil_socket_t listener, short what SL_UNUSED, void *data)
 {
 	struct server *server = data;
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	int place = free_place(server);
+	int place;
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(server, errno);
 		return;
+	}
+	if (server->is_out_of_descriptors)
+		log_info("socket %s: accepts again", server->path);
+	server->is_out_of_descriptors = false;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ||
 	    !may_connect(server, &peer)) {
 		log_warn("client: uid %u may not connect", length == sizeof(peer) ? peer.uid : 0);
 		close(fd);
 		return;
 	}
+	place = free_place(server);
 	if (place < 0) {
 		log_warn("client pid %d: too many clients (limit %d)", peer.pid, MAX_CLIENTS);
 		close(fd);
@@ -242,7 +277,9 @@ int server_open(const struct server_options *options, struct dataplane *dataplan
 	if (status == 0) {
 		server->acceptable =
 			event_new(base, server->fd, EV_READ | EV_PERSIST, on_acceptable, server);
-		if (server->acceptable == NULL || event_add(server->acceptable, NULL) != 0)
+		server->pause = event_new(base, -1, 0, on_pause_end, server);
+		if (server->acceptable == NULL || server->pause == NULL ||
+		    event_add(server->acceptable, NULL) != 0)
 			status = -ENOMEM;
 	}
 	if (status != 0) {
@@ -262,6 +299,8 @@ void server_close(struct server *server)
 			client_close(server->client[i]);
 	if (server->acceptable != NULL)
 		event_free(server->acceptable);
+	if (server->pause != NULL)
+		event_free(server->pause);
 	if (server->fd >= 0)
 		close(server->fd);
 	if (server->path[0] != '\0')

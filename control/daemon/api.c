@@ -54,6 +54,7 @@ struct api {
 	char *path;
 	struct evconnlistener *listener;
 	struct event *pause;
+	bool is_out_of_descriptors; /* and that has been logged */
 	struct api_client *clients;
 	unsigned n_clients;
 };
@@ -417,6 +418,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)listener;
 	(void)address;
 	(void)length;
+	if (api->is_out_of_descriptors)
+		log_info("%s: accepts again", api->path);
+	api->is_out_of_descriptors = false;
 	if (peer_get(fd, &api->options, &peer)) {
 		(void)close(fd);
 		return;
@@ -442,7 +446,10 @@ static void on_accept_error(struct evconnlistener *listener, void *context)
 	const struct timeval delay = {.tv_usec = PAUSE_MS * 1000};
 	struct api *api = context;
 
-	log_warn("%s: accept: %s", api->path, strerror(errno));
+	if (!api->is_out_of_descriptors)
+		log_warn("%s: accept: %s; trying again every %d ms", api->path, strerror(errno),
+			 PAUSE_MS);
+	api->is_out_of_descriptors = true;
 	(void)evconnlistener_disable(listener);
 	(void)event_add(api->pause, &delay);
 }

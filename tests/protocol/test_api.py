@@ -3,7 +3,9 @@
 """The public API of sluiced against the memory dataplane; needs no root."""
 
 import os
+import pathlib
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -674,6 +676,52 @@ def test_thousands_of_connects_leave_nothing_behind(sluice):
     while len(os.listdir(path)) > before + 2:
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("program,name,kind,question,answer", [
+    ("sluiced", "control.sock", socket.SOCK_STREAM, b'{"jsonrpc":"2.0","id":1,"method":"methods"}\n', b'{"jsonrpc"'),
+    ("sluice-memory", "dataplane.sock", socket.SOCK_SEQPACKET, b"no message", b""),
+], ids=["daemon", "dataplane"])
+def test_without_descriptors_it_waits_and_goes_on(sluice, program, name, kind, question, answer):
+    pid = sluice.programs[program].pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    numbers = [int(number) for number in os.listdir(f"/proc/{pid}/fd")]
+    limit = max(numbers) + 2
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limits[1]))
+
+    def connect():
+        client = socket.socket(socket.AF_UNIX, kind)
+        client.connect(str(sluice.run_dir / name))
+        return client
+
+    held = [connect() for _ in range(limit - len(numbers) + 3)]
+    end = time.monotonic() + 10
+    while "trying again" not in sluice.log.read_text():
+        assert time.monotonic() < end, sluice.log.read_text()
+        time.sleep(0.02)
+    begin, used = time.monotonic(), cpu_seconds(pid)
+    time.sleep(1)
+    assert cpu_seconds(pid) - used < 0.2 * (time.monotonic() - begin)
+    log = sluice.log.read_text()
+    # Twice at most: an earlier client may have ended meanwhile.
+    assert log.count("trying again") <= 2, log
+    last = held.pop()
+    last.settimeout(0.2)
+    last.send(question)
+    with pytest.raises(socket.timeout):
+        last.recv(100)
+    for client in held:
+        client.close()
+    last.settimeout(20)
+    assert last.recv(10) == answer
+    assert "accepts again" in sluice.log.read_text()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    sluice.await_step()
 
 
 def test_answers_come_to_who_stops_sending(sluice):
