@@ -238,7 +238,7 @@ Test(server, a_transaction_ends_with_the_connection_that_was_killed, .init = beg
 	}
 	cr_assert_eq(waitpid(client, &status, 0), client);
 	cr_assert(WIFSIGNALED(status));
-	for (int i = 0; i < 100 && begin_transaction(watcher, 1, 0) != 0; i++)
+	for (int i = 0; i < 1000 && begin_transaction(watcher, 1, 0) != 0; i++)
 		usleep(10000);
 	cr_expect_eq(begin_transaction(watcher, 1, 0), -EBUSY, "the loop above got none");
 	close(watcher);

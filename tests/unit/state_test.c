@@ -187,14 +187,14 @@ Test(state, a_folder_that_cannot_be_written_is_named, .init = make_dir, .fini = 
 	desired_free(state.desired);
 }
 
-/* A child saves one state after another and is killed at some moment; 60 times. */
+/* A child saves one state after another and is killed at some moment; 60 times, more on a slow disk. */
 Test(state, a_kill_at_any_moment_leaves_a_whole_state, .init = make_dir, .fini = remove_dir,
      .timeout = 60)
 {
 	uint64_t last = 1;
 
 	save(last, 20);
-	for (unsigned round = 0; round < 60; round++) {
+	for (unsigned round = 0; round < 60 || (last <= 10 && round < 300); round++) {
 		struct state state;
 		char note[STATE_MAX_ERROR];
 		pid_t child = fork();
