@@ -9,7 +9,7 @@ MAIN_PACKAGES="meson ninja-build gcc libc6-dev clang-14 llvm-14 pkg-config libdp
 libjansson-dev libyaml-dev libevent-dev libmnl-dev iproute2 ethtool procps curl nginx-light python3"
 # shellcheck disable=SC2034  # for scripts/test and scripts/check
 TEST_PACKAGES="git libcriterion-dev libclang-rt-14-dev python3-pytest python3-scapy iputils-ping jq nftables
-shellcheck codespell clang-format-14 mandoc bash-completion"
+shellcheck cppcheck codespell clang-format-14 mandoc bash-completion"
 
 say() {
 	printf '%s: %s\n' "${PROGRAM:-sluice}" "$*"
@@ -24,9 +24,35 @@ need_root() {
 	[ "$(id -u)" = 0 ] || die "must run as root (namespaces, XDP and packages need it)"
 }
 
+POLICY=/usr/sbin/policy-rc.d
+POLICY_MARK="# by sluice's scripts, while packages are installed"
+
+# apt_install LOG NAME...: in a subshell, so that its traps replace none of the caller's.
+apt_install() (
+	log=$1
+	shift
+	made_policy=
+	trap '[ -z "$made_policy" ] || rm -f "$POLICY"' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	# No service is to be started by the installation of its package. One of ours may be left of a
+	# script that was killed.
+	if [ ! -e "$POLICY" ] || grep -qxF "$POLICY_MARK" "$POLICY"; then
+		made_policy=yes
+		printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
+		chmod 755 "$POLICY"
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	{
+		apt-cache show "$1" >/dev/null 2>&1 || apt-get update -q
+		apt-get install -q -y --no-install-recommends "$@" ||
+			{ apt-get update -q && apt-get install -q -y --no-install-recommends "$@"; }
+	} >"$log" 2>&1
+)
+
 # install_packages NAME...: what is missing, and says what it found.
 install_packages() {
-	local name missing=() policy=/usr/sbin/policy-rc.d made_policy=""
+	local name log missing=() status=0
 	for name in "$@"; do
 		if ! dpkg-query -W -f '${Status}\n' "$name" 2>/dev/null | grep -q ' installed$'; then
 			missing+=("$name")
@@ -37,28 +63,14 @@ install_packages() {
 		return
 	fi
 	say "packages: installing ${missing[*]}"
-	# No service is to be started by the installation of its package.
-	if [ ! -e $policy ]; then
-		printf '#!/bin/sh\nexit 101\n' >$policy
-		chmod 755 $policy
-		made_policy=yes
-	fi
-	local status=0
-	{
-		if ! apt-cache show "${missing[0]}" >/dev/null 2>&1; then
-			apt-get update -q
-		fi
-		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
-			{ apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-				apt-get install -q -y --no-install-recommends "${missing[@]}"; }
-	} >"${TMPDIR:-/tmp}/sluice-apt.$$" 2>&1 || status=$?
-	[ -z "$made_policy" ] || rm -f $policy
+	log=$(mktemp)
+	apt_install "$log" "${missing[@]}" || status=$?
 	if [ $status != 0 ]; then
-		tail -20 "${TMPDIR:-/tmp}/sluice-apt.$$" >&2
-		rm -f "${TMPDIR:-/tmp}/sluice-apt.$$"
+		tail -20 "$log" >&2
+		rm -f "$log"
 		die "packages: apt-get failed with $status"
 	fi
-	rm -f "${TMPDIR:-/tmp}/sluice-apt.$$"
+	rm -f "$log"
 }
 
 # build_tree DIR [MESON OPTION]...: configures if need be and compiles.
