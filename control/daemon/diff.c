@@ -168,6 +168,7 @@ static bool next_backends(const struct desired_service *old, const struct desire
 static void service_change(struct changes *changes, const struct desired_service *old,
 			   const struct desired_service *new)
 {
+	/* cppcheck-suppress nullPointerRedundantCheck ; old or new is there */
 	const char *name = new ? new->wire.name : old->wire.name;
 	struct change change = {.fields = json_object()};
 	const struct wire_backend *was, *is;
@@ -258,10 +259,6 @@ static int delta_backends(const struct desired_service *old, const struct desire
 static void delta_service(const struct desired_service *old, const struct desired_service *new,
 			  struct diff_delta *delta)
 {
-	if (!new) {
-		delta->deleted_service[delta->n_deleted_services++] = old->wire.address;
-		return; /* its backends go with it */
-	}
 	if (!old || memcmp(&old->wire, &new->wire, sizeof(new->wire)) != 0)
 		delta->service[delta->n_services++] = new->wire;
 	delta_backends(old, new, delta);
@@ -299,8 +296,10 @@ int diff_delta(const struct desired *old, const struct desired *new, struct diff
 	while (i < n_was || k < n_is) {
 		int order = i == n_was ? 1 : k == n_is ? -1 : compare_addresses(&was[i], &is[k]);
 
-		if (order != 0 || was[i] != is[k])
-			delta_service(order <= 0 ? was[i] : NULL, order >= 0 ? is[k] : NULL, delta);
+		if (order < 0) /* its backends go with it */
+			delta->deleted_service[delta->n_deleted_services++] = was[i]->wire.address;
+		else if (order > 0 || was[i] != is[k])
+			delta_service(order == 0 ? was[i] : NULL, is[k], delta);
 		i += order <= 0;
 		k += order >= 0;
 	}
