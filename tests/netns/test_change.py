@@ -175,7 +175,8 @@ def test_download_survives_a_restart_of_the_dataplane(net, files):
     """Flows are learned again from the backends' packets; the kernel resets nothing meanwhile."""
     running = download(net, "25M", subprocess.PIPE)
     topology.wait_until("the download to run", 10,
-                        lambda: net.json("flow", "list", "service", "web")["flows"])
+                        lambda: any(flow["state"] == "established"
+                                    for flow in net.json("flow", "list", "service", "web", "limit", "10000")["flows"]))
     net.stop("dataplane", signal.SIGKILL)
     net.start_dataplane()
     net.wait_in_step()

@@ -69,7 +69,7 @@ class Topology:
     def __init__(self, kind="interface", workers=1):
         self.kind = kind
         self.workers = workers
-        self.prefix = f"sl{os.getpid() % 10000}"
+        self.prefix = f"sl{os.getpid()}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
         os.chmod(self.dir, 0o755)
         self.run_dir = os.path.join(self.dir, "run")
