@@ -297,7 +297,8 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 	client.destination = service->addr;
 	client.destination_port = service->port != 0 ? service->port : packet->tuple.source_port;
 	/* What the backend says itself is worth remembering: it names the true backend. */
-	if (packet->tcp != NULL && (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
+	if (packet->tuple.protocol == SL_PROTOCOL_TCP &&
+	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
 		bool is_taken = false;
 		uint64_t hash = sl_flow_hash(&worker->flows4.key, &client);
 		enum sl_direction direction;
@@ -366,7 +367,7 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_
 	}
 	/* A new connection on the tuple of one that is over, or whose backend is gone: afresh. */
 	if (direction == SL_DIRECTION_FORWARD &&
-	    (sl_flow_is_opening(packet) || packet->udp != NULL)) {
+	    (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP)) {
 		worker_end_flow(worker, table, flow);
 		balance_unknown(worker, snapshot, packet, hash, length, outcome);
 		return;

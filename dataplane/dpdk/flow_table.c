@@ -108,7 +108,7 @@ struct sl_flow *flow_table_take(struct flow_table *table, bool *is_embryonic_ful
 		return NULL;
 	if (table->first_free != SL_NO_INDEX) {
 		flow = flow_table_at(table, table->first_free);
-		table->first_free = flow->next_free;
+		table->first_free = flow->link;
 	} else if (table->n_touched < table->capacity) {
 		flow = flow_table_at(table, table->n_touched++);
 	} else {
@@ -123,7 +123,7 @@ struct sl_flow *flow_table_take(struct flow_table *table, bool *is_embryonic_ful
 static void give_back(struct flow_table *table, struct sl_flow *flow)
 {
 	flow->state = SL_FLOW_FREE;
-	flow->next_free = table->first_free;
+	flow->link = table->first_free;
 	table->first_free = flow_table_index(table, flow);
 	table->n_used--;
 }

@@ -36,7 +36,7 @@ struct flow_table {
 	uint32_t bucket_mask;
 	uint32_t stride; /* bytes an entry */
 	uint32_t capacity;
-	uint32_t first_free; /* chained through next_free; SL_NO_INDEX: none */
+	uint32_t first_free; /* chained through sl_flow.link; SL_NO_INDEX: none */
 	uint32_t n_touched;  /* entries that were ever used: the rest of the array is still zero */
 	uint32_t n_used;
 	uint32_t n_embryonic;

@@ -52,8 +52,7 @@ static void rewrite_and_back(uint8_t *frame, size_t length, struct sl_packet *pa
 				  .destination = packet->tuple.destination,
 				  .source_port = packet->tuple.source_port,
 				  .destination_port = packet->tuple.destination_port};
-	uint8_t *l4 = packet->tcp != NULL ? (uint8_t *)packet->tcp : (uint8_t *)packet->udp;
-	size_t checksum_at = (size_t)(l4 - frame) + (packet->tcp != NULL ? 16 : 6);
+	size_t checksum_at = (size_t)((uint8_t *)packet->l4_checksum - frame);
 	uint16_t before;
 	uint16_t after;
 
@@ -68,7 +67,7 @@ static void rewrite_and_back(uint8_t *frame, size_t length, struct sl_packet *pa
 	memcpy(&after, frame + checksum_at, 2);
 	/* 0x0000 and 0xffff are the same number in ones' complement. */
 	REQUIRE(before % 0xffff == after % 0xffff);
-	REQUIRE(packet->udp == NULL || (before == 0) == (after == 0));
+	REQUIRE(packet->tuple.protocol == SL_PROTOCOL_TCP || (before == 0) == (after == 0));
 	memcpy(frame + checksum_at, &before, 2);
 	if (packet->ipv4 != NULL) {
 		uint8_t *ip = (uint8_t *)packet->ipv4;
@@ -107,10 +106,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require_inside(packet.ethernet, sizeof(*packet.ethernet), frame, frame + length);
 		require_inside(packet.ipv4, sizeof(*packet.ipv4), frame, frame + length);
 		require_inside(packet.ipv6, sizeof(*packet.ipv6), frame, frame + length);
-		require_inside(packet.tcp, sizeof(*packet.tcp), frame, frame + length);
-		require_inside(packet.udp, sizeof(*packet.udp), frame, frame + length);
+		require_inside(packet.ports, sizeof(*packet.ports), frame, frame + length);
+		require_inside(packet.l4_checksum, sizeof(*packet.l4_checksum), frame,
+			       frame + length);
 		REQUIRE((packet.ipv4 != NULL) != (packet.ipv6 != NULL));
-		REQUIRE((packet.tcp != NULL) != (packet.udp != NULL));
 		to = read_rewrite(data, packet.tuple.family);
 		rewrite_and_back(frame, length, &packet, &to);
 	}

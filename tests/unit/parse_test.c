@@ -25,8 +25,9 @@ Test(parse, good_frames_are_read_whole)
 			cr_assert_eq(packet.tuple.destination_port, SL_BE16(80));
 			cr_assert_eq(packet.l4_length, frame.length - frame.l4);
 			cr_assert_eq((void *)packet.ethernet, (void *)frame.bytes);
-			cr_assert_eq(packet.tcp != NULL, protocols[p] == SL_PROTOCOL_TCP);
-			cr_assert_eq(packet.udp != NULL, protocols[p] == SL_PROTOCOL_UDP);
+			cr_assert_eq(packet.tuple.protocol, protocols[p]);
+			cr_assert_eq((uint8_t *)packet.l4_checksum - (uint8_t *)packet.ports,
+				     protocols[p] == SL_PROTOCOL_TCP ? 16 : 6);
 		}
 	}
 }
@@ -292,7 +293,7 @@ Test(parse, extension_headers_are_walked_up_to_the_limit)
 
 		cr_expect_eq(verdict, row[i].verdict, "%s: %d", row[i].name, verdict);
 		if (verdict == SL_VERDICT_NONE)
-			cr_expect_eq((uint8_t *)packet.udp, frame.bytes + frame.l4, "%s",
+			cr_expect_eq((uint8_t *)packet.ports, frame.bytes + frame.l4, "%s",
 				     row[i].name);
 	}
 }
@@ -325,7 +326,7 @@ Test(parse, one_vlan_tag_is_passed_over_and_two_are_the_kernels)
 	frame.length += 4;
 	cr_expect_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
 	cr_expect_eq(packet.has_vlan, 1);
-	cr_expect_eq((uint8_t *)packet.tcp, frame.bytes + 38);
+	cr_expect_eq((uint8_t *)packet.ports, frame.bytes + 38);
 	memmove(frame.bytes + 16, frame.bytes + 12, frame.length - 12);
 	frame.length += 4;
 	cr_expect_eq(frame_parse(&frame, &packet), SL_VERDICT_PUNT_VLAN);
@@ -379,8 +380,7 @@ Test(parse, random_changes_never_lead_outside)
 			continue;
 		cr_assert(packet.ipv4 == NULL || (uint8_t *)(packet.ipv4 + 1) <= end);
 		cr_assert(packet.ipv6 == NULL || (uint8_t *)(packet.ipv6 + 1) <= end);
-		cr_assert(packet.tcp == NULL || (uint8_t *)(packet.tcp + 1) <= end);
-		cr_assert(packet.udp == NULL || (uint8_t *)(packet.udp + 1) <= end);
-		cr_assert((packet.tcp != NULL) != (packet.udp != NULL));
+		cr_assert((uint8_t *)(packet.ports + 1) <= end);
+		cr_assert((uint8_t *)(packet.l4_checksum + 1) <= end);
 	}
 }

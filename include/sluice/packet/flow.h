@@ -73,7 +73,7 @@ struct sl_flow {
 	uint32_t sequence;     /* odd while being filled or freed: for readers in other threads */
 	uint32_t client_next;  /* next sequence number of the client, host order */
 	uint32_t backend_next; /* next sequence number of the backend, host order */
-	uint32_t next_free;    /* index of the next free flow; while free only */
+	uint32_t link;         /* the table's own */
 };
 
 enum { SL_FLOW_CLIENT = 0, SL_FLOW_SERVICE, SL_FLOW_BACKEND, SL_FLOW_SOURCE, SL_N_FLOW_ADDRESSES };
@@ -122,10 +122,40 @@ SL_INLINE uint64_t sl_flow_hash(const struct sl_hash_key *key, const struct sl_t
 	}
 }
 
-/** Address @which (SL_FLOW_CLIENT, ...) of @flow. */
-SL_INLINE union sl_addr sl_flow_addr(const struct sl_flow *flow, unsigned int which)
+/**
+ * The keyed hash of the client's end alone, which in mode nat stands in the packets of both
+ * directions: a table that goes by it finds a flow at one place whichever way its packet goes.
+ * @port: network order.
+ */
+SL_INLINE uint64_t sl_flow_client_hash(const struct sl_hash_key *key, const union sl_addr *client,
+				       be16_t port, uint8_t family, uint8_t protocol)
 {
-	if (flow->family == SL_FAMILY_IPV4) {
+	uint64_t rest = (uint64_t)protocol << 16 | port;
+
+	if (family == SL_FAMILY_IPV4) {
+		const uint64_t word[1] = {rest << 32 | client->word[0]};
+
+		return sl_siphash13_words(key, word, 1);
+	} else {
+		const uint64_t word[3] = {
+			(uint64_t)client->word[1] << 32 | client->word[0],
+			(uint64_t)client->word[3] << 32 | client->word[2],
+			rest,
+		};
+
+		return sl_siphash13_words(key, word, 3);
+	}
+}
+
+/**
+ * Address @which (SL_FLOW_CLIENT, ...) of @flow, whose family is known to be @family. The functions
+ * that end in _as are for callers whose table holds one family, so that nothing depends on what an
+ * entry says of itself.
+ */
+SL_INLINE union sl_addr sl_flow_addr_as(const struct sl_flow *flow, unsigned int which,
+					uint8_t family)
+{
+	if (family == SL_FAMILY_IPV4) {
 		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
 
 		return (union sl_addr){.word = {flow4->addr[which]}};
@@ -133,10 +163,17 @@ SL_INLINE union sl_addr sl_flow_addr(const struct sl_flow *flow, unsigned int wh
 	return ((const struct sl_flow_ipv6 *)flow)->addr[which];
 }
 
-/** Sets address @which of @flow, whose family is set. */
-SL_INLINE void sl_flow_set_addr(struct sl_flow *flow, unsigned int which, const union sl_addr *addr)
+/** Address @which (SL_FLOW_CLIENT, ...) of @flow. */
+SL_INLINE union sl_addr sl_flow_addr(const struct sl_flow *flow, unsigned int which)
 {
-	if (flow->family == SL_FAMILY_IPV4)
+	return sl_flow_addr_as(flow, which, flow->family);
+}
+
+/** Sets address @which of @flow, which has room for @family's. */
+SL_INLINE void sl_flow_set_addr(struct sl_flow *flow, unsigned int which, const union sl_addr *addr,
+				uint8_t family)
+{
+	if (family == SL_FAMILY_IPV4)
 		((struct sl_flow_ipv4 *)flow)->addr[which] = addr->ipv4;
 	else
 		((struct sl_flow_ipv6 *)flow)->addr[which] = *addr;
@@ -174,7 +211,7 @@ SL_INLINE bool sl_flow_matches(const struct sl_flow *flow, const struct sl_tuple
 	if (from != tuple->source_port || to != tuple->destination_port ||
 	    flow->protocol != tuple->protocol || flow->family != tuple->family)
 		return false;
-	if (flow->family == SL_FAMILY_IPV4) {
+	if (tuple->family == SL_FAMILY_IPV4) {
 		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
 
 		return flow4->addr[source] == tuple->source.ipv4 &&
@@ -187,21 +224,28 @@ SL_INLINE bool sl_flow_matches(const struct sl_flow *flow, const struct sl_tuple
 	}
 }
 
+/** What a packet of @flow, which is of @family, in @direction is rewritten to. */
+SL_INLINE void sl_flow_rewrite_as(const struct sl_flow *flow, uint8_t family,
+				  enum sl_direction direction, struct sl_rewrite *to)
+{
+	if (direction == SL_DIRECTION_FORWARD) {
+		to->source = sl_flow_addr_as(flow, SL_FLOW_SOURCE, family);
+		to->destination = sl_flow_addr_as(flow, SL_FLOW_BACKEND, family);
+		to->source_port = flow->source_port;
+		to->destination_port = flow->backend_port;
+	} else {
+		to->source = sl_flow_addr_as(flow, SL_FLOW_SERVICE, family);
+		to->destination = sl_flow_addr_as(flow, SL_FLOW_CLIENT, family);
+		to->source_port = flow->service_port;
+		to->destination_port = flow->client_port;
+	}
+}
+
 /** What a packet of @flow in @direction is rewritten to. */
 SL_INLINE void sl_flow_rewrite(const struct sl_flow *flow, enum sl_direction direction,
 			       struct sl_rewrite *to)
 {
-	if (direction == SL_DIRECTION_FORWARD) {
-		to->source = sl_flow_addr(flow, SL_FLOW_SOURCE);
-		to->destination = sl_flow_addr(flow, SL_FLOW_BACKEND);
-		to->source_port = flow->source_port;
-		to->destination_port = flow->backend_port;
-	} else {
-		to->source = sl_flow_addr(flow, SL_FLOW_SERVICE);
-		to->destination = sl_flow_addr(flow, SL_FLOW_CLIENT);
-		to->source_port = flow->service_port;
-		to->destination_port = flow->client_port;
-	}
+	sl_flow_rewrite_as(flow, flow->family, direction, to);
 }
 
 /** Whether @packet opens a connection: a SYN without ACK. Always false for UDP. */
@@ -236,14 +280,14 @@ SL_INLINE bool sl_flow_track_sequence(struct sl_flow *flow, enum sl_direction di
 
 /** An accepted or refused reset; see the head of the file. */
 SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direction,
-				   const struct sl_tcp *tcp)
+				   const struct sl_packet *packet)
 {
 	uint8_t bit = direction == SL_DIRECTION_FORWARD ? SL_FLOW_HAS_CLIENT_SEQUENCE
 							: SL_FLOW_HAS_BACKEND_SEQUENCE;
 	uint32_t next = direction == SL_DIRECTION_FORWARD ? flow->client_next : flow->backend_next;
 
 	if (flow->state == SL_FLOW_EMBRYONIC || (flow->flags & bit) == 0 ||
-	    sl_from_be32(tcp->sequence) != next)
+	    packet->tcp_sequence != next)
 		return;
 	flow->state = SL_FLOW_CLOSED;
 	flow->flags |= SL_FLOW_RESET;
@@ -251,44 +295,44 @@ SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direc
 
 /** Whether the packet completes the opening of an embryonic TCP flow. */
 SL_INLINE bool sl_flow_completes(const struct sl_flow *flow, enum sl_direction direction,
-				 const struct sl_tcp *tcp)
+				 const struct sl_packet *packet)
 {
 	if (flow->flags & SL_FLOW_FROM_REPLY)
 		return direction == SL_DIRECTION_FORWARD;
 	if ((flow->flags & SL_FLOW_SYN) == 0)
 		return direction == SL_DIRECTION_REPLY;
 	return direction == SL_DIRECTION_FORWARD && (flow->flags & SL_FLOW_SYN_ACK) != 0 &&
-	       (tcp->flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_ACK &&
-	       sl_from_be32(tcp->acknowledgement) == flow->backend_next;
+	       (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_ACK &&
+	       packet->tcp_acknowledgement == flow->backend_next;
 }
 
 SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction direction,
 				 const struct sl_packet *packet)
 {
-	const struct sl_tcp *tcp = packet->tcp;
-	uint32_t payload = (uint32_t)packet->l4_length - (uint32_t)(tcp->offset >> 4) * 4;
-	uint32_t length = payload + !!(tcp->flags & SL_TCP_SYN) + !!(tcp->flags & SL_TCP_FIN);
+	uint8_t flags = packet->tcp_flags;
+	uint32_t length =
+		(uint32_t)packet->tcp_payload + !!(flags & SL_TCP_SYN) + !!(flags & SL_TCP_FIN);
 
-	if (tcp->flags & SL_TCP_RST) {
-		sl_flow_track_reset(flow, direction, tcp);
+	if (flags & SL_TCP_RST) {
+		sl_flow_track_reset(flow, direction, packet);
 		return;
 	}
 	if (flow->state == SL_FLOW_EMBRYONIC && direction == SL_DIRECTION_REPLY &&
-	    (tcp->flags & (SL_TCP_SYN | SL_TCP_ACK)) == (SL_TCP_SYN | SL_TCP_ACK)) {
+	    (flags & (SL_TCP_SYN | SL_TCP_ACK)) == (SL_TCP_SYN | SL_TCP_ACK)) {
 		/* The backend may answer a repeated SYN with another number: the last one holds. */
 		flow->flags |= SL_FLOW_SYN_ACK | SL_FLOW_HAS_BACKEND_SEQUENCE;
-		flow->backend_next = sl_from_be32(tcp->sequence) + length;
+		flow->backend_next = packet->tcp_sequence + length;
 	} else {
-		if (flow->state == SL_FLOW_EMBRYONIC && sl_flow_completes(flow, direction, tcp))
+		if (flow->state == SL_FLOW_EMBRYONIC && sl_flow_completes(flow, direction, packet))
 			flow->state = SL_FLOW_ESTABLISHED;
-		sl_flow_track_sequence(flow, direction, sl_from_be32(tcp->sequence), length);
+		sl_flow_track_sequence(flow, direction, packet->tcp_sequence, length);
 	}
 	/* The backend still acknowledges: the reset that we believed was not believed there. */
 	if ((flow->flags & SL_FLOW_RESET) && direction == SL_DIRECTION_REPLY && length == 0) {
 		flow->state = SL_FLOW_ESTABLISHED;
 		flow->flags &= (uint8_t)~SL_FLOW_RESET;
 	}
-	if ((tcp->flags & SL_TCP_FIN) && flow->state != SL_FLOW_EMBRYONIC) {
+	if ((flags & SL_TCP_FIN) && flow->state != SL_FLOW_EMBRYONIC) {
 		flow->flags |= direction == SL_DIRECTION_FORWARD ? SL_FLOW_CLIENT_FIN
 								 : SL_FLOW_BACKEND_FIN;
 		if ((flow->flags & (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN)) ==
@@ -307,7 +351,7 @@ SL_INLINE void sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
 			     const struct sl_packet *packet, uint32_t now)
 {
 	flow->last_seen = now;
-	if (packet->tcp != NULL) {
+	if (packet->tuple.protocol == SL_PROTOCOL_TCP) {
 		sl_flow_track_tcp(flow, direction, packet);
 		return;
 	}
@@ -328,7 +372,7 @@ SL_INLINE enum sl_timeout sl_flow_timeout(const struct sl_flow *flow)
 }
 
 /**
- * Fills everything of a new flow but what belongs to the table (sequence, next_free): embryonic,
+ * Fills everything of a new flow but what belongs to the table (sequence, link): embryonic,
  * mode nat. @client_tuple: as a client's packet carries it. @backend_port: as the backend's packets
  * carry it.
  */
@@ -343,8 +387,8 @@ SL_INLINE void sl_flow_open(struct sl_flow *flow, const struct sl_tuple *client_
 	flow->source_port = client_tuple->source_port;
 	flow->state = SL_FLOW_EMBRYONIC;
 	flow->flags = 0;
-	sl_flow_set_addr(flow, SL_FLOW_CLIENT, &client_tuple->source);
-	sl_flow_set_addr(flow, SL_FLOW_SERVICE, &client_tuple->destination);
-	sl_flow_set_addr(flow, SL_FLOW_BACKEND, backend_addr);
-	sl_flow_set_addr(flow, SL_FLOW_SOURCE, &client_tuple->source);
+	sl_flow_set_addr(flow, SL_FLOW_CLIENT, &client_tuple->source, client_tuple->family);
+	sl_flow_set_addr(flow, SL_FLOW_SERVICE, &client_tuple->destination, client_tuple->family);
+	sl_flow_set_addr(flow, SL_FLOW_BACKEND, backend_addr, client_tuple->family);
+	sl_flow_set_addr(flow, SL_FLOW_SOURCE, &client_tuple->source, client_tuple->family);
 }

@@ -81,6 +81,12 @@ struct sl_extension {
 	be32_t rest;
 } SL_PACKED;
 
+/* What TCP and UDP begin with. */
+struct sl_l4_ports {
+	be16_t source;
+	be16_t destination;
+} SL_PACKED;
+
 /* RFC 9293 */
 struct sl_tcp {
 	be16_t source;

@@ -26,7 +26,7 @@ struct sl_rewrite {
 /** Whether the packet may be forwarded: TTL or hop limit at least 2. */
 SL_INLINE bool sl_nat_has_ttl(const struct sl_packet *packet)
 {
-	if (packet->ipv4 != NULL)
+	if (packet->tuple.family == SL_FAMILY_IPV4)
 		return packet->ipv4->ttl > 1;
 	return packet->ipv6->hop_limit > 1;
 }
@@ -34,25 +34,20 @@ SL_INLINE bool sl_nat_has_ttl(const struct sl_packet *packet)
 /** Writes ports and checksum; @diff: the sum of the changed addresses. */
 SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, uint64_t diff)
 {
+	be16_t checksum;
+
 	diff += sl_checksum_diff16(packet->tuple.source_port, to->source_port);
 	diff += sl_checksum_diff16(packet->tuple.destination_port, to->destination_port);
-	if (packet->tcp != NULL) {
-		struct sl_tcp *tcp = packet->tcp;
-
-		tcp->source = to->source_port;
-		tcp->destination = to->destination_port;
-		tcp->checksum = sl_checksum_update(tcp->checksum, diff);
-	} else if (packet->udp != NULL) {
-		struct sl_udp *udp = packet->udp;
-
-		udp->source = to->source_port;
-		udp->destination = to->destination_port;
-		if (udp->checksum != 0) {
-			be16_t checksum = sl_checksum_update(udp->checksum, diff);
-
-			udp->checksum = checksum == 0 ? 0xffff : checksum;
-		}
+	packet->ports->source = to->source_port;
+	packet->ports->destination = to->destination_port;
+	checksum = sl_checksum_update(*packet->l4_checksum, diff);
+	if (packet->tuple.protocol == SL_PROTOCOL_UDP) {
+		if (*packet->l4_checksum == 0)
+			return;
+		if (checksum == 0)
+			checksum = 0xffff;
 	}
+	*packet->l4_checksum = checksum;
 }
 
 /**
@@ -64,7 +59,7 @@ SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite 
 	const struct sl_tuple *from = &packet->tuple;
 	uint64_t diff = 0;
 
-	if (packet->ipv4 != NULL) {
+	if (packet->tuple.family == SL_FAMILY_IPV4) {
 		struct sl_ipv4 *ipv4 = packet->ipv4;
 
 		diff = sl_checksum_diff32(from->source.ipv4, to->source.ipv4) +
@@ -76,7 +71,7 @@ SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite 
 			ipv4->checksum,
 			diff + sl_checksum_diff16(ipv4->ttl, (be16_t)(ipv4->ttl - 1)));
 		ipv4->ttl--;
-	} else if (packet->ipv6 != NULL) {
+	} else {
 		struct sl_ipv6 *ipv6 = packet->ipv6;
 
 #pragma GCC unroll 4

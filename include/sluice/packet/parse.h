@@ -17,6 +17,7 @@
 enum {
 	SL_MAX_EXTENSIONS = 8,        /* IPv6 extension headers walked */
 	SL_MAX_EXTENSION_BYTES = 256, /* of all of them together */
+	SL_MAX_L4_OFFSET = 512,       /* Ethernet, VLAN tag, IP and what may stand between */
 };
 
 /** The addresses and ports of a packet, in network order, as they stand in it. */
@@ -35,12 +36,16 @@ struct sl_packet {
 	struct sl_ethernet *ethernet;
 	struct sl_ipv4 *ipv4; /* NULL unless family is IPv4 */
 	struct sl_ipv6 *ipv6; /* NULL unless family is IPv6 */
-	struct sl_tcp *tcp;   /* NULL unless TCP */
-	struct sl_udp *udp;   /* NULL unless UDP */
+	struct sl_l4_ports *ports;
+	be16_t *l4_checksum; /* TCP's or UDP's */
 	struct sl_tuple tuple;
+	uint32_t tcp_sequence;        /* host order; 0 unless TCP, and so what follows */
+	uint32_t tcp_acknowledgement; /* host order */
+	uint16_t tcp_payload;         /* bytes */
+	uint16_t l4_offset;           /* from the frame's first byte */
 	uint16_t l4_length; /* header and payload, bytes, from the IP header, not the frame */
-	uint8_t tcp_flags;  /* 0 unless TCP */
-	uint8_t has_vlan;   /* 1: one 802.1Q tag stands before the IP header */
+	uint8_t tcp_flags;
+	uint8_t has_vlan; /* 1: one 802.1Q tag stands before the IP header */
 };
 
 /**
@@ -96,9 +101,14 @@ SL_INLINE bool sl_tcp_flags_are_sane(uint8_t flags)
 	return true;
 }
 
-/** The layer-4 header at @l4 of @packet->l4_length bytes. SL_VERDICT_NONE: all is well. */
-SL_INLINE enum sl_verdict sl_parse_l4(void *l4, const void *data_end, struct sl_packet *packet)
+/**
+ * Second half of sl_parse(): the layer-4 header at l4_offset of the frame [@data, @data_end), of
+ * l4_length bytes. SL_VERDICT_NONE: all is well.
+ */
+SL_INLINE enum sl_verdict sl_parse_l4(void *data, const void *data_end, struct sl_packet *packet)
 {
+	void *l4 = (uint8_t *)data + packet->l4_offset;
+
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP) {
 		struct sl_tcp *tcp = l4;
 		uint16_t offset;
@@ -113,8 +123,12 @@ SL_INLINE enum sl_verdict sl_parse_l4(void *l4, const void *data_end, struct sl_
 			return SL_VERDICT_DROP_TCP_HEADER;
 		if (!sl_tcp_flags_are_sane(tcp->flags))
 			return SL_VERDICT_DROP_TCP_FLAGS;
-		packet->tcp = tcp;
+		packet->ports = (struct sl_l4_ports *)l4;
+		packet->l4_checksum = (be16_t *)&tcp->checksum;
 		packet->tcp_flags = tcp->flags;
+		packet->tcp_sequence = sl_from_be32(tcp->sequence);
+		packet->tcp_acknowledgement = sl_from_be32(tcp->acknowledgement);
+		packet->tcp_payload = (uint16_t)(packet->l4_length - offset);
 		packet->tuple.source_port = tcp->source;
 		packet->tuple.destination_port = tcp->destination;
 		return SL_VERDICT_NONE;
@@ -133,7 +147,8 @@ SL_INLINE enum sl_verdict sl_parse_l4(void *l4, const void *data_end, struct sl_
 			return SL_VERDICT_DROP_UDP_HEADER;
 		if (packet->tuple.family == SL_FAMILY_IPV6 && udp->checksum == 0)
 			return SL_VERDICT_DROP_UDP6_CHECKSUM;
-		packet->udp = udp;
+		packet->ports = (struct sl_l4_ports *)l4;
+		packet->l4_checksum = (be16_t *)&udp->checksum;
 		packet->tuple.source_port = udp->source;
 		packet->tuple.destination_port = udp->destination;
 		return SL_VERDICT_NONE;
@@ -188,7 +203,7 @@ SL_INLINE enum sl_verdict sl_parse_ipv4_options(const struct sl_ipv4 *ipv4, uint
 	return SL_VERDICT_NONE;
 }
 
-/** The IPv4 header at @l3. SL_VERDICT_NONE: TCP or UDP, all is well. */
+/** The IPv4 header at @l3, l4_offset of the frame. SL_VERDICT_NONE: a whole packet follows. */
 SL_INLINE enum sl_verdict sl_parse_ipv4(void *l3, const void *data_end, struct sl_packet *packet)
 {
 	struct sl_ipv4 *ipv4 = l3;
@@ -232,17 +247,18 @@ SL_INLINE enum sl_verdict sl_parse_ipv4(void *l3, const void *data_end, struct s
 	packet->l4_length = (uint16_t)(total - ihl);
 	if (SL_UNLIKELY(ipv4->fragment & SL_BE16(0x3fff)))
 		return SL_VERDICT_PUNT_FRAGMENT;
-	return sl_parse_l4((uint8_t *)l3 + ihl, data_end, packet);
+	packet->l4_offset = (uint16_t)(packet->l4_offset + ihl);
+	return SL_VERDICT_NONE;
 }
 
 /**
- * Walks the extension headers that follow the IPv6 header, within @packet->l4_length bytes.
- * On SL_VERDICT_NONE, *@l4 is the layer-4 header, tuple.protocol its number, l4_length its length.
+ * Walks the extension headers at @first, within @packet->l4_length bytes. On SL_VERDICT_NONE,
+ * l4_offset, l4_length and the tuple's protocol are those of what follows them.
  */
-SL_INLINE enum sl_verdict sl_parse_extensions(void **l4, const void *data_end,
+SL_INLINE enum sl_verdict sl_parse_extensions(uint8_t *first, const void *data_end,
 					      struct sl_packet *packet)
 {
-	uint8_t *at = *l4;
+	uint8_t *at = first;
 	uint8_t next = packet->tuple.protocol;
 	uint16_t walked = 0;
 
@@ -252,7 +268,7 @@ SL_INLINE enum sl_verdict sl_parse_extensions(void **l4, const void *data_end,
 
 		if (next != SL_EXTENSION_HOP_BY_HOP && next != SL_EXTENSION_ROUTING &&
 		    next != SL_EXTENSION_FRAGMENT && next != SL_EXTENSION_DESTINATION) {
-			*l4 = at;
+			packet->l4_offset = (uint16_t)(packet->l4_offset + walked);
 			packet->tuple.protocol = next;
 			return SL_VERDICT_NONE;
 		}
@@ -279,11 +295,10 @@ SL_INLINE enum sl_verdict sl_parse_extensions(void **l4, const void *data_end,
 	return SL_VERDICT_DROP_EXTENSION_CHAIN;
 }
 
-/** The IPv6 header at @l3. SL_VERDICT_NONE: TCP or UDP, all is well. */
+/** The IPv6 header at @l3, l4_offset of the frame. SL_VERDICT_NONE: a whole packet follows. */
 SL_INLINE enum sl_verdict sl_parse_ipv6(void *l3, const void *data_end, struct sl_packet *packet)
 {
 	struct sl_ipv6 *ipv6 = l3;
-	void *l4 = ipv6 + 1;
 	uint16_t payload;
 
 	if (SL_UNLIKELY((const void *)(ipv6 + 1) > data_end))
@@ -291,7 +306,7 @@ SL_INLINE enum sl_verdict sl_parse_ipv6(void *l3, const void *data_end, struct s
 	if (SL_UNLIKELY((ipv6->version_class_flow & SL_BE32(0xf0000000)) != SL_BE32(0x60000000)))
 		return SL_VERDICT_DROP_IP_VERSION;
 	payload = sl_from_be16(ipv6->payload_length);
-	if (SL_UNLIKELY((const uint8_t *)data_end - (const uint8_t *)l4 < payload))
+	if (SL_UNLIKELY((const uint8_t *)data_end - (const uint8_t *)(ipv6 + 1) < payload))
 		return SL_VERDICT_DROP_IP_TOTAL_LENGTH;
 	packet->ipv6 = ipv6;
 	packet->tuple.family = SL_FAMILY_IPV6;
@@ -299,6 +314,7 @@ SL_INLINE enum sl_verdict sl_parse_ipv6(void *l3, const void *data_end, struct s
 	__builtin_memcpy(packet->tuple.source.word, ipv6->source, 16);
 	__builtin_memcpy(packet->tuple.destination.word, ipv6->destination, 16);
 	packet->l4_length = payload;
+	packet->l4_offset = (uint16_t)(packet->l4_offset + sizeof(*ipv6));
 	if (SL_UNLIKELY(sl_ipv6_is_group(packet->tuple.source.word)))
 		return SL_VERDICT_DROP_MARTIAN;
 	/* Duplicate address detection sends from :: to a group; everything else from :: is refused. */
@@ -310,13 +326,9 @@ SL_INLINE enum sl_verdict sl_parse_ipv6(void *l3, const void *data_end, struct s
 	if (SL_UNLIKELY(sl_addr_equal(&packet->tuple.source, &packet->tuple.destination)))
 		return SL_VERDICT_DROP_LAND;
 	if (SL_UNLIKELY(packet->tuple.protocol != SL_PROTOCOL_TCP &&
-			packet->tuple.protocol != SL_PROTOCOL_UDP)) {
-		enum sl_verdict verdict = sl_parse_extensions(&l4, data_end, packet);
-
-		if (verdict != SL_VERDICT_NONE)
-			return verdict;
-	}
-	return sl_parse_l4(l4, data_end, packet);
+			packet->tuple.protocol != SL_PROTOCOL_UDP))
+		return sl_parse_extensions((uint8_t *)(ipv6 + 1), data_end, packet);
+	return SL_VERDICT_NONE;
 }
 
 /**
@@ -340,11 +352,10 @@ SL_INLINE enum sl_verdict sl_parse_link(const void *data, const void *data_end, 
 }
 
 /**
- * Parses the frame [@data, @data_end). On SL_VERDICT_NONE, @packet is filled and every pointer in
- * it has been checked: Ethernet, IP and the fixed part of the layer-4 header lie within the frame.
- * On any other verdict that is the packet's, and @packet must not be used.
+ * First half of sl_parse(): Ethernet and IP. On SL_VERDICT_NONE, addresses, protocol, l4_offset and
+ * l4_length are known, and l4_offset is below SL_MAX_L4_OFFSET.
  */
-SL_INLINE enum sl_verdict sl_parse(void *data, const void *data_end, struct sl_packet *packet)
+SL_INLINE enum sl_verdict sl_parse_l3(void *data, const void *data_end, struct sl_packet *packet)
 {
 	struct sl_ethernet *ethernet = data;
 	void *l3 = ethernet + 1;
@@ -365,6 +376,8 @@ SL_INLINE enum sl_verdict sl_parse(void *data, const void *data_end, struct sl_p
 		if (type == SL_BE16(SL_ETHERTYPE_VLAN) || type == SL_BE16(SL_ETHERTYPE_QINQ))
 			return SL_VERDICT_PUNT_VLAN;
 	}
+	packet->l4_offset =
+		(uint16_t)(sizeof(*ethernet) + packet->has_vlan * sizeof(struct sl_vlan));
 	if (type == SL_BE16(SL_ETHERTYPE_IPV4))
 		return sl_parse_ipv4(l3, data_end, packet);
 	if (type == SL_BE16(SL_ETHERTYPE_IPV6))
@@ -372,4 +385,16 @@ SL_INLINE enum sl_verdict sl_parse(void *data, const void *data_end, struct sl_p
 	if (type == SL_BE16(SL_ETHERTYPE_QINQ))
 		return SL_VERDICT_PUNT_VLAN;
 	return SL_VERDICT_PUNT_ETHERTYPE;
+}
+
+/**
+ * Parses the frame [@data, @data_end). On SL_VERDICT_NONE, @packet is filled and every pointer in
+ * it has been checked: Ethernet, IP and the fixed part of the layer-4 header lie within the frame.
+ * On any other verdict that is the packet's, and @packet must not be used.
+ */
+SL_INLINE enum sl_verdict sl_parse(void *data, const void *data_end, struct sl_packet *packet)
+{
+	enum sl_verdict verdict = sl_parse_l3(data, data_end, packet);
+
+	return verdict != SL_VERDICT_NONE ? verdict : sl_parse_l4(data, data_end, packet);
 }
