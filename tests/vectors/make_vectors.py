@@ -179,10 +179,17 @@ def refused_rows():
     refused("icmpv6", "punt_icmp", ip6 / ICMPv6EchoRequest())
     refused("qinq", "punt_vlan", Dot1Q(vlan=5) / Dot1Q(vlan=6) / ip / syn)
     row("qinq-88a8", "forward", "punt_vlan", Ether(**IN, type=0x88a8) / Raw(b"\0\5\x08\0" + raw(ip / syn)))
+    for name, address in (("unicast", "02:00:00:00:00:03"), ("next-hop", OUT["dst"])):
+        row(f"other-host-{name}", "forward", "drop_other_host", Ether(src=IN["src"], dst=address) / ip / syn)
+        row(f"other-host-v6-{name}", "forward", "drop_other_host", Ether(src=IN["src"], dst=address) / ip6 / datagram)
+    for ttl in (0, 1):
+        row(f"reply-ttl-{ttl}", "reply", "drop_ttl", Ether(**IN) / IP(src=B, dst=C, ttl=ttl) / TCP(sport=8080, dport=40000, flags="A"))
+        row(f"reply-hop-limit-{ttl}", "reply", "drop_ttl", Ether(**IN) / IPv6(src=B6, dst=C6, hlim=ttl) / UDP(sport=8080, dport=40000))
     row("arp", "forward", "punt_ethertype", Ether(**IN, type=0x0806) / Raw(b"\0" * 28))
     row("lldp", "forward", "punt_ethertype", Ether(**IN, type=0x88cc) / Raw(b"\0" * 28))
 
 
-good_rows()
-corrupt_rows()
-refused_rows()
+if __name__ == "__main__":
+    good_rows()
+    corrupt_rows()
+    refused_rows()

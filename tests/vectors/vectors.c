@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
-/* A vector a line: name, direction, verdict, frame in, frame out. */
+/* A vector a line: name, direction, verdict, frame in, frame out; or a step of a story that is no frame. */
 #include "tests/vectors/vectors.h"
 
 #include <stdio.h>
@@ -48,8 +48,14 @@ static bool read_line(char *line, struct vector *vector)
 		word[i] = strsep(&line, " ");
 	if (word[4] == NULL || strlen(word[0]) >= sizeof(vector->name))
 		return false;
+	memset(vector, 0, sizeof(*vector));
 	strcpy(vector->name, word[0]);
-	vector->is_reply = strcmp(word[1], "reply") == 0;
+	if (strcmp(word[1], "tables") == 0 || strcmp(word[1], "events") == 0) {
+		vector->kind = word[1][0] == 't' ? VECTOR_TABLES : VECTOR_EVENTS;
+		return snprintf(vector->text, sizeof(vector->text), "%s", word[2]) <
+		       VECTOR_MAX_TEXT;
+	}
+	vector->is_reply = strcmp(word[1], "reply") == 0 || strcmp(word[1], "backend") == 0;
 	vector->verdict = verdict_of(word[2]);
 	return vector->verdict >= 0 && read_hex(word[3], vector->in, &vector->in_length) &&
 	       read_hex(word[4], vector->out, &vector->out_length);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "tests/conformance/tables.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sluice/tables.h>
+#include <sluice/wire.h>
+
+#include "dataplane/snapshot.h"
+
+const uint8_t tables_own_mac[6] = {2, 0, 0, 0, 0, 1};
+
+enum {
+	N_SLOTS = 251,
+	MAX_BACKENDS = 4,
+};
+
+/* As in make_stories.py. */
+static const struct sl_hash_key hash_key = {{0x0123456789abcdefull, 0xfedcba9876543210ull}};
+
+/* A service is there for TCP and UDP, with the same backends. */
+static const struct service_row {
+	const char *name;
+	const char *addr;
+	uint16_t port;
+	const char *backend[MAX_BACKENDS];
+	uint16_t backend_port;
+	uint32_t weight[MAX_BACKENDS];
+} services[] = {
+	{"main4", "203.0.113.10", 80, {"10.0.0.2"}, 8080, {1}},
+	{"main6", "2001:db8:100::10", 80, {"2001:db8:2::2"}, 8080, {1}},
+	{"spread4",
+	 "203.0.113.20",
+	 80,
+	 {"10.0.0.11", "10.0.0.12", "10.0.0.13", "10.0.0.14"},
+	 8080,
+	 {1, 1, 2, 1}},
+	{"spread6",
+	 "2001:db8:100::20",
+	 80,
+	 {"2001:db8:2::11", "2001:db8:2::12", "2001:db8:2::13", "2001:db8:2::14"},
+	 8080,
+	 {1, 1, 2, 1}},
+	{"empty4", "203.0.113.30", 80, {NULL}, 0, {0}},
+	{"empty6", "2001:db8:100::30", 80, {NULL}, 0, {0}},
+	{"unrouted4", "203.0.113.40", 80, {"192.0.2.200"}, 8080, {1}},
+	{"unrouted6", "2001:db8:100::40", 80, {"2001:db8:dead::9"}, 8080, {1}},
+	{"every4", "203.0.113.60", 0, {"10.0.0.60"}, 0, {1}},
+	{"every6", "2001:db8:100::60", 0, {"2001:db8:2::60"}, 0, {1}},
+};
+
+struct tables {
+	struct staging *staging;
+	uint64_t generation;
+};
+
+struct tables *tables_new(void)
+{
+	struct tables *tables = calloc(1, sizeof(*tables));
+
+	if (tables != NULL)
+		tables->staging = staging_new();
+	if (tables == NULL || tables->staging == NULL) {
+		free(tables);
+		return NULL;
+	}
+	return tables;
+}
+
+void tables_free(struct tables *tables)
+{
+	if (tables == NULL)
+		return;
+	staging_free(tables->staging);
+	free(tables);
+}
+
+static uint8_t read_address(const char *text, union sl_addr *addr)
+{
+	bool is_ipv6 = strchr(text, ':') != NULL;
+
+	memset(addr, 0, sizeof(*addr));
+	inet_pton(is_ipv6 ? AF_INET6 : AF_INET, text, addr);
+	return is_ipv6 ? SL_FAMILY_IPV6 : SL_FAMILY_IPV4;
+}
+
+/* Puts one backend as the variant wants it; the main services alone have variants. */
+static int put_backend(struct staging *staging, const struct service_row *row,
+		       const struct wire_address *service, int i, const char *variant, char *error)
+{
+	struct wire_backend backend = {.service = *service,
+				       .port = sl_to_be16(row->backend_port),
+				       .state = WIRE_STATE_READY,
+				       .weight = row->weight[i]};
+
+	read_address(row->backend[i], &backend.addr);
+	if (strncmp(row->name, "main", 4) == 0) {
+		if (strcmp(variant, "deleted") == 0)
+			return 0;
+		if (strcmp(variant, "drain") == 0)
+			backend.state = WIRE_STATE_DRAIN;
+		else if (strcmp(variant, "maint") == 0)
+			backend.state = WIRE_STATE_MAINT;
+		else if (strcmp(variant, "replaced") == 0)
+			backend.addr.byte[service->family == SL_FAMILY_IPV4 ? 3 : 15] = 3;
+		else if (strcmp(variant, "base") != 0)
+			return -EINVAL;
+	}
+	return staging_put_backend(staging, &backend, error);
+}
+
+static int put_service(struct staging *staging, const struct service_row *row, uint8_t protocol,
+		       const char *variant, char *error)
+{
+	struct wire_service service = {
+		.mode = WIRE_MODE_NAT, .scheduler = WIRE_SCHEDULER_MAGLEV, .n_slots = N_SLOTS};
+	int status;
+
+	service.address.family = read_address(row->addr, &service.address.addr);
+	service.address.port = sl_to_be16(row->port);
+	service.address.protocol = protocol;
+	snprintf(service.name, sizeof(service.name), "%s-%s", row->name,
+		 protocol == SL_PROTOCOL_TCP ? "tcp" : "udp");
+	status = staging_put_service(staging, &service, error);
+	for (int i = 0; i < MAX_BACKENDS && row->backend[i] != NULL && status == 0; i++)
+		status = put_backend(staging, row, &service.address, i, variant, error);
+	return status;
+}
+
+int tables_build(struct tables *tables, const char *variant, const struct snapshot *previous,
+		 struct snapshot **out, char *error)
+{
+	int status = 0;
+
+	staging_clear(tables->staging);
+	for (size_t i = 0; i < SL_ARRAY_LEN(services) && status == 0; i++) {
+		status =
+			put_service(tables->staging, &services[i], SL_PROTOCOL_TCP, variant, error);
+		if (status == 0)
+			status = put_service(tables->staging, &services[i], SL_PROTOCOL_UDP,
+					     variant, error);
+	}
+	if (status == 0)
+		status = snapshot_build(tables->staging, ++tables->generation, &hash_key, previous,
+					out, error);
+	return status;
+}
+
+__attribute__((format(printf, 2, 3))) static void run_ip(int *status, const char *format, ...)
+{
+	char command[256] = "ip ";
+	va_list values;
+	int result;
+
+	if (*status != 0)
+		return;
+	va_start(values, format);
+	vsnprintf(command + 3, sizeof(command) - 3, format, values);
+	va_end(values);
+	result = system(command);
+	if (result != 0) {
+		fprintf(stderr, "tables: failed: %s\n", command);
+		*status = -EIO;
+	}
+}
+
+/* A setting that this kernel may lack is no failure: the rows will tell. */
+static void set(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (write(fd, value, strlen(value)) < 0)
+		fprintf(stderr, "tables: %s cannot be set to %s\n", path, value);
+	close(fd);
+}
+
+/* Silent: no addresses of its own making, no router solicitations. */
+static void set_up_device(int *status, const char *device)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", device);
+	set(path, "1");
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", device);
+	set(path, "0");
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", device);
+	set(path, "0");
+	run_ip(status, "link set dev %s address %s", device, TABLES_OWN_MAC);
+	run_ip(status, "link set dev %s up", device);
+}
+
+static void set_up_address(int *status, const char *device, const char *address)
+{
+	run_ip(status, "address add %s dev %s%s", address, device,
+	       strchr(address, ':') != NULL ? " nodad" : "");
+}
+
+static void set_up_neighbour(int *status, const char *device, const char *address)
+{
+	run_ip(status, "neigh replace %s lladdr %s nud permanent dev %s", address,
+	       TABLES_NEXT_HOP_MAC, device);
+}
+
+int tables_set_up_kernel(const char *client_device, const char *backend_device)
+{
+	int status = 0;
+
+	set("/proc/sys/net/ipv4/ip_forward", "0");
+	set("/proc/sys/net/ipv6/conf/all/forwarding", "0");
+	set("/proc/sys/net/ipv4/conf/all/rp_filter", "0");
+	run_ip(&status, "link set dev lo up");
+	set_up_device(&status, client_device);
+	set_up_device(&status, backend_device);
+	set_up_address(&status, client_device, "198.51.100.1/24");
+	set_up_address(&status, client_device, "2001:db8:1::1/64");
+	set_up_address(&status, backend_device, "10.0.0.1/24");
+	set_up_address(&status, backend_device, "2001:db8:2::1/64");
+	set_up_neighbour(&status, client_device, "198.51.100.7");
+	set_up_neighbour(&status, client_device, "2001:db8:1::7");
+	for (size_t i = 0; i < SL_ARRAY_LEN(services); i++)
+		for (int j = 0; j < MAX_BACKENDS && services[i].backend[j] != NULL; j++)
+			if (strncmp(services[i].name, "unrouted", 8) != 0)
+				set_up_neighbour(&status, backend_device, services[i].backend[j]);
+	set_up_neighbour(&status, backend_device, "10.0.0.3");
+	set_up_neighbour(&status, backend_device, "2001:db8:2::3");
+	run_ip(&status, "route add 192.0.2.0/25 via 198.51.100.7 dev %s", client_device);
+	run_ip(&status, "route add 2001:db8:3::/64 via 2001:db8:1::7 dev %s", client_device);
+	return status;
+}
