@@ -194,10 +194,11 @@ static int dump(struct routes *routes, uint16_t type, unsigned char family, mnl_
 	struct rtgenmsg *request;
 	unsigned int portid = mnl_socket_get_portid(routes->queries);
 	int status = 1;
+	uint32_t sequence = ++routes->sequence;
 
 	message->nlmsg_type = type;
 	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	message->nlmsg_seq = ++routes->sequence;
+	message->nlmsg_seq = sequence;
 	/* The kernel wants the whole header of the type, zero but for the family. */
 	request = mnl_nlmsg_put_extra_header(message, type == RTM_GETROUTE ? sizeof(struct rtmsg)
 									   : sizeof(struct ndmsg));
@@ -209,7 +210,7 @@ static int dump(struct routes *routes, uint16_t type, unsigned char family, mnl_
 
 		if (n < 0)
 			return -errno;
-		status = mnl_cb_run(buffer, (size_t)n, routes->sequence, portid, hear, routes);
+		status = mnl_cb_run(buffer, (size_t)n, sequence, portid, hear, routes);
 	}
 	return status < 0 ? -errno : 0;
 }
@@ -234,35 +235,74 @@ int netlink_dump_neighbours(struct routes *routes)
 	return status;
 }
 
-/* Sends a request and reads the kernel's answer to it. 0 or negative errno. */
-static int request_neighbour(struct routes *routes, unsigned int ifindex, uint8_t family,
-			     const union sl_addr *addr, bool keep)
+/* The head of a message about one neighbour. */
+static struct ndmsg *put_neighbour(struct routes *routes, struct nlmsghdr *message, uint16_t type,
+				   unsigned int ifindex, uint8_t family, const union sl_addr *addr)
 {
-	char buffer[8192];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct ndmsg *neighbour;
-	ssize_t n;
 
-	message->nlmsg_type = RTM_NEWNEIGH;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+	message->nlmsg_type = type;
+	message->nlmsg_flags = NLM_F_REQUEST;
 	message->nlmsg_seq = ++routes->sequence;
 	neighbour = mnl_nlmsg_put_extra_header(message, sizeof(*neighbour));
 	neighbour->ndm_family = family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6;
 	neighbour->ndm_ifindex = (int)ifindex;
-	neighbour->ndm_state = NUD_NONE;
-	neighbour->ndm_flags = keep ? 0 : NTF_USE;
 	mnl_attr_put(message, NDA_DST, family == SL_FAMILY_IPV4 ? 4 : 16, addr->byte);
-	if (keep)
-		mnl_attr_put_u32(message, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	if (mnl_socket_sendto(routes->queries, message, message->nlmsg_len) < 0)
+	return neighbour;
+}
+
+/* Sends a request and reads the kernel's answer to it. 0 or negative errno. */
+static int exchange(struct routes *routes, const struct nlmsghdr *message, mnl_cb_t hear,
+		    void *data)
+{
+	char buffer[8192];
+	ssize_t n;
+
+	if (mnl_socket_sendto(routes->requests, message, message->nlmsg_len) < 0)
 		return -errno;
-	n = mnl_socket_recvfrom(routes->queries, buffer, sizeof(buffer));
-	if (n < 0)
-		return -errno;
-	if (mnl_cb_run(buffer, (size_t)n, routes->sequence, mnl_socket_get_portid(routes->queries),
-		       NULL, NULL) < 0)
+	n = mnl_socket_recvfrom(routes->requests, buffer, sizeof(buffer));
+	if (n < 0 || mnl_cb_run(buffer, (size_t)n, routes->sequence,
+				mnl_socket_get_portid(routes->requests), hear, data) < 0)
 		return -errno;
 	return 0;
+}
+
+static int hear_state(const struct nlmsghdr *message, void *data)
+{
+	const struct ndmsg *neighbour = mnl_nlmsg_get_payload(message);
+	uint16_t *state = data;
+
+	*state = neighbour->ndm_state;
+	return MNL_CB_OK;
+}
+
+/* Whether the operator set the link address of @addr, and there is nothing to resolve. */
+static bool neighbour_is_static(struct routes *routes, unsigned int ifindex, uint8_t family,
+				const union sl_addr *addr)
+{
+	char buffer[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	uint16_t state = NUD_NONE;
+
+	put_neighbour(routes, message, RTM_GETNEIGH, ifindex, family, addr);
+	return exchange(routes, message, hear_state, &state) == 0 &&
+	       (state & (NUD_PERMANENT | NUD_NOARP)) != 0;
+}
+
+static int request_neighbour(struct routes *routes, unsigned int ifindex, uint8_t family,
+			     const union sl_addr *addr, bool keep)
+{
+	char buffer[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ndmsg *neighbour =
+		put_neighbour(routes, message, RTM_NEWNEIGH, ifindex, family, addr);
+
+	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+	neighbour->ndm_state = NUD_NONE;
+	neighbour->ndm_flags = keep ? 0 : NTF_USE;
+	if (keep)
+		mnl_attr_put_u32(message, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+	return exchange(routes, message, NULL, NULL);
 }
 
 void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family, const union sl_addr *addr,
@@ -271,7 +311,8 @@ void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family, const 
 	unsigned int ifindex = routes->dataplane->port[port].ifindex;
 	int status = -EINVAL;
 
-	if (ifindex == 0)
+	/* To ask for a static neighbour would take its permanence, and so its link address. */
+	if (ifindex == 0 || neighbour_is_static(routes, ifindex, family, addr))
 		return;
 	if (keep)
 		status = request_neighbour(routes, ifindex, family, addr, true);
@@ -351,13 +392,16 @@ int netlink_open(struct routes *routes, char *error)
 	routes->events =
 		open_socket(RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE, SOCK_NONBLOCK);
 	routes->queries = open_socket(0, 0);
-	if (routes->events == NULL || routes->queries == NULL) {
+	routes->requests = open_socket(0, 0);
+	if (routes->events == NULL || routes->queries == NULL || routes->requests == NULL) {
 		snprintf(error, SL_MAX_ERROR, "netlink: %s", strerror(errno));
 		return -errno;
 	}
 	setsockopt(mnl_socket_get_fd(routes->events), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes,
 		   sizeof(buffer_bytes));
 	setsockopt(mnl_socket_get_fd(routes->queries), SOL_SOCKET, SO_RCVTIMEO, &patience,
+		   sizeof(patience));
+	setsockopt(mnl_socket_get_fd(routes->requests), SOL_SOCKET, SO_RCVTIMEO, &patience,
 		   sizeof(patience));
 	status = netlink_dump_neighbours(routes);
 	if (status == 0)
@@ -383,4 +427,6 @@ void netlink_close(struct routes *routes)
 		mnl_socket_close(routes->events);
 	if (routes->queries != NULL)
 		mnl_socket_close(routes->queries);
+	if (routes->requests != NULL)
+		mnl_socket_close(routes->requests);
 }

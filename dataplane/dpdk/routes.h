@@ -36,8 +36,9 @@ struct next_hop {
 
 struct routes {
 	struct dataplane *dataplane;
-	struct mnl_socket *events;  /* notifications */
-	struct mnl_socket *queries; /* dumps and requests */
+	struct mnl_socket *events;   /* notifications */
+	struct mnl_socket *queries;  /* dumps */
+	struct mnl_socket *requests; /* about one neighbour; a dump may be under way meanwhile */
 	struct event *readable;
 	uint32_t sequence;
 	struct route_list kernel;    /* from the last dump, sorted, one a prefix */
