@@ -98,11 +98,18 @@ static void burst_parse(struct worker *worker, struct burst *burst)
 	for (uint16_t i = 0; i < burst->n; i++) {
 		struct rte_mbuf *packet = burst->packet[i];
 		const struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
-		uint8_t *data = rte_pktmbuf_mtod(packet, uint8_t *);
-		const uint8_t *end = data + rte_pktmbuf_data_len(packet);
 		struct sl_packet *parsed = &burst->parsed[i];
-		enum sl_verdict verdict = sl_parse_link(data, end, port->mac);
+		enum sl_verdict verdict = SL_VERDICT_NONE;
+		const uint8_t *end;
+		uint8_t *data;
 
+		/* A chain becomes one segment, in the room of the first; a buffer holds any MTU of ours. */
+		if (SL_UNLIKELY(packet->nb_segs > 1) && rte_pktmbuf_linearize(packet) != 0)
+			verdict = SL_VERDICT_DROP_TRUNCATED;
+		data = rte_pktmbuf_mtod(packet, uint8_t *);
+		end = data + rte_pktmbuf_data_len(packet);
+		if (verdict == SL_VERDICT_NONE)
+			verdict = sl_parse_link(data, end, port->mac);
 		if (verdict == SL_VERDICT_NONE)
 			verdict = sl_parse(data, end, parsed);
 		burst->outcome[i].verdict = verdict;
