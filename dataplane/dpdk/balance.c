@@ -292,6 +292,12 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 		outcome->verdict = SL_VERDICT_PUNT_LOCAL;
 		return;
 	}
+	/* In maintenance: its flows have ended, and its packets begin none. */
+	if (SL_UNLIKELY(backend->is_gone)) {
+		worker->service_counters[backend->service].drops++;
+		outcome->verdict = SL_VERDICT_DROP_BACKEND_GONE;
+		return;
+	}
 	client.source = packet->tuple.destination;
 	client.source_port = packet->tuple.destination_port;
 	client.destination = service->addr;
