@@ -47,9 +47,8 @@ const char *executor_name(void);
 int executor_open(char *error) SL_MUST_USE;
 
 /**
- * Publishes @snapshot, which is the executor's from now on. The former one may be freed only after
- * the return, that is at the next call: the runner builds upon the one that is published.
- * Returns when every backend that the kernel has a route to is reachable. 0 or negative errno.
+ * Publishes @snapshot, which is the executor's from now on, and frees the former one. Returns when
+ * every backend that the kernel has a route to can be reached. 0 or negative errno.
  */
 int executor_commit(struct snapshot *snapshot) SL_MUST_USE;
 

@@ -19,7 +19,7 @@
 const uint8_t tables_own_mac[6] = {2, 0, 0, 0, 0, 1};
 
 enum {
-	N_SLOTS = 251,
+	N_SLOTS = 401,
 	MAX_BACKENDS = 4,
 };
 

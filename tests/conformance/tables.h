@@ -38,9 +38,9 @@ void tables_free(struct tables *tables);
 int tables_build(struct tables *tables, const char *variant, const struct snapshot *previous,
 		 struct snapshot **out, char *error) SL_MUST_USE;
 
-/** How many of the snapshot's backends no route leads to. */
+/** How many of a snapshot's backends no route leads to: two families, two protocols. */
 enum {
-	TABLES_N_UNROUTED = 2,
+	TABLES_N_UNROUTED = 4,
 };
 
 /**

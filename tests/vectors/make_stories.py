@@ -22,7 +22,7 @@ from make_vectors import B, B6, C, C6, IN, OUT, S, S6  # noqa: E402
 from scapy.all import IP, IPv6, TCP, UDP, Ether, Raw, raw  # noqa: E402
 
 KEY = (0x0123456789abcdef, 0xfedcba9876543210)
-N_SLOTS = 251
+N_SLOTS = 401
 MASK = (1 << 64) - 1
 
 # By family: client, service and its backend; the same for the other services of tables.c.
@@ -345,6 +345,10 @@ def common_stories(family, l4):
         story.events(flow_created=1, flow_promoted=1, flow_ended=1)
         # No flow is left; a backend that is gone is nobody's, one in maintenance is not heard.
         story.reply("drop_backend_gone" if variant == "maint" else "punt_not_service", **ack)
+        if variant == "maint":
+            story.client = OWN[family]  # the answer to a health check
+            story.reply("punt_local", **ack)
+            story.client = MAIN[family][0]
         story.tables("base")
         story.forward(**syn)
         story.events(flow_created=2, flow_promoted=1, flow_ended=1)
