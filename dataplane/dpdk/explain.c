@@ -278,6 +278,10 @@ static void explain_stranger(struct explanation *explanation, struct sl_packet *
 		conclude(explanation, SL_VERDICT_PUNT_LOCAL);
 		return;
 	}
+	if (snapshot->backend[backend].is_gone) {
+		conclude(explanation, SL_VERDICT_DROP_BACKEND_GONE);
+		return;
+	}
 	to.source = service->addr;
 	to.source_port = service->port != 0 ? service->port : packet->tuple.source_port;
 	explain_route(explanation, packet, &to, index, SL_VERDICT_REPLY);
