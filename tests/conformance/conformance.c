@@ -183,7 +183,8 @@ static const struct vector *opener_of(const struct vector *vectors, size_t n,
 	    sl_parse(frame, frame + vector->in_length, &packet) != SL_VERDICT_NONE)
 		return NULL;
 	snprintf(name, sizeof(name), "v%d-%s-forward-0",
-		 packet.tuple.family == SL_FAMILY_IPV4 ? 4 : 6, packet.tcp != NULL ? "tcp" : "udp");
+		 packet.tuple.family == SL_FAMILY_IPV4 ? 4 : 6,
+		 packet.tuple.protocol == SL_PROTOCOL_TCP ? "tcp" : "udp");
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(vectors[i].name, name) == 0)
 			return &vectors[i];

@@ -36,8 +36,8 @@ SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, 
 {
 	be16_t checksum;
 
-	diff += sl_checksum_diff16(packet->tuple.source_port, to->source_port);
-	diff += sl_checksum_diff16(packet->tuple.destination_port, to->destination_port);
+	diff += sl_checksum_diff16(packet->ports->source, to->source_port);
+	diff += sl_checksum_diff16(packet->ports->destination, to->destination_port);
 	packet->ports->source = to->source_port;
 	packet->ports->destination = to->destination_port;
 	checksum = sl_checksum_update(*packet->l4_checksum, diff);
@@ -50,20 +50,33 @@ SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, 
 	*packet->l4_checksum = checksum;
 }
 
+/** Writes @to over the address at @at; the sum to add. A word at a time: it needs few registers. */
+SL_INLINE uint64_t sl_nat_ipv6_address(be32_t *at, const union sl_addr *to)
+{
+	uint64_t diff = 0;
+
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		diff += sl_checksum_diff32(at[i], to->word[i]);
+		at[i] = to->word[i];
+	}
+	return diff;
+}
+
 /**
  * Rewrites @packet to @to and takes one hop off. sl_nat_has_ttl() must have been true.
- * @packet: as sl_parse() filled it; its tuple is the packet's before the rewrite and stays so.
+ * @packet: as sl_parse() filled it; its tuple stays the packet's before the rewrite. Of the tuple
+ * only family and protocol are read.
  */
 SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite *to)
 {
-	const struct sl_tuple *from = &packet->tuple;
 	uint64_t diff = 0;
 
 	if (packet->tuple.family == SL_FAMILY_IPV4) {
 		struct sl_ipv4 *ipv4 = packet->ipv4;
 
-		diff = sl_checksum_diff32(from->source.ipv4, to->source.ipv4) +
-		       sl_checksum_diff32(from->destination.ipv4, to->destination.ipv4);
+		diff = sl_checksum_diff32(ipv4->source, to->source.ipv4) +
+		       sl_checksum_diff32(ipv4->destination, to->destination.ipv4);
 		ipv4->source = to->source.ipv4;
 		ipv4->destination = to->destination.ipv4;
 		/* The TTL is the first byte, hence the low one here, of its 16-bit word. */
@@ -74,13 +87,8 @@ SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite 
 	} else {
 		struct sl_ipv6 *ipv6 = packet->ipv6;
 
-#pragma GCC unroll 4
-		for (int i = 0; i < 4; i++)
-			diff += sl_checksum_diff32(from->source.word[i], to->source.word[i]) +
-				sl_checksum_diff32(from->destination.word[i],
-						   to->destination.word[i]);
-		__builtin_memcpy(ipv6->source, to->source.word, 16);
-		__builtin_memcpy(ipv6->destination, to->destination.word, 16);
+		diff = sl_nat_ipv6_address(ipv6->source, &to->source) +
+		       sl_nat_ipv6_address(ipv6->destination, &to->destination);
 		ipv6->hop_limit--;
 	}
 	sl_nat_l4(packet, to, diff);

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What becomes of one parsed packet, as dataplane/dpdk/balance.c decides it: a known flow decides
+ * alone; else a client's packet is given a backend by its hash, and a backend's packet is
+ * translated back where the configuration leaves no doubt whose it is. The verdict is known before
+ * the first byte is written.
+ */
+#pragma once
+
+#include <sluice/packet/maglev.h>
+#include <sluice/packet/nat.h>
+#include <sluice/packet/parse.h>
+
+#include "route.h"
+
+/** What the steps of one packet's story know of it. */
+struct story {
+	struct xdp_md *ctx;
+	struct sl_xdp_cpu *cpu; /* this one's */
+	uint32_t now;           /* ticks */
+	uint32_t length;        /* of the frame, bytes */
+	uint32_t port;          /* the one to send from; SL_VERDICT_FORWARD and _REPLY only */
+	uint16_t generation;    /* of the kernel's routes */
+};
+
+/** Where a rewritten packet goes. */
+struct way {
+	struct sl_rewrite *to;
+	uint32_t adjacency;
+	enum sl_verdict verdict; /* if nothing stands in the way */
+	uint32_t service;
+	uint32_t backend;
+};
+
+static __always_inline bool may_be(const uint64_t *filter, const union sl_addr *addr,
+				   uint8_t family)
+{
+	uint32_t bit = sl_xdp_filter_bit(addr, family);
+
+	return (filter[bit >> 6 & (SL_XDP_FILTER_WORDS - 1)] >> (bit & 63)) & 1;
+}
+
+/** One backend's state: the word that the agent writes at once. */
+union backend_word {
+	uint64_t word;
+	struct {
+		be16_t port;
+		uint8_t family;
+		uint8_t is_gone;
+		uint16_t epoch;
+		uint16_t adjacency;
+	};
+};
+
+static __always_inline union backend_word backend_state(const struct sl_backend *backend)
+{
+	return (union backend_word){.word = *(const volatile uint64_t *)&backend->port};
+}
+
+/** Whether the flow's backend is there and takes the packets of its flows. */
+static __always_inline bool has_backend(const struct sl_flow *flow)
+{
+	uint32_t index = flow->backend;
+	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
+	union backend_word state;
+
+	if (backend == NULL)
+		return false;
+	state = backend_state(backend);
+	return state.epoch == flow->backend_epoch && !state.is_gone &&
+	       state.family != SL_FAMILY_NONE;
+}
+
+static __always_inline void count_service_drop(uint32_t service)
+{
+	struct sl_service_counters *counters_of = bpf_map_lookup_elem(&service_counters, &service);
+
+	if (counters_of != NULL)
+		counters_of->drops++;
+}
+
+static __always_inline void count_sent(const struct way *way, uint32_t length)
+{
+	struct sl_service_counters *service = bpf_map_lookup_elem(&service_counters, &way->service);
+	struct sl_backend_counters *backend = bpf_map_lookup_elem(&backend_counters, &way->backend);
+
+	if (service == NULL || backend == NULL)
+		return;
+	if (way->verdict == SL_VERDICT_FORWARD) {
+		service->packets_in++;
+		service->bytes_in += length;
+		backend->packets_in++;
+		backend->bytes_in += length;
+	} else {
+		service->packets_out++;
+		service->bytes_out += length;
+		backend->packets_out++;
+		backend->bytes_out += length;
+	}
+}
+
+/** The last step: next hop, TTL, and only then the first write. *@port: to send from. */
+static __always_inline enum sl_verdict rewrite(struct sl_packet *packet, const struct way *way,
+					       uint32_t length, uint32_t *port)
+{
+	const struct sl_adjacency *adjacency = adjacency_at(way->adjacency);
+
+	if (SL_UNLIKELY(adjacency == NULL || way->adjacency < SL_ADJACENCY_FIRST)) {
+		count_service_drop(way->service);
+		return SL_VERDICT_DROP_NO_ROUTE;
+	}
+	if (SL_UNLIKELY(!sl_nat_has_ttl(packet))) {
+		count_service_drop(way->service);
+		return SL_VERDICT_DROP_TTL;
+	}
+	sl_nat_rewrite(packet, way->to);
+	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);
+	*port = adjacency->port;
+	count_sent(way, length);
+	return way->verdict;
+}
+
+/*
+ * rewrite() of an IPv6 packet, of which all is in the CPU's record: its frame is not the caller's,
+ * whose addresses leave no room on the stack. The verdict, and the port in the bits from 8 on.
+ */
+__noinline uint32_t rewrite6(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	const void *data_end = (void *)(long)ctx->data_end;
+	uint32_t zero = 0;
+	struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
+	struct sl_packet packet = {.ethernet = data};
+	struct way way;
+	uint32_t port = 0;
+	uint8_t *l4;
+
+	if (cpu == NULL)
+		return SL_VERDICT_DROP_TRUNCATED;
+	packet.ipv6 =
+		data + sizeof(struct sl_ethernet) + (cpu->has_vlan ? sizeof(struct sl_vlan) : 0);
+	l4 = data + (cpu->l4_offset & (SL_MAX_L4_OFFSET - 1));
+	packet.ports = (struct sl_l4_ports *)l4;
+	packet.l4_checksum = (be16_t *)(cpu->protocol == SL_PROTOCOL_TCP
+						? l4 + offsetof(struct sl_tcp, checksum)
+						: l4 + offsetof(struct sl_udp, checksum));
+	if ((const void *)(packet.ipv6 + 1) > data_end ||
+	    (const void *)(packet.ports + 1) > data_end ||
+	    (const void *)(packet.l4_checksum + 1) > data_end)
+		return SL_VERDICT_DROP_TRUNCATED;
+	packet.tuple.family = SL_FAMILY_IPV6;
+	packet.tuple.protocol = cpu->protocol;
+	way = (struct way){.to = &cpu->rewrite,
+			   .adjacency = cpu->adjacency,
+			   .verdict = cpu->verdict,
+			   .service = cpu->service,
+			   .backend = cpu->backend};
+	return rewrite(&packet, &way, cpu->length, &port) | port << 8;
+}
+
+static __always_inline enum sl_verdict
+dispatch6(struct story *story, const struct sl_packet *packet, const struct way *way)
+{
+	struct sl_xdp_cpu *cpu = story->cpu;
+	uint32_t word;
+
+	cpu->l4_offset = packet->l4_offset;
+	cpu->has_vlan = packet->has_vlan;
+	cpu->protocol = packet->tuple.protocol;
+	cpu->length = story->length;
+	cpu->adjacency = way->adjacency;
+	cpu->service = way->service;
+	cpu->backend = way->backend;
+	cpu->verdict = way->verdict;
+	word = rewrite6(story->ctx);
+	story->port = word >> 8;
+	return (uint8_t)word;
+}
+
+static __always_inline enum sl_verdict dispatch(struct story *story, struct sl_packet *packet,
+						const struct way *way, uint8_t family)
+{
+	if (SL_UNLIKELY(way->adjacency == SL_ADJACENCY_GLEAN)) {
+		story->cpu->counters.event[SL_EVENT_RESOLVE]++;
+		return SL_VERDICT_DROP_NO_NEIGHBOUR;
+	}
+	if (family == SL_FAMILY_IPV6)
+		return dispatch6(story, packet, way);
+	return rewrite(packet, way, story->length, &story->port);
+}
+
+/* Next hop of the flow's backend. */
+static __always_inline uint32_t backend_adjacency(const struct story *story, uint32_t index,
+						  const union sl_addr *addr, uint8_t family)
+{
+	uint32_t *kept = bpf_map_lookup_elem(&backend_hops, &index);
+
+	if (kept == NULL)
+		return SL_ADJACENCY_NONE;
+	return route_kept(story->ctx, kept, story->generation, addr, family);
+}
+
+/** A flow as found. */
+struct found {
+	uint32_t index; /* in its family's table; SL_NO_INDEX: none */
+	uint32_t sequence;
+	struct sl_flow *flow;
+};
+
+/*
+ * What the packet does to the flow's state. Two CPUs may do this at once, one a direction; what
+ * they can spoil for each other is when the flow ends, not where its packets go.
+ */
+static __always_inline void track(struct story *story, const struct found *found, uint8_t family,
+				  enum sl_direction direction, const struct sl_packet *packet)
+{
+	struct sl_flow *flow = found->flow;
+
+	if (SL_UNLIKELY(flow->state == SL_FLOW_EMBRYONIC)) {
+		struct sl_flow *after = &story->cpu->flow;
+
+		*after = *flow;
+		sl_flow_track(after, direction, packet, story->now);
+		flow->flags = after->flags;
+		flow->client_next = after->client_next;
+		flow->backend_next = after->backend_next;
+		flow->last_seen = after->last_seen;
+		/* It may have gone further in one step; the state it ends in stays. */
+		if (after->state != SL_FLOW_EMBRYONIC &&
+		    flow_promote(found->index, found->sequence, family)) {
+			story->cpu->counters.event[SL_EVENT_FLOW_PROMOTED]++;
+			flow->state = after->state;
+		}
+		return;
+	}
+	sl_flow_track(flow, direction, packet, story->now);
+}
+
+/** A packet of a flow that is in the table. SL_VERDICT_NONE: the flow was replaced meanwhile. */
+static __always_inline enum sl_verdict balance_flow(struct story *story, const struct found *found,
+						    uint8_t family, enum sl_direction direction,
+						    struct sl_packet *packet)
+{
+	struct sl_flow *flow = found->flow;
+	struct sl_rewrite to;
+	struct way way = {
+		/* IPv6's is too large for the stack. */
+		.to = family == SL_FAMILY_IPV4 ? &to : &story->cpu->rewrite,
+		.service = flow->service,
+		.backend = flow->backend,
+	};
+	bool is_of_packet = sl_flow_matches(flow, &packet->tuple, direction);
+
+	sl_flow_rewrite_as(flow, family, direction, way.to);
+	barrier();
+	if (SL_UNLIKELY(!is_of_packet || read_once(&flow->sequence) != found->sequence))
+		return SL_VERDICT_NONE;
+	track(story, found, family, direction, packet);
+	if (direction == SL_DIRECTION_FORWARD) {
+		way.verdict = SL_VERDICT_FORWARD;
+		way.adjacency = backend_adjacency(story, way.backend, &way.to->destination, family);
+	} else {
+		way.verdict = SL_VERDICT_REPLY;
+		way.adjacency = route_kept(story->ctx, (uint32_t *)&flow->client_adjacency,
+					   story->generation, &way.to->destination, family);
+	}
+	return dispatch(story, packet, &way, family);
+}
+
+/** This CPU's creation, empty. */
+static __always_inline struct creation *creation_new(const struct story *story)
+{
+	uint32_t zero = 0;
+	struct creation *creation = bpf_map_lookup_elem(&creations, &zero);
+
+	if (creation != NULL)
+		*creation = (struct creation){.now = story->now};
+	return creation;
+}
+
+static __always_inline uint32_t find_endpoint(void *map, const union sl_addr *addr, be16_t port,
+					      uint8_t family, uint8_t protocol)
+{
+	struct sl_xdp_endpoint key = {
+		.addr = *addr, .port = port, .protocol = protocol, .family = family};
+	const uint32_t *index = bpf_map_lookup_elem(map, &key);
+
+	if (index == NULL && port != 0 && control.has_wildcard) {
+		key.port = 0;
+		index = bpf_map_lookup_elem(map, &key);
+	}
+	return index != NULL ? *index : SL_NO_INDEX;
+}
+
+/* The next three read the packet's tuple from @creation: their frames are not their caller's. */
+
+/** Index of the service that the packet is for, or SL_NO_INDEX. */
+__noinline uint32_t service_find(const struct creation *creation)
+{
+	if (creation == NULL)
+		return SL_NO_INDEX;
+	return find_endpoint(&service_of, &creation->client.destination,
+			     creation->client.destination_port, creation->client.family,
+			     creation->client.protocol);
+}
+
+/** Index of the backend, and by it the service, whose reply this is, where that is certain. */
+__noinline uint32_t replier_find(const struct creation *creation)
+{
+	if (creation == NULL)
+		return SL_NO_INDEX;
+	return find_endpoint(&backend_of, &creation->client.source, creation->client.source_port,
+			     creation->client.family, creation->client.protocol);
+}
+
+/** Whether the packet comes from an address that is a service's. */
+__noinline uint32_t source_is_service(const struct creation *creation)
+{
+	struct sl_xdp_endpoint key = {.family = 0};
+
+	if (creation == NULL)
+		return 0;
+	key.addr = creation->client.source;
+	key.family = creation->client.family;
+	return may_be(control.service_filter, &key.addr, key.family) &&
+	       bpf_map_lookup_elem(&service_of, &key) != NULL;
+}
+
+static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t index)
+{
+	return bpf_map_lookup_elem(inner, &index);
+}
+
+static __always_inline uint32_t choose_for(uint32_t service, const struct sl_tuple *tuple)
+{
+	void *inner = bpf_map_lookup_elem(&slots, &service);
+	const union sl_xdp_chunk *head;
+	const union sl_xdp_chunk *chunk;
+	uint32_t members_at;
+	uint32_t position;
+	uint32_t slot;
+
+	if (inner == NULL)
+		return SL_NO_INDEX;
+	head = chunk_at(inner, 0);
+	if (head == NULL)
+		return SL_NO_INDEX;
+	slot = sl_maglev_slot(sl_flow_hash(&head->head.hash_key, tuple), head->head.n_slots);
+	members_at = head->head.first_member_chunk;
+	chunk = chunk_at(inner, 1 + slot / SL_XDP_CHUNK_SLOTS);
+	if (chunk == NULL)
+		return SL_NO_INDEX;
+	position = chunk->slot[slot % SL_XDP_CHUNK_SLOTS];
+	if (position == SL_NO_BACKEND_SLOT)
+		return SL_NO_INDEX;
+	chunk = chunk_at(inner, members_at + position / SL_XDP_CHUNK_MEMBERS);
+	if (chunk == NULL)
+		return SL_NO_INDEX;
+	return chunk->member[position % SL_XDP_CHUNK_MEMBERS];
+}
+
+/** Index of the backend that a new flow of this tuple is given, or SL_NO_INDEX. */
+__noinline uint32_t backend_choose(const struct creation *creation, uint32_t service)
+{
+	return creation != NULL ? choose_for(service, &creation->client) : SL_NO_INDEX;
+}
+
+/* Counts why there is no flow; CREATED_TAKEN is a verdict and counted as such. */
+static __always_inline void count_refused(struct story *story, enum created created)
+{
+	if (created == CREATED_FULL)
+		story->cpu->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
+	else if (created == CREATED_EMBRYONIC_FULL)
+		story->cpu->counters.event[SL_EVENT_EMBRYONIC_FULL]++;
+}
+
+static __always_inline void count_created(struct story *story, const struct creation *creation)
+{
+	struct sl_service_counters *service =
+		bpf_map_lookup_elem(&service_counters, &creation->service);
+	struct sl_backend_counters *backend =
+		bpf_map_lookup_elem(&backend_counters, &creation->backend);
+
+	story->cpu->counters.event[SL_EVENT_FLOW_CREATED]++;
+	if (creation->flags & SL_FLOW_FROM_REPLY)
+		story->cpu->counters.event[SL_EVENT_FLOW_FROM_REPLY]++;
+	if (service != NULL)
+		service->flows++;
+	if (backend != NULL)
+		backend->flows++;
+}
+
+/** Whether the flow that @creation names by client, service, backend and flags is in the table now. */
+static __always_inline enum created create_flow(struct story *story, struct creation *creation,
+						const struct sl_backend *backend,
+						const struct sl_service *service, uint8_t family)
+{
+	enum created created;
+
+	creation->backend_port =
+		backend->port != 0 ? backend->port : creation->client.destination_port;
+	creation->backend_epoch = backend->epoch;
+	creation->service_epoch = service->epoch;
+	created = flow_create(creation, family);
+	if (created == CREATED)
+		count_created(story, creation);
+	else
+		count_refused(story, created);
+	return created;
+}
+
+/*
+ * A packet that no flow knows becomes a flow, and its story begins again; or, if it makes none, the
+ * next two say what becomes of it. SL_VERDICT_NONE: the flow is there. SL_VERDICT_FORWARD, _REPLY:
+ * the packet is to go *@way.
+ */
+
+/* A client's packet: choose a backend, remember it if there is room. */
+static __always_inline enum sl_verdict balance_new(struct story *story, struct creation *creation,
+						   uint32_t service, const struct sl_packet *packet,
+						   bool may_create, struct way *way)
+{
+	uint32_t index = backend_choose(creation, service);
+	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
+	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
+
+	if (backend == NULL || record == NULL ||
+	    backend_state(backend).family != packet->tuple.family) {
+		count_service_drop(service);
+		return SL_VERDICT_DROP_NO_BACKEND;
+	}
+	creation->backend_addr = backend->addr;
+	/* A reset begins nothing. */
+	if (may_create && (packet->tcp_flags & SL_TCP_RST) == 0) {
+		enum created created;
+
+		creation->service = service;
+		creation->backend = index;
+		creation->flags = sl_flow_is_opening(packet) ? SL_FLOW_SYN : 0;
+		created = create_flow(story, creation, backend, record, packet->tuple.family);
+		if (created == CREATED || created == CREATED_ALREADY)
+			return SL_VERDICT_NONE;
+		if (created == CREATED_TAKEN) {
+			count_service_drop(service);
+			return SL_VERDICT_DROP_TUPLE_TAKEN;
+		}
+	}
+	story->cpu->counters.event[SL_EVENT_STATELESS_FORWARD]++;
+	way->service = service;
+	way->backend = index;
+	way->to->source = packet->tuple.source;
+	way->to->source_port = packet->tuple.source_port;
+	way->to->destination = backend->addr;
+	way->to->destination_port =
+		backend->port != 0 ? backend->port : packet->tuple.destination_port;
+	way->adjacency =
+		backend_adjacency(story, index, &creation->backend_addr, packet->tuple.family);
+	return SL_VERDICT_FORWARD;
+}
+
+/* Whether a backend's packet is worth a flow: it names the true backend itself. */
+static __always_inline bool teaches_flow(const struct sl_packet *packet)
+{
+	return packet->tuple.protocol == SL_PROTOCOL_TCP &&
+	       (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0;
+}
+
+/* A backend's packet: after a restart, or on another host than the client's. */
+static __always_inline enum sl_verdict balance_orphan(struct story *story,
+						      struct creation *creation, uint32_t index,
+						      const struct sl_packet *packet,
+						      bool may_create, struct way *way)
+{
+	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
+	const struct sl_service *service;
+
+	if (backend == NULL)
+		return SL_VERDICT_PUNT_NOT_SERVICE;
+	way->backend = index;
+	way->service = backend->service;
+	service = bpf_map_lookup_elem(&services, &way->service);
+	if (service == NULL)
+		return SL_VERDICT_PUNT_NOT_SERVICE;
+	way->to->source = service->addr;
+	way->to->source_port = service->port != 0 ? service->port : packet->tuple.source_port;
+	way->to->destination = packet->tuple.destination;
+	way->to->destination_port = packet->tuple.destination_port;
+	way->adjacency =
+		route_find(story->ctx, &creation->client.destination, packet->tuple.family);
+	/* To the host itself, a health check's answer say; or where no port of ours leads. */
+	if (way->adjacency == SL_ADJACENCY_NONE)
+		return SL_VERDICT_PUNT_LOCAL;
+	/* In maintenance: its flows have ended, and its packets begin none. */
+	if (SL_UNLIKELY(backend_state(backend).is_gone)) {
+		count_service_drop(way->service);
+		return SL_VERDICT_DROP_BACKEND_GONE;
+	}
+	if (may_create && teaches_flow(packet)) {
+		enum created created;
+
+		creation->client.source = way->to->destination;
+		creation->client.source_port = way->to->destination_port;
+		creation->client.destination = way->to->source;
+		creation->client.destination_port = way->to->source_port;
+		creation->backend_addr = backend->addr;
+		creation->service = way->service;
+		creation->backend = index;
+		creation->flags = SL_FLOW_FROM_REPLY;
+		created = create_flow(story, creation, backend, service, packet->tuple.family);
+		/* Not if it was there: the client's flow has another backend. */
+		if (created == CREATED)
+			return SL_VERDICT_NONE;
+	}
+	story->cpu->counters.event[SL_EVENT_STATELESS_REPLY]++;
+	return SL_VERDICT_REPLY;
+}
+
+/** No flow knows the packet. @family: a constant. */
+static __always_inline enum sl_verdict
+balance_unknown(struct story *story, struct sl_packet *packet, uint8_t family, bool may_create)
+{
+	struct creation *creation = creation_new(story);
+	uint32_t index = SL_NO_INDEX;
+	enum sl_verdict verdict;
+	struct way way = {.to = &story->cpu->rewrite};
+
+	if (creation == NULL)
+		return SL_VERDICT_PUNT_NOT_SERVICE;
+	packet->tuple.family = family;
+	creation->client = packet->tuple;
+	story->cpu->tuple = packet->tuple;
+	if (may_be(control.service_filter, &packet->tuple.destination, family))
+		index = service_find(creation);
+	if (index != SL_NO_INDEX) {
+		if (source_is_service(creation)) {
+			count_service_drop(index);
+			return SL_VERDICT_DROP_SOURCE_IS_SERVICE;
+		}
+		verdict = balance_new(story, creation, index, packet, may_create, &way);
+	} else {
+		index = replier_find(creation);
+		if (index == SL_NO_INDEX)
+			return SL_VERDICT_PUNT_NOT_SERVICE;
+		verdict = balance_orphan(story, creation, index, packet, may_create, &way);
+	}
+	if (verdict != SL_VERDICT_FORWARD && verdict != SL_VERDICT_REPLY)
+		return verdict;
+	way.verdict = verdict;
+	return dispatch(story, packet, &way, family);
+}

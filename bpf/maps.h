@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The maps of the XDP engine. What is read for every packet lies in arrays and in global data,
+ * where a look-up is a few instructions; hash maps are asked for a flow's first packet only.
+ * Sizes that the configuration decides are set by the agent before the program is loaded.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <sluice/counters.h>
+#include <sluice/limits.h>
+#include <sluice/tables.h>
+#include <sluice/xdp.h>
+
+#define ARRAY(map_name, n, value_type, flags)                                                      \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(max_entries, n);                                                            \
+		__uint(map_flags, flags);                                                          \
+		__type(key, uint32_t);                                                             \
+		__type(value, value_type);                                                         \
+	} map_name SEC(".maps")
+
+#define PERCPU_ARRAY(map_name, n, value_type)                                                      \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                           \
+		__uint(max_entries, n);                                                            \
+		__type(key, uint32_t);                                                             \
+		__type(value, value_type);                                                         \
+	} map_name SEC(".maps")
+
+/* Written by programs. */
+ARRAY(flows4, SL_XDP_WAYS, struct sl_flow_ipv4, BPF_F_MMAPABLE);
+ARRAY(flows6, SL_XDP_WAYS, struct sl_flow_ipv6, BPF_F_MMAPABLE);
+ARRAY(adjacencies, SL_MAX_ADJACENCIES, struct sl_adjacency, 0);
+ARRAY(backend_hops, SL_MAX_BACKENDS, uint32_t, 0); /* as sl_flow's client_adjacency */
+PERCPU_ARRAY(cpus, 1, struct sl_xdp_cpu);
+PERCPU_ARRAY(service_counters, SL_MAX_SERVICES, struct sl_service_counters);
+PERCPU_ARRAY(backend_counters, SL_MAX_BACKENDS, struct sl_backend_counters);
+PERCPU_ARRAY(scratch_adjacency, 1, struct sl_adjacency);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, SL_XDP_RESOLVE_BYTES);
+} resolve SEC(".maps");
+
+/* Written by the agent. */
+ARRAY(ports, SL_XDP_PORT_PLACES, struct sl_xdp_port, BPF_F_MMAPABLE);
+ARRAY(services, SL_MAX_SERVICES, struct sl_service, BPF_F_MMAPABLE);
+ARRAY(backends, SL_MAX_BACKENDS, struct sl_backend, BPF_F_MMAPABLE);
+
+/* Endpoint of a service, or address of one -> index of a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * SL_MAX_SERVICES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_xdp_endpoint);
+	__type(value, uint32_t);
+} service_of SEC(".maps");
+
+/* Endpoint that one backend alone has -> its index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SL_MAX_BACKENDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_xdp_endpoint);
+	__type(value, uint32_t);
+} backend_of SEC(".maps");
+
+/* Slots and members of one service. This one is the pattern, and belongs to nobody. */
+struct inner_slots {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__type(key, uint32_t);
+	__type(value, union sl_xdp_chunk);
+} no_slots SEC(".maps");
+
+/* Index of a service -> its slots and members, replaced whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SL_MAX_SERVICES);
+	__type(key, uint32_t);
+	__array(values, struct inner_slots);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, SL_MAX_PORTS);
+	__type(key, uint32_t);
+	__type(value, uint32_t);
+} port_devices SEC(".maps");
+
+/* Known when the program is loaded. */
+const volatile uint32_t n_buckets4 = 1;
+const volatile uint32_t n_buckets6 = 1;
+const volatile uint32_t max_flows = 1; /* of each family */
+const volatile uint32_t max_embryonic = 1;
+const volatile uint32_t loopback_ifindex = 1;
+
+struct sl_xdp_control control SEC(".data.control");
+struct sl_xdp_usage usage SEC(".data.usage");

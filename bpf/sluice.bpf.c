@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * One packet's story on the XDP engine, with the verbs of dataplane/dpdk/worker.c: parse, find the
+ * flow, else the service and choose a backend, rewrite, send or pass to the kernel or drop.
+ */
+#include "balance.h"
+#include "helpers.h"
+
+/* Step 6: counts the verdict once, and says what the kernel is to do with the frame. */
+static __always_inline int finish(struct story *story, enum sl_verdict verdict,
+				  const struct sl_xdp_port *from)
+{
+	if (verdict < SL_N_VERDICTS)
+		story->cpu->counters.verdict[verdict]++;
+	if (SL_LIKELY(verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)) {
+		story->cpu->counters.event[SL_EVENT_TX]++;
+		story->cpu->counters.event[SL_EVENT_TX_BYTES] += story->length;
+		if (story->port == from->index)
+			return XDP_TX;
+		return (int)bpf_redirect_map(&port_devices, story->port, XDP_DROP);
+	}
+	return sl_verdict_is_drop(verdict) ? XDP_DROP : XDP_PASS;
+}
+
+static __always_inline bool story_begin(struct xdp_md *ctx, struct story *story)
+{
+	uint32_t zero = 0;
+
+	*story = (struct story){.ctx = ctx};
+	story->length = (uint32_t)((long)ctx->data_end - (long)ctx->data);
+	story->cpu = bpf_map_lookup_elem(&cpus, &zero);
+	return story->cpu != NULL;
+}
+
+/* Step 1. */
+static __always_inline void receive(struct story *story)
+{
+	story->cpu->counters.event[SL_EVENT_RX]++;
+	story->cpu->counters.event[SL_EVENT_RX_BYTES] += story->length;
+}
+
+/*
+ * There are many ways to a layer-4 header, and the verifier would follow the rest of the story once
+ * for each. What it reads from a map is any number to it, and what it reads from the context is a
+ * frame of which nothing is known: so it forgets which way was taken. False: never.
+ */
+static __always_inline bool forget_way(const struct story *story, struct sl_packet *packet,
+				       void **data, const void **data_end)
+{
+	volatile uint64_t *scratch = (volatile uint64_t *)&story->cpu->scratch;
+	const volatile struct xdp_md *ctx = story->ctx;
+	uint64_t word;
+	void *l3;
+
+	*scratch = (uint64_t)packet->l4_length << 32 | (uint64_t)packet->tuple.protocol << 16 |
+		   packet->l4_offset;
+	word = *scratch;
+	packet->l4_offset = (uint16_t)word & (SL_MAX_L4_OFFSET - 1);
+	packet->tuple.protocol = (uint8_t)(word >> 16);
+	packet->l4_length = (uint16_t)(word >> 32);
+	*data = (void *)(long)ctx->data;
+	*data_end = (void *)(long)ctx->data_end;
+	packet->ethernet = *data;
+	l3 = *data + sizeof(struct sl_ethernet) + (packet->has_vlan ? sizeof(struct sl_vlan) : 0);
+	if (packet->tuple.family == SL_FAMILY_IPV4) {
+		packet->ipv4 = l3;
+		return (const void *)(packet->ipv4 + 1) <= *data_end;
+	}
+	packet->ipv6 = l3;
+	return (const void *)(packet->ipv6 + 1) <= *data_end;
+}
+
+/* Step 2. */
+static __always_inline enum sl_verdict
+parse(const struct story *story, const struct sl_xdp_port *from, struct sl_packet *packet)
+{
+	void *data = (void *)(long)story->ctx->data;
+	const void *data_end = (void *)(long)story->ctx->data_end;
+	enum sl_verdict verdict = sl_parse_link(data, data_end, from->mac);
+
+	if (verdict == SL_VERDICT_NONE)
+		verdict = sl_parse_l3(data, data_end, packet);
+	if (verdict != SL_VERDICT_NONE)
+		return verdict;
+	if (!forget_way(story, packet, &data, &data_end))
+		return SL_VERDICT_DROP_TRUNCATED;
+	return sl_parse_l4(data, data_end, packet);
+}
+
+static __always_inline void clock_read(struct story *story)
+{
+	story->now = sl_xdp_ticks(bpf_ktime_get_coarse_ns());
+	story->generation = route_generation(story->now);
+}
+
+enum {
+	LOOKS = 3,
+	LOOK_AGAIN = -1, /* not an action: the packet's flow is to be looked for, again */
+};
+
+/* For packets without a flow. The frame is parsed again, so that those with one pay nothing. */
+static __always_inline int balance_afresh(struct xdp_md *ctx, uint8_t family, bool may_create)
+{
+	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
+	struct sl_packet packet;
+	enum sl_verdict verdict;
+	struct story story;
+
+	if (from == NULL || !story_begin(ctx, &story))
+		return XDP_PASS;
+	clock_read(&story);
+	verdict = parse(&story, from, &packet);
+	if (verdict == SL_VERDICT_NONE && packet.tuple.family == family)
+		verdict = balance_unknown(&story, &packet, family, may_create);
+	return verdict == SL_VERDICT_NONE ? LOOK_AGAIN : finish(&story, verdict, from);
+}
+
+__noinline int balance_afresh4(struct xdp_md *ctx, uint32_t may_create)
+{
+	return balance_afresh(ctx, SL_FAMILY_IPV4, may_create != 0);
+}
+
+__noinline int balance_afresh6(struct xdp_md *ctx, uint32_t may_create)
+{
+	return balance_afresh(ctx, SL_FAMILY_IPV6, may_create != 0);
+}
+
+/* Whether a packet of a flow that is over, or whose backend is gone, begins a new one. */
+static __always_inline bool begins_anew(const struct sl_packet *packet, enum sl_direction direction)
+{
+	return direction == SL_DIRECTION_FORWARD &&
+	       (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP);
+}
+
+/* Steps 4 to 6 for a packet that flow @index is to be that of; LOOK_AGAIN: it is not any more. */
+static __always_inline int balance_found(struct story *story, struct sl_packet *packet,
+					 uint8_t family, uint32_t index,
+					 enum sl_direction direction,
+					 const struct sl_xdp_port *from)
+{
+	struct found found = {.index = index, .flow = flow_at(index, family)};
+	enum sl_verdict verdict;
+
+	if (found.flow == NULL)
+		return LOOK_AGAIN;
+	found.sequence = read_once(&found.flow->sequence);
+	barrier();
+	if (SL_UNLIKELY(found.sequence & 1))
+		return LOOK_AGAIN;
+	clock_read(story);
+	if (SL_UNLIKELY(!has_backend(found.flow) ||
+			(sl_flow_is_over(found.flow) && sl_flow_is_opening(packet) &&
+			 direction == SL_DIRECTION_FORWARD))) {
+		if (!begins_anew(packet, direction))
+			return finish(story, SL_VERDICT_DROP_BACKEND_GONE, from);
+		flow_end(found.index, found.sequence, family);
+		return LOOK_AGAIN;
+	}
+	verdict = balance_flow(story, &found, family, direction, packet);
+	return verdict == SL_VERDICT_NONE ? LOOK_AGAIN : finish(story, verdict, from);
+}
+
+/* Steps 3 to 6 for a packet of @family. Its addresses tell which of its ends is the client. */
+static __always_inline int balance(struct story *story, struct sl_packet *packet, uint8_t family,
+				   const struct sl_xdp_port *from)
+{
+	const struct sl_tuple *tuple = &packet->tuple;
+	bool to_service = may_be(control.service_filter, &tuple->destination, family);
+	bool from_backend = may_be(control.backend_filter, &tuple->source, family);
+	enum sl_direction direction = SL_DIRECTION_FORWARD;
+	uint32_t index = SL_NO_INDEX;
+
+	if (!to_service && !from_backend)
+		return finish(story, SL_VERDICT_PUNT_NOT_SERVICE, from);
+	packet->tuple.family = family;
+	if (to_service)
+		index = flow_find(story->cpu, tuple, SL_DIRECTION_FORWARD, family);
+	if (index == SL_NO_INDEX && from_backend) {
+		index = flow_find(story->cpu, tuple, SL_DIRECTION_REPLY, family);
+		direction = SL_DIRECTION_REPLY;
+	}
+	if (SL_UNLIKELY(index == SL_NO_INDEX))
+		return LOOK_AGAIN;
+	if (direction == SL_DIRECTION_FORWARD)
+		return balance_found(story, packet, family, index, SL_DIRECTION_FORWARD, from);
+	return balance_found(story, packet, family, index, SL_DIRECTION_REPLY, from);
+}
+
+/* One look at a packet. LOOK_AGAIN: it has no flow, or had one that is over. */
+static __always_inline int balance_packet(struct xdp_md *ctx, uint8_t family, bool is_first_look)
+{
+	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
+	struct sl_packet packet;
+	enum sl_verdict verdict;
+	struct story story;
+
+	if (from == NULL || !story_begin(ctx, &story))
+		return XDP_PASS;
+	if (is_first_look)
+		receive(&story);
+	verdict = parse(&story, from, &packet);
+	if (verdict != SL_VERDICT_NONE || packet.tuple.family != family)
+		return finish(&story, verdict, from);
+	return balance(&story, &packet, family, from);
+}
+
+/* What is neither IPv4 nor IPv6 ends in the parser of either. */
+__noinline int balance_packet4(struct xdp_md *ctx, uint32_t is_first_look)
+{
+	return balance_packet(ctx, SL_FAMILY_IPV4, is_first_look != 0);
+}
+
+__noinline int balance_packet6(struct xdp_md *ctx, uint32_t is_first_look)
+{
+	return balance_packet(ctx, SL_FAMILY_IPV6, is_first_look != 0);
+}
+
+/* Whether the parser will find IPv6. Judges nothing. */
+static __always_inline bool is_ipv6(const struct xdp_md *ctx)
+{
+	const struct sl_ethernet *ethernet = (void *)(long)ctx->data;
+	const struct sl_vlan *vlan = (const struct sl_vlan *)(ethernet + 1);
+	const void *data_end = (void *)(long)ctx->data_end;
+
+	if ((const void *)(vlan + 1) > data_end)
+		return false;
+	return ethernet->type == SL_BE16(SL_ETHERTYPE_IPV6) ||
+	       (ethernet->type == SL_BE16(SL_ETHERTYPE_VLAN) &&
+		vlan->type == SL_BE16(SL_ETHERTYPE_IPV6));
+}
+
+SEC("xdp")
+int sl_balance(struct xdp_md *ctx)
+{
+	bool is_six = is_ipv6(ctx);
+	int action = is_six ? balance_packet6(ctx, 1) : balance_packet4(ctx, 1);
+
+	for (uint32_t i = 0; SL_UNLIKELY(action < 0) && i < LOOKS; i++) {
+		action = is_six ? balance_afresh6(ctx, i < LOOKS - 1)
+				: balance_afresh4(ctx, i < LOOKS - 1);
+		if (action < 0)
+			action = is_six ? balance_packet6(ctx, 0) : balance_packet4(ctx, 0);
+	}
+	return action < 0 ? XDP_DROP : action;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

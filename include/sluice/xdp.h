@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What the XDP program (bpf/sluice.bpf.c) and its agent (dataplane/xdp/) must agree on: values of
+ * the maps that are not in tables.h, and the frames by which the agent asks the program's helpers.
+ *
+ * Whoever writes a map is named beside it. The agent may die at any instruction: nothing here is
+ * a lock that it could hold. Flow tables are changed by BPF programs alone, the agent's sweep among
+ * them, and a BPF program always runs to its end.
+ */
+#pragma once
+
+#include <sluice/base.h>
+#include <sluice/counters.h>
+#include <sluice/limits.h>
+#include <sluice/packet/flow.h>
+#include <sluice/tables.h>
+
+enum {
+	SL_XDP_WAYS = 4,            /* flows of one bucket */
+	SL_XDP_CHOICES = 4,         /* buckets that a flow may stand in, its home first */
+	SL_XDP_PORT_PLACES = 256,   /* of the table from ifindex to port */
+	SL_XDP_FILTER_WORDS = 2048, /* 64-bit words of each address filter */
+	SL_XDP_MAX_CPUS = 1024,
+	SL_XDP_CHUNK_SLOTS = 32,   /* slots in one element of an inner map */
+	SL_XDP_CHUNK_MEMBERS = 16, /* members in one element of an inner map */
+	SL_XDP_MAX_CHUNKS =
+		1 + (SL_MAX_SLOTS + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS +
+		(SL_MAX_BACKENDS_PER_SERVICE + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS,
+	SL_XDP_ADJACENCY_TRIES = 4,
+	SL_XDP_SCRATCH_ADJACENCY = 0xffff, /* this CPU's own: the table of next hops had no room */
+	SL_XDP_RESOLVE_BYTES = 65536,
+};
+
+/*
+ * A flow table is an array of entries; SL_XDP_WAYS neighbours are a bucket, the flows of one hash.
+ * In the first one's sl_flow.link: the bucket's lock (bit 31), and how many flows whose home this is
+ * stand in other buckets.
+ */
+enum {
+	SL_XDP_BUCKET_LOCKED = (int)0x80000000,
+};
+
+/** A port, found by (ifindex x control.port_factor) >> 24. Agent. */
+struct sl_xdp_port {
+	uint32_t ifindex; /* 0: nobody stands here */
+	uint16_t index;   /* in configuration order; key of the redirect map */
+	uint8_t mac[6];
+	uint32_t reserved;
+};
+
+/** One element of an inner map. Element 0 is the head; then slots; then members. Agent. */
+union sl_xdp_chunk {
+	struct {
+		struct sl_hash_key hash_key; /* chooses the slot */
+		uint32_t n_slots;
+		uint32_t n_members;
+		uint32_t first_member_chunk;
+	} head;
+	uint16_t slot[SL_XDP_CHUNK_SLOTS];     /* position among the members; SL_NO_BACKEND_SLOT */
+	uint32_t member[SL_XDP_CHUNK_MEMBERS]; /* stable index of the backend */
+};
+
+/** Key of services and repliers: what an address, port and protocol belong to. */
+struct sl_xdp_endpoint {
+	union sl_addr addr;
+	be16_t port;      /* 0: every port */
+	uint8_t protocol; /* 0: the address alone, as some service's */
+	uint8_t family;
+};
+
+/** What the agent tells the program; one object, mapped by the agent. */
+struct sl_xdp_control {
+	struct sl_hash_key flow_key; /* random, as old as the flow tables */
+	uint32_t route_generation;   /* differs when the kernel may route otherwise than before */
+	uint32_t alive_until;        /* ticks: after it nobody watches the kernel's routes */
+	uint32_t port_factor;
+	uint8_t has_wildcard; /* some service has port 0 */
+	uint8_t reserved[3];
+	/* Bits by sl_xdp_filter_bit(): no service has an address whose bit is 0; no backend. */
+	uint64_t service_filter[SL_XDP_FILTER_WORDS];
+	uint64_t backend_filter[SL_XDP_FILTER_WORDS];
+};
+
+/** What one CPU counts, and what its program has no room for on the stack. */
+struct sl_xdp_cpu {
+	struct sl_counters counters;
+	uint64_t scratch; /* what the verifier is to forget */
+	struct sl_tuple tuple;
+	struct sl_flow flow;
+	struct sl_rewrite rewrite;
+	uint16_t l4_offset;
+	uint8_t has_vlan;
+	uint8_t protocol;
+	uint32_t length; /* of the frame, bytes */
+	uint32_t adjacency;
+	uint32_t service;
+	uint32_t backend;
+	uint32_t verdict; /* if nothing stands in the way */
+	uint32_t reserved;
+};
+
+/** What the programs of all CPUs count together. [0]: IPv4, [1]: IPv6. */
+struct sl_xdp_usage {
+	uint64_t flows[2];
+	uint64_t embryonic[2];
+};
+
+/** A next hop that the kernel is to resolve. Program to agent, through the ring. */
+struct sl_xdp_resolve {
+	union sl_addr addr;
+	uint32_t ifindex;
+	uint32_t family;
+};
+
+/* A helper program is run on a frame that begins with its question, and writes the answer there. */
+
+/** Ends what is over among @n entries from @first on. */
+struct sl_xdp_sweep {
+	uint32_t first;
+	uint32_t n;
+	uint32_t family;
+	uint32_t n_ended; /* answer, and so what follows */
+	uint32_t n_flows;
+	uint32_t n_embryonic;
+};
+
+/** Where a packet to @addr would go. */
+struct sl_xdp_route {
+	union sl_addr addr;
+	uint32_t family;
+	int32_t status; /* answer, and so what follows: as bpf_fib_lookup() gives it */
+	uint32_t ifindex;
+	uint32_t has_port;     /* 1: by a port of ours, whose index is port */
+	union sl_addr gateway; /* or @addr itself, if it is on the link */
+	uint8_t destination_mac[6];
+	uint8_t source_mac[6];
+	uint32_t port;
+};
+
+/** The place of @addr's bit in an address filter. */
+SL_INLINE uint32_t sl_xdp_filter_bit(const union sl_addr *addr, uint8_t family)
+{
+	uint64_t word = addr->word[0];
+
+	if (family != SL_FAMILY_IPV4)
+		word += ((uint64_t)addr->word[1] << 32 | addr->word[2]) * 0xff51afd7ed558ccdull +
+			((uint64_t)addr->word[3] << 20);
+	return (uint32_t)((word * 0x9e3779b97f4a7c15ull) >> 47);
+}
+
+/** Which of @n buckets is choice @i of a flow with @hash; 0 is its home. */
+SL_INLINE uint32_t sl_xdp_bucket(uint64_t hash, uint32_t i, uint32_t n)
+{
+	uint32_t place = (uint32_t)(hash >> 32) + i * ((uint32_t)hash | 1);
+
+	return (uint32_t)(((uint64_t)place * n) >> 32);
+}
+
+/** Ticks of CLOCK_MONOTONIC at @ns. Off by less than one in 10^8; good for eight years of uptime. */
+SL_INLINE uint32_t sl_xdp_ticks(uint64_t ns)
+{
+	return (uint32_t)(((ns >> 20) * 72057594ull) >> 32);
+}
+
+_Static_assert(sizeof(struct sl_xdp_port) == 16, "no padding");
+_Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
+_Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
+_Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");
+_Static_assert(SL_MAX_ADJACENCIES < SL_XDP_SCRATCH_ADJACENCY, "an index of its own");
