@@ -10,6 +10,7 @@ import time
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", TOP / "build"))
 RUN = TOP / "tests" / "kernel" / "run-on-6.1"
 TIMEOUT = 124
 HARNESS = 125
@@ -67,3 +68,10 @@ def test_a_command_comes_with_its_libraries():
     result = run("-b", "ip", "/bin/sh", "-c", "ip link add veth-a type veth peer name veth-b && ip -j link show veth-a")
     assert result.returncode == 0, result.stderr
     assert '"ifname":"veth-a"' in result.stdout
+
+
+def test_the_classifier_is_loaded_and_attached():
+    result = run(BUILD / "tests" / "kernel" / "load-classifier")
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "verified" in result.stdout and "native mode" in result.stdout
