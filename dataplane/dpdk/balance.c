@@ -10,8 +10,9 @@
 #include "dataplane/dpdk/balance.h"
 
 #include <sluice/packet/flow.h>
-#include <sluice/packet/maglev.h>
 #include <sluice/packet/nat.h>
+
+#include "dataplane/lookup.h"
 
 /** Where a rewritten packet goes. */
 struct way {
@@ -22,44 +23,6 @@ struct way {
 	uint32_t backend;
 	uint8_t family;
 };
-
-uint32_t balance_find_service(const struct snapshot *snapshot, const struct sl_tuple *tuple)
-{
-	uint32_t service =
-		snapshot_find_service(snapshot, &tuple->destination, tuple->destination_port,
-				      tuple->family, tuple->protocol);
-
-	if (service == SL_NO_INDEX && snapshot->has_wildcard)
-		service = snapshot_find_service(snapshot, &tuple->destination, 0, tuple->family,
-						tuple->protocol);
-	return service;
-}
-
-struct choice balance_choose(const struct snapshot *snapshot, uint32_t service,
-			     const struct sl_tuple *tuple)
-{
-	const struct sl_service *record = &snapshot->service[service];
-	struct choice choice = {.backend = SL_NO_INDEX};
-	uint16_t position;
-
-	choice.hash = sl_flow_hash(&snapshot->hash_key, tuple);
-	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
-	position = snapshot->slots[service]->slot[choice.slot];
-	if (position != SL_NO_BACKEND_SLOT)
-		choice.backend = snapshot->member[record->first_member + position];
-	return choice;
-}
-
-uint32_t balance_find_replier(const struct snapshot *snapshot, const struct sl_tuple *tuple)
-{
-	uint32_t backend = snapshot_find_backend(snapshot, &tuple->source, tuple->source_port,
-						 tuple->family, tuple->protocol);
-
-	if (backend == SL_NO_INDEX && snapshot->has_wildcard)
-		backend = snapshot_find_backend(snapshot, &tuple->source, 0, tuple->family,
-						tuple->protocol);
-	return backend;
-}
 
 static void ask_resolve(struct worker *worker, uint16_t adjacency, const union sl_addr *addr,
 			uint8_t family)
@@ -229,7 +192,7 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 			struct sl_packet *packet, uint64_t hash, uint32_t length,
 			struct outcome *outcome)
 {
-	struct choice choice = balance_choose(snapshot, service, &packet->tuple);
+	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
 	const struct sl_backend *backend;
 	struct sl_flow *flow = NULL;
 	bool is_taken = false;
@@ -333,7 +296,7 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 			    struct sl_packet *packet, uint64_t hash, uint32_t length,
 			    struct outcome *outcome)
 {
-	uint32_t service = balance_find_service(snapshot, &packet->tuple);
+	uint32_t service = lookup_service(snapshot, &packet->tuple);
 	uint32_t backend;
 
 	if (service != SL_NO_INDEX) {
@@ -346,7 +309,7 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 		balance_new(worker, snapshot, service, packet, hash, length, outcome);
 		return;
 	}
-	backend = balance_find_replier(snapshot, &packet->tuple);
+	backend = lookup_replier(snapshot, &packet->tuple);
 	if (backend != SL_NO_INDEX)
 		balance_orphan(worker, snapshot, backend, packet, length, outcome);
 	else

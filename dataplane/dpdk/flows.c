@@ -5,9 +5,9 @@
  * copied under its sequence number, and one that changes meanwhile is passed over.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/flow_record.h"
 
 enum {
 	MAX_LOOKED_AT = 1 << 18, /* entries in one call, so that the control thread stays live */
@@ -29,57 +29,6 @@ static bool place_of(const struct dataplane *dataplane, uint64_t cursor, struct 
 	place->is_ipv6 = table % 2 != 0;
 	place->index = (uint32_t)(cursor % n_flows);
 	return table / 2 < dataplane->n_workers;
-}
-
-static bool matches(const struct wire_flow_filter *filter, const struct sl_flow *flow)
-{
-	if (filter->service.family != 0) {
-		union sl_addr addr = sl_flow_addr(flow, SL_FLOW_SERVICE);
-
-		if (flow->family != filter->service.family ||
-		    flow->protocol != filter->service.protocol ||
-		    (filter->service.port != 0 && flow->service_port != filter->service.port) ||
-		    !sl_addr_equal(&addr, &filter->service.addr))
-			return false;
-	}
-	if (filter->client_family != 0) {
-		union sl_addr addr = sl_flow_addr(flow, SL_FLOW_CLIENT);
-
-		if (flow->family != filter->client_family || !sl_addr_equal(&addr, &filter->client))
-			return false;
-	}
-	return filter->client_port == 0 || flow->client_port == filter->client_port;
-}
-
-static uint32_t ticks_to_ms(uint32_t ticks)
-{
-	return (uint32_t)((uint64_t)ticks * 1000 / SL_TICKS_PER_SEC);
-}
-
-static void describe(const struct dataplane *dataplane, const struct worker *worker,
-		     const struct sl_flow *flow, struct wire_flow_record *record)
-{
-	const struct snapshot *snapshot = dataplane->snapshot;
-	uint32_t now = __atomic_load_n(&worker->now, __ATOMIC_RELAXED);
-	uint32_t idle = now > flow->last_seen ? now - flow->last_seen : 0;
-
-	memset(record, 0, sizeof(*record));
-	record->client = sl_flow_addr(flow, SL_FLOW_CLIENT);
-	record->service = sl_flow_addr(flow, SL_FLOW_SERVICE);
-	record->source = sl_flow_addr(flow, SL_FLOW_SOURCE);
-	record->backend = sl_flow_addr(flow, SL_FLOW_BACKEND);
-	record->client_port = flow->client_port;
-	record->service_port = flow->service_port;
-	record->source_port = flow->source_port;
-	record->backend_port = flow->backend_port;
-	record->family = flow->family;
-	record->protocol = flow->protocol;
-	record->state = flow->state;
-	record->worker = (uint8_t)worker->id;
-	record->idle_ms = ticks_to_ms(idle);
-	if (snapshot != NULL && flow->service < snapshot->n_services)
-		record->timeout_ms = ticks_to_ms(
-			snapshot->service[flow->service].timeout_ticks[sl_flow_timeout(flow)]);
 }
 
 int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
@@ -106,8 +55,11 @@ int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *
 			cursor += dataplane->options.n_flows - place.index;
 			continue;
 		}
-		if (flow_table_read(table, place.index, &copy) && matches(filter, &copy.flow))
-			describe(dataplane, worker, &copy.flow, &record[(*n_records)++]);
+		if (flow_table_read(table, place.index, &copy) &&
+		    flow_record_matches(filter, &copy.flow))
+			flow_record_fill(dataplane->snapshot, &copy.flow, worker->id,
+					 __atomic_load_n(&worker->now, __ATOMIC_RELAXED),
+					 &record[(*n_records)++]);
 		cursor++;
 	}
 	return 0;

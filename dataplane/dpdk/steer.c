@@ -5,13 +5,14 @@
  * port stand in both directions, as source to a service and as destination of everything else, so
  * both directions of a flow have one owner, and its tables need no lock.
  */
-#include "dataplane/dpdk/balance.h"
+#include "dataplane/dpdk/worker.h"
+#include "dataplane/lookup.h"
 
 struct worker *steer_owner(struct worker *worker, const struct snapshot *snapshot,
 			   const struct sl_tuple *tuple)
 {
 	struct dataplane *dataplane = worker->dataplane;
-	bool is_forward = balance_find_service(snapshot, tuple) != SL_NO_INDEX;
+	bool is_forward = lookup_service(snapshot, tuple) != SL_NO_INDEX;
 	struct sl_tuple client = {.protocol = tuple->protocol, .family = tuple->family};
 	uint64_t hash;
 

@@ -12,10 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sluice/packet/flow.h>
-#include <sluice/packet/maglev.h>
-
-#include "dataplane/snapshot.h"
+#include "dataplane/lookup.h"
 #include "wire/wire_abi.h"
 
 struct dataplane {
@@ -145,33 +142,27 @@ void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_re
 				       .family = request->family};
 	uint32_t service = SL_NO_INDEX;
 	const struct sl_backend *backend;
+	struct choice choice;
 	char text[WIRE_ADDRESS_TEXT];
-	uint16_t position;
 
 	reply->slot = SL_NO_INDEX;
 	if (snapshot != NULL)
-		service =
-			snapshot_find_service(snapshot, &tuple.destination, tuple.destination_port,
-					      tuple.family, tuple.protocol);
-	if (service == SL_NO_INDEX && snapshot != NULL && snapshot->has_wildcard)
-		service = snapshot_find_service(snapshot, &tuple.destination, 0, tuple.family,
-						tuple.protocol);
+		service = lookup_service(snapshot, &tuple);
 	if (service == SL_NO_INDEX) {
 		reply->verdict = SL_VERDICT_PUNT_NOT_SERVICE;
 		say(reply, step, "service", "no service there");
 		return;
 	}
 	say(reply, step, "service", "%s", snapshot->service_name[service]);
-	reply->hash = sl_flow_hash(&snapshot->hash_key, &tuple);
-	reply->slot = sl_maglev_slot(reply->hash, snapshot->service[service].n_slots);
-	position = snapshot->slots[service]->slot[reply->slot];
-	if (position == SL_NO_BACKEND_SLOT) {
+	choice = lookup_choose(snapshot, service, &tuple);
+	reply->hash = choice.hash;
+	reply->slot = choice.slot;
+	if (choice.backend == SL_NO_INDEX) {
 		reply->verdict = SL_VERDICT_DROP_NO_BACKEND;
 		say(reply, step, "backend", "none takes new flows");
 		return;
 	}
-	backend = &snapshot->backend[snapshot->member[snapshot->service[service].first_member +
-						      position]];
+	backend = &snapshot->backend[choice.backend];
 	reply->verdict = SL_VERDICT_FORWARD;
 	reply->backend = backend->addr;
 	reply->backend_port = backend->port != 0 ? backend->port : tuple.destination_port;

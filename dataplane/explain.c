@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The decision for one packet, told step by step: a frame is built from the question and led
+ * through the packet core with the live tables, and nothing is changed. What only the engine knows,
+ * its flows and next hops, it is asked for. Control thread.
+ */
+#include "dataplane/explain.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sluice/counters.h>
+#include <sluice/packet/nat.h>
+#include <sluice/packet/parse.h>
+
+#include "dataplane/dataplane.h"
+#include "dataplane/lookup.h"
+
+enum {
+	FRAME_BYTES = 128,
+	EXPLAINED_TTL = 64,
+};
+
+struct explanation {
+	struct dataplane *dataplane;
+	struct wire_explain_reply *reply;
+	struct wire_explain_step *step;
+	const struct snapshot *snapshot;
+};
+
+__attribute__((format(printf, 3, 4))) static void say(struct explanation *explanation,
+						      const char *name, const char *format, ...)
+{
+	struct wire_explain_step *step = &explanation->step[explanation->reply->n_steps];
+	va_list values;
+
+	if (explanation->reply->n_steps == DATAPLANE_MAX_STEPS)
+		return;
+	explanation->reply->n_steps++;
+	snprintf(step->step, sizeof(step->step), "%s", name);
+	va_start(values, format);
+	vsnprintf(step->text, sizeof(step->text), format, values);
+	va_end(values);
+}
+
+struct endpoint {
+	char text[INET6_ADDRSTRLEN + 10];
+};
+
+static struct endpoint endpoint(const union sl_addr *addr, uint8_t family, be16_t port)
+{
+	struct endpoint result;
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr->byte, text, sizeof(text));
+	snprintf(result.text, sizeof(result.text), family == SL_FAMILY_IPV4 ? "%s:%u" : "[%s]:%u",
+		 text, sl_from_be16(port));
+	return result;
+}
+
+static uint16_t put_l4(uint8_t *l4, const struct wire_explain_request *request)
+{
+	if (request->protocol == SL_PROTOCOL_TCP) {
+		struct sl_tcp *tcp = (struct sl_tcp *)l4;
+
+		tcp->source = request->source_port;
+		tcp->destination = request->destination_port;
+		tcp->offset = 5 << 4;
+		tcp->flags = SL_TCP_SYN;
+		return sizeof(*tcp);
+	}
+	struct sl_udp *udp = (struct sl_udp *)l4;
+
+	udp->source = request->source_port;
+	udp->destination = request->destination_port;
+	udp->length = SL_BE16(sizeof(*udp));
+	udp->checksum = 0xffff;
+	return sizeof(*udp);
+}
+
+/* A first packet of the question's 5-tuple. Returns its length. */
+static uint16_t build_frame(uint8_t *frame, const struct wire_explain_request *request)
+{
+	struct sl_ethernet *ethernet = (struct sl_ethernet *)frame;
+
+	memset(frame, 0, FRAME_BYTES);
+	if (request->family == SL_FAMILY_IPV4) {
+		struct sl_ipv4 *ipv4 = (struct sl_ipv4 *)(ethernet + 1);
+		uint16_t length = put_l4((uint8_t *)(ipv4 + 1), request);
+
+		ethernet->type = SL_BE16(SL_ETHERTYPE_IPV4);
+		ipv4->version_ihl = 0x45;
+		ipv4->total_length = sl_to_be16((uint16_t)(sizeof(*ipv4) + length));
+		ipv4->ttl = EXPLAINED_TTL;
+		ipv4->protocol = request->protocol;
+		ipv4->source = request->source.ipv4;
+		ipv4->destination = request->destination.ipv4;
+		ipv4->checksum = (be16_t)~sl_checksum_ipv4_base(ipv4);
+		return (uint16_t)(sizeof(*ethernet) + sizeof(*ipv4) + length);
+	}
+	struct sl_ipv6 *ipv6 = (struct sl_ipv6 *)(ethernet + 1);
+	uint16_t length = put_l4((uint8_t *)(ipv6 + 1), request);
+
+	ethernet->type = SL_BE16(SL_ETHERTYPE_IPV6);
+	ipv6->version_class_flow = SL_BE32(0x60000000);
+	ipv6->payload_length = sl_to_be16(length);
+	ipv6->next_header = request->protocol;
+	ipv6->hop_limit = EXPLAINED_TTL;
+	memcpy(ipv6->source, request->source.word, 16);
+	memcpy(ipv6->destination, request->destination.word, 16);
+	return (uint16_t)(sizeof(*ethernet) + sizeof(*ipv6) + length);
+}
+
+static const char *verdict_name(enum sl_verdict verdict)
+{
+	static const char *const name[] = {
+#define X(upper, lower, help) #lower,
+		SL_VERDICT_LIST(X)
+#undef X
+	};
+
+	return name[verdict];
+}
+
+static void conclude(struct explanation *explanation, enum sl_verdict verdict)
+{
+	static const char *const help[] = {
+#define X(upper, lower, text) text,
+		SL_VERDICT_LIST(X)
+#undef X
+	};
+
+	explanation->reply->verdict = verdict;
+	say(explanation, "verdict", "%s: %s", verdict_name(verdict), help[verdict]);
+}
+
+static void explain_route(struct explanation *explanation, struct sl_packet *packet,
+			  const struct sl_rewrite *to, const struct explain_hop *hop,
+			  enum sl_verdict verdict)
+{
+	uint8_t family = packet->tuple.family;
+	struct endpoint from = endpoint(&to->source, family, to->source_port);
+	struct endpoint towards = endpoint(&to->destination, family, to->destination_port);
+	const uint8_t *mac = hop->mac;
+	bool is_unresolved = hop->kind == EXPLAIN_HOP_UNRESOLVED;
+
+	if (hop->kind != EXPLAIN_HOP_READY) {
+		say(explanation, "route", "%s to %s",
+		    is_unresolved ? "link address not known yet on the way"
+				  : "no route through a port of ours",
+		    towards.text);
+		conclude(explanation,
+			 is_unresolved ? SL_VERDICT_DROP_NO_NEIGHBOUR : SL_VERDICT_DROP_NO_ROUTE);
+		return;
+	}
+	say(explanation, "route", "port %s, next hop %02x:%02x:%02x:%02x:%02x:%02x",
+	    engine_port_name(explanation->dataplane, hop->port), mac[0], mac[1], mac[2], mac[3],
+	    mac[4], mac[5]);
+	sl_nat_rewrite(packet, to);
+	say(explanation, "rewrite", "%s -> %s, TTL %d -> %d", from.text, towards.text,
+	    EXPLAINED_TTL, packet->ipv4 != NULL ? packet->ipv4->ttl : packet->ipv6->hop_limit);
+	conclude(explanation, verdict);
+}
+
+static void explain_flow(struct explanation *explanation, struct sl_packet *packet,
+			 const struct sl_flow *flow, enum sl_direction direction)
+{
+	static const char *const state[] = {
+#define X(upper, lower) #lower,
+		SL_FLOW_STATE_LIST(X)
+#undef X
+	};
+	const struct snapshot *snapshot = explanation->snapshot;
+	const struct sl_backend *backend;
+	union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
+	union sl_addr addr = sl_flow_addr(flow, SL_FLOW_BACKEND);
+	struct explain_hop hop;
+	struct sl_rewrite to;
+
+	explanation->reply->has_flow = 1;
+	say(explanation, "flow", "known, %s, the packet goes %s",
+	    state[flow->state % SL_N_FLOW_STATES],
+	    direction == SL_DIRECTION_FORWARD ? "to the backend" : "to the client");
+	backend = flow->backend < snapshot->n_backends ? &snapshot->backend[flow->backend] : NULL;
+	if (backend == NULL || backend->epoch != flow->backend_epoch || backend->is_gone ||
+	    backend->family == SL_FAMILY_NONE) {
+		say(explanation, "backend",
+		    "deleted or in maintenance: a SYN or a datagram of the "
+		    "client is scheduled afresh, all else is dropped");
+		conclude(explanation, SL_VERDICT_DROP_BACKEND_GONE);
+		return;
+	}
+	explanation->reply->backend = addr;
+	explanation->reply->backend_port = flow->backend_port;
+	explanation->reply->family = flow->family;
+	say(explanation, "backend", "%s, as the flow remembers",
+	    endpoint(&addr, flow->family, flow->backend_port).text);
+	sl_flow_rewrite(flow, direction, &to);
+	if (direction == SL_DIRECTION_FORWARD)
+		hop = engine_next_hop(explanation->dataplane, &addr, flow->family, flow->backend);
+	else
+		hop = engine_next_hop(explanation->dataplane, &client, flow->family, SL_NO_INDEX);
+	explain_route(explanation, packet, &to, &hop,
+		      direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY);
+}
+
+static void explain_service(struct explanation *explanation, struct sl_packet *packet,
+			    uint32_t service)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	const struct sl_service *record = &snapshot->service[service];
+	struct choice choice;
+	const struct sl_backend *backend;
+	struct explain_hop hop;
+	struct sl_rewrite to = {.source = packet->tuple.source,
+				.source_port = packet->tuple.source_port};
+
+	if (snapshot_is_service_address(snapshot, &packet->tuple.source, packet->tuple.family)) {
+		say(explanation, "service", "the source is a service's address");
+		conclude(explanation, SL_VERDICT_DROP_SOURCE_IS_SERVICE);
+		return;
+	}
+	choice = lookup_choose(snapshot, service, &packet->tuple);
+	explanation->reply->hash = choice.hash;
+	explanation->reply->slot = choice.slot;
+	say(explanation, "flow", "none yet: it would be created");
+	say(explanation, "slot", "hash %016llx, slot %u of %u", (unsigned long long)choice.hash,
+	    choice.slot, record->n_slots);
+	if (choice.backend == SL_NO_INDEX) {
+		say(explanation, "backend", "none of %u takes new flows", record->n_members);
+		conclude(explanation, SL_VERDICT_DROP_NO_BACKEND);
+		return;
+	}
+	backend = &snapshot->backend[choice.backend];
+	to.destination = backend->addr;
+	to.destination_port = backend->port != 0 ? backend->port : packet->tuple.destination_port;
+	explanation->reply->backend = to.destination;
+	explanation->reply->backend_port = to.destination_port;
+	explanation->reply->family = backend->family;
+	say(explanation, "backend", "%s, one of %u",
+	    endpoint(&to.destination, backend->family, to.destination_port).text,
+	    record->n_members);
+	hop = engine_next_hop(explanation->dataplane, &backend->addr, backend->family,
+			      choice.backend);
+	explain_route(explanation, packet, &to, &hop, SL_VERDICT_FORWARD);
+}
+
+static void explain_stranger(struct explanation *explanation, struct sl_packet *packet)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	uint32_t backend = lookup_replier(snapshot, &packet->tuple);
+	struct explain_hop hop;
+	struct sl_rewrite to = {.destination = packet->tuple.destination,
+				.destination_port = packet->tuple.destination_port};
+	const struct sl_service *service;
+
+	if (backend == SL_NO_INDEX) {
+		say(explanation, "service", "no service there, and no backend's reply");
+		conclude(explanation, SL_VERDICT_PUNT_NOT_SERVICE);
+		return;
+	}
+	service = &snapshot->service[snapshot->backend[backend].service];
+	say(explanation, "service", "a reply of %s, without a flow",
+	    snapshot->service_name[snapshot->backend[backend].service]);
+	hop = engine_next_hop(explanation->dataplane, &packet->tuple.destination,
+			      packet->tuple.family, SL_NO_INDEX);
+	if (hop.kind == EXPLAIN_HOP_LOCAL || hop.kind == EXPLAIN_HOP_NONE) {
+		conclude(explanation, SL_VERDICT_PUNT_LOCAL);
+		return;
+	}
+	if (snapshot->backend[backend].is_gone) {
+		conclude(explanation, SL_VERDICT_DROP_BACKEND_GONE);
+		return;
+	}
+	to.source = service->addr;
+	to.source_port = service->port != 0 ? service->port : packet->tuple.source_port;
+	explain_route(explanation, packet, &to, &hop, SL_VERDICT_REPLY);
+}
+
+void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_request *request,
+		       struct wire_explain_reply *reply, struct wire_explain_step *step)
+{
+	struct explanation explanation = {.dataplane = dataplane,
+					  .reply = reply,
+					  .step = step,
+					  .snapshot = engine_snapshot(dataplane)};
+	uint8_t frame[FRAME_BYTES];
+	uint16_t length = build_frame(frame, request);
+	struct sl_packet packet;
+	struct sl_flow_ipv6 flow;
+	enum sl_direction direction;
+	enum sl_verdict verdict = sl_parse(frame, frame + length, &packet);
+	uint32_t service;
+
+	reply->slot = SL_NO_INDEX;
+	say(&explanation, "parse", "%s %s -> %s",
+	    request->protocol == SL_PROTOCOL_TCP ? "TCP" : "UDP",
+	    endpoint(&request->source, request->family, request->source_port).text,
+	    endpoint(&request->destination, request->family, request->destination_port).text);
+	if (verdict == SL_VERDICT_NONE && explanation.snapshot == NULL)
+		verdict = SL_VERDICT_DROP_NO_CONFIG;
+	if (verdict != SL_VERDICT_NONE) {
+		conclude(&explanation, verdict);
+		return;
+	}
+	service = lookup_service(explanation.snapshot, &packet.tuple);
+	if (service != SL_NO_INDEX)
+		say(&explanation, "service", "%s", explanation.snapshot->service_name[service]);
+	if (engine_find_flow(dataplane, &packet.tuple, &flow, &direction))
+		explain_flow(&explanation, &packet, &flow.flow, direction);
+	else if (service != SL_NO_INDEX)
+		explain_service(&explanation, &packet, service);
+	else
+		explain_stranger(&explanation, &packet);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What a snapshot says of a packet that has no flow: its service, the backend its hash chooses, or
+ * the backend whose reply it is. Pure; any thread that may read the snapshot.
+ */
+#pragma once
+
+#include <sluice/packet/flow.h>
+#include <sluice/packet/maglev.h>
+
+#include "dataplane/snapshot.h"
+
+/** The service that a packet to this address, port and protocol is for, or SL_NO_INDEX. */
+SL_INLINE uint32_t lookup_service(const struct snapshot *snapshot, const struct sl_tuple *tuple)
+{
+	uint32_t service =
+		snapshot_find_service(snapshot, &tuple->destination, tuple->destination_port,
+				      tuple->family, tuple->protocol);
+
+	if (service == SL_NO_INDEX && snapshot->has_wildcard)
+		service = snapshot_find_service(snapshot, &tuple->destination, 0, tuple->family,
+						tuple->protocol);
+	return service;
+}
+
+/** A new flow's choice. */
+struct choice {
+	uint64_t hash; /* under the snapshot's key: the same on every host that has it */
+	uint32_t slot;
+	uint32_t backend; /* SL_NO_INDEX: none takes new flows */
+};
+
+SL_INLINE struct choice lookup_choose(const struct snapshot *snapshot, uint32_t service,
+				      const struct sl_tuple *tuple)
+{
+	const struct sl_service *record = &snapshot->service[service];
+	struct choice choice = {.backend = SL_NO_INDEX};
+	uint16_t position;
+
+	choice.hash = sl_flow_hash(&snapshot->hash_key, tuple);
+	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
+	position = snapshot->slots[service]->slot[choice.slot];
+	if (position != SL_NO_BACKEND_SLOT)
+		choice.backend = snapshot->member[record->first_member + position];
+	return choice;
+}
+
+/** The backend, and by it the service, whose reply this is, where that is certain; or SL_NO_INDEX. */
+SL_INLINE uint32_t lookup_replier(const struct snapshot *snapshot, const struct sl_tuple *tuple)
+{
+	uint32_t backend = snapshot_find_backend(snapshot, &tuple->source, tuple->source_port,
+						 tuple->family, tuple->protocol);
+
+	if (backend == SL_NO_INDEX && snapshot->has_wildcard)
+		backend = snapshot_find_backend(snapshot, &tuple->source, 0, tuple->family,
+						tuple->protocol);
+	return backend;
+}
