@@ -10,6 +10,7 @@
 #include <sluice/wire.h>
 
 struct snapshot;
+struct staging;
 struct dataplane; /* the engine's own */
 struct event_base;
 
@@ -42,6 +43,9 @@ struct dataplane_options {
 	uint32_t n_flows;         /* per worker and family */
 	uint32_t memory_mb;       /* 0: the engine computes it */
 	uint8_t hugepages;        /* enum dataplane_hugepages */
+	bool is_replacing;        /* xdp: another program may be taken off a port */
+	bool is_fresh;            /* xdp: what a former process left is given up */
+	char reason[128];         /* why this engine, in words, for status */
 };
 
 /**
@@ -67,6 +71,25 @@ const char *dataplane_engine(void);
  */
 int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 		     struct snapshot **former, char *error) SL_MUST_USE;
+
+/**
+ * Keeps what @staging says with the engine's tables, if these outlive the process. Called after each
+ * dataplane_commit() of the snapshot that came of it. A failure is logged and costs the next process
+ * its flows, nothing else.
+ */
+void dataplane_save(struct dataplane *dataplane, const struct staging *staging,
+		    const struct snapshot *snapshot);
+
+/**
+ * Called once, before anything else is: the state that a former process of this engine left with its
+ * tables is read into @staging, which is new, and is published. *@snapshot: NULL if there is none;
+ * owned as after dataplane_commit(). 0 or negative errno with @error.
+ */
+int dataplane_restore(struct dataplane *dataplane, struct staging *staging,
+		      struct snapshot **snapshot, char *error) SL_MUST_USE;
+
+/** Takes down what outlives the process. 0, -ENOENT (nothing there), ... with @error. */
+int dataplane_unload(const struct dataplane_options *options, char *error) SL_MUST_USE;
 
 /** Fills the members that the engine knows: n_workers, n_ports, flows*, memory_bytes, engine_reason. */
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply);

@@ -21,6 +21,7 @@
 
 #include "config/config.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/engine_choice.h"
 #include "dataplane/server.h"
 #include "log/log.h"
 
@@ -34,13 +35,16 @@ struct options {
 	const char *run_dir;
 	enum log_level level;
 	bool is_check;
+	bool is_replacing;
+	bool is_fresh;
+	bool is_unload;
 };
 
 static char program[32];
 
 static void print_help(void)
 {
-	printf("usage: %s [-c FILE] [--run-dir DIR] [--log-level LEVEL] [--check]\n"
+	printf("usage: %s [OPTION]...\n"
 	       "\n"
 	       "  -c, --config FILE    configuration (default /etc/sluice/sluice.yaml)\n"
 	       "      --run-dir DIR    where the sockets are, instead of the configuration's "
@@ -50,6 +54,11 @@ static void print_help(void)
 	       "      --version        print the version and exit\n"
 	       "  -h, --help           print this and exit\n",
 	       program);
+	if (strcmp(dataplane_engine(), "xdp") == 0)
+		printf("\n"
+		       "      --replace        take another XDP program off a port\n"
+		       "      --fresh          give up tables and flows of a former process\n"
+		       "      --unload         take program and tables off the host and exit\n");
 }
 
 /* 0: go on; else the exit status plus one. */
@@ -62,6 +71,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{"check", no_argument, NULL, 'k'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
+		{"replace", no_argument, NULL, 'p'},
+		{"fresh", no_argument, NULL, 'f'},
+		{"unload", no_argument, NULL, 'u'},
 		{0},
 	};
 	int option;
@@ -85,6 +97,15 @@ static int parse_options(int argc, char **argv, struct options *options)
 		case 'k':
 			options->is_check = true;
 			break;
+		case 'p':
+			options->is_replacing = true;
+			break;
+		case 'f':
+			options->is_fresh = true;
+			break;
+		case 'u':
+			options->is_unload = true;
+			break;
 		case 'v':
 			printf("%s %s\n", program, SLUICE_VERSION);
 			return 1;
@@ -95,6 +116,11 @@ static int parse_options(int argc, char **argv, struct options *options)
 			fprintf(stderr, "try: %s --help\n", program);
 			return EXIT_USAGE + 1;
 		}
+	}
+	if ((options->is_replacing || options->is_fresh || options->is_unload) &&
+	    strcmp(dataplane_engine(), "xdp") != 0) {
+		fprintf(stderr, "%s: --replace, --fresh and --unload are sluice-xdp's\n", program);
+		return EXIT_USAGE + 1;
 	}
 	if (optind < argc) {
 		fprintf(stderr, "%s: unexpected argument \"%s\"\n", program, argv[optind]);
@@ -119,15 +145,19 @@ static struct config *load_config(const char *path)
 	return config;
 }
 
-/* Whether this program may run what the configuration asks for. */
-static bool is_for_us(const struct config *config)
+/* Whether this program may run what the configuration asks for; @reason: why this engine. */
+static bool is_for_us(const struct config *config, char *reason, size_t size)
 {
 	const char *engine = dataplane_engine();
+	const char *chosen;
 
+	reason[0] = '\0';
 	if (strcmp(engine, "memory") == 0)
 		return true;
-	if (config->engine == CONFIG_ENGINE_XDP) {
-		log_err("dataplane.engine: the configuration says xdp, this program is %s", engine);
+	chosen = engine_choose(config, "/sys/kernel/mm/hugepages", reason, size);
+	if (strcmp(chosen, engine) != 0) {
+		log_err("this program is the %s engine, this host is to run sluice-%s (%s)", engine,
+			chosen, reason);
 		return false;
 	}
 	if (config->n_ports == 0) {
@@ -263,7 +293,7 @@ static int serve(const struct config *config, struct dataplane *dataplane, struc
 	return status;
 }
 
-static int run(struct config *config)
+static int run(struct config *config, const struct options *from, const char *reason)
 {
 	struct dataplane_options *options = calloc(1, sizeof(*options));
 	struct event_base *base = event_base_new();
@@ -275,7 +305,16 @@ static int run(struct config *config)
 		log_err("out of memory");
 	} else {
 		fill_options(config, options);
-		if (dataplane_open(options, base, &dataplane, error) != 0) {
+		options->is_replacing = from->is_replacing;
+		options->is_fresh = from->is_fresh;
+		snprintf(options->reason, sizeof(options->reason), "%s", reason);
+		if (from->is_unload)
+			status = dataplane_unload(options, error) == 0 ? 0 : EXIT_REFUSED;
+		if (from->is_unload && status != 0)
+			log_err("%s", error);
+		else if (from->is_unload)
+			log_debug("unloaded");
+		else if (dataplane_open(options, base, &dataplane, error) != 0) {
 			log_err("%s", error);
 		} else {
 			status = serve(config, dataplane, base);
@@ -293,6 +332,7 @@ int main(int argc, char **argv)
 	struct options options = {.config_file = "/etc/sluice/sluice.yaml",
 				  .level = LOG_LEVEL_INFO};
 	struct config *config;
+	char reason[128];
 	int status;
 
 	snprintf(program, sizeof(program), "sluice-%s", dataplane_engine());
@@ -313,10 +353,12 @@ int main(int argc, char **argv)
 	if (options.run_dir != NULL)
 		snprintf(config->run_dir, sizeof(config->run_dir), "%s", options.run_dir);
 	status = EXIT_REFUSED;
-	if (options.is_check && is_for_us(config))
-		status = 0;
-	else if (!options.is_check && is_for_us(config) && make_run_dir(config->run_dir))
-		status = run(config);
+	if (is_for_us(config, reason, sizeof(reason))) {
+		if (options.is_check)
+			status = 0;
+		else if (make_run_dir(config->run_dir))
+			status = run(config, &options, reason);
+	}
 	config_free(config);
 	return status;
 }

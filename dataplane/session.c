@@ -35,6 +35,22 @@ uint64_t session_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* What a former process of the engine left, or nothing. */
+static int restore(struct sessions *sessions)
+{
+	char error[SL_MAX_ERROR] = "";
+	int status = dataplane_restore(sessions->dataplane, sessions->committed,
+				       &sessions->snapshot, error);
+
+	if (status != 0)
+		log_err("%s", error);
+	else if (sessions->snapshot != NULL)
+		log_info("generation %llu of a former process goes on: %u services, %u backends",
+			 (unsigned long long)sessions->snapshot->generation,
+			 sessions->snapshot->n_live_services, sessions->snapshot->n_live_backends);
+	return status;
+}
+
 struct sessions *sessions_new(struct dataplane *dataplane)
 {
 	struct sessions *sessions = calloc(1, sizeof(*sessions));
@@ -44,8 +60,10 @@ struct sessions *sessions_new(struct dataplane *dataplane)
 	sessions->dataplane = dataplane;
 	sessions->start_ns = session_now_ns();
 	sessions->committed = staging_new();
-	if (sessions->committed == NULL || getrandom(&sessions->boot_id, sizeof(sessions->boot_id),
-						     0) != sizeof(sessions->boot_id)) {
+	if (sessions->committed == NULL ||
+	    getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
+		    sizeof(sessions->boot_id) ||
+	    restore(sessions) != 0) {
 		sessions_free(sessions);
 		return NULL;
 	}
@@ -254,6 +272,7 @@ static int publish(struct sessions *sessions, struct snapshot *snapshot, char *e
 		return status;
 	sessions->snapshot = snapshot;
 	snapshot_free(former);
+	dataplane_save(sessions->dataplane, sessions->draft, snapshot);
 	staging_free(sessions->committed);
 	sessions->committed = sessions->draft;
 	sessions->draft = NULL;

@@ -701,3 +701,73 @@ int staging_delete_backend(struct staging *staging,
 	remove_backend(staging, service, position);
 	return 0;
 }
+
+static void list_append(struct free_list *list, uint32_t index, uint32_t *next_of_last)
+{
+	if (list->n == 0)
+		list->first = index;
+	else
+		*next_of_last = index;
+	list->last = index;
+	list->n++;
+}
+
+int staging_restore_service(struct staging *staging, uint16_t epoch,
+			    const struct wire_service *record, char *error)
+{
+	uint32_t index = staging->n_services;
+
+	if (record != NULL) {
+		int status = staging_put_service(staging, record, error);
+
+		if (status != 0)
+			return status;
+		if (staging->n_services != index + 1)
+			return refuse(error, -EINVAL, "service %s: saved twice", record->name);
+	} else {
+		if (index == SL_MAX_SERVICES ||
+		    !grow((void **)&staging->service, &staging->service_capacity, index,
+			  sizeof(*staging->service)))
+			return refuse(error, -ENOMEM, "saved services: out of memory");
+		memset(&staging->service[index], 0, sizeof(staging->service[index]));
+		staging->n_services++;
+	}
+	staging->service[index].epoch = epoch;
+	return 0;
+}
+
+int staging_restore_backend(struct staging *staging, uint16_t epoch,
+			    const struct wire_backend *record, char *error)
+{
+	uint32_t index = staging->n_backends;
+
+	if (record != NULL) {
+		int status = staging_put_backend(staging, record, error);
+
+		if (status != 0)
+			return status;
+		if (staging->n_backends != index + 1)
+			return refuse(error, -EINVAL, "a backend is saved twice");
+	} else {
+		if (index == SL_MAX_BACKENDS ||
+		    !grow((void **)&staging->backend, &staging->backend_capacity, index,
+			  sizeof(*staging->backend)))
+			return refuse(error, -ENOMEM, "saved backends: out of memory");
+		memset(&staging->backend[index], 0, sizeof(staging->backend[index]));
+		staging->n_backends++;
+	}
+	staging->backend[index].epoch = epoch;
+	return 0;
+}
+
+void staging_restore_end(struct staging *staging)
+{
+	for (uint32_t i = 0; i < staging->n_services; i++)
+		if (!staging->service[i].is_live)
+			list_append(&staging->free_services, i,
+				    &staging->service[staging->free_services.last].next_free);
+	for (uint32_t i = 0; i < staging->n_backends; i++)
+		if (!staging->backend[i].is_live)
+			list_append(&staging->free_backends, i,
+				    &staging->backend[staging->free_backends.last].next_free);
+}

@@ -61,3 +61,14 @@ void staging_settle(struct staging *staging);
 
 /** Effective weight of a backend: 0 unless it is ready. */
 uint32_t staging_weight(const struct wire_backend *backend);
+
+/**
+ * Restoring, for staging_dump.c: each takes the next index, with its epoch, for @record or, if that
+ * is NULL, for nobody. All services come first, then all backends, then staging_restore_end(), from
+ * which on indices of nobody may be given out. As staging_put_service().
+ */
+int staging_restore_service(struct staging *staging, uint16_t epoch,
+			    const struct wire_service *record, char *error) SL_MUST_USE;
+int staging_restore_backend(struct staging *staging, uint16_t epoch,
+			    const struct wire_backend *record, char *error) SL_MUST_USE;
+void staging_restore_end(struct staging *staging);

@@ -190,7 +190,8 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 		if (i < options->n_ports)
 			dataplane->port[i].options = options->port[i];
 	}
-	snprintf(dataplane->reason, sizeof(dataplane->reason), "this program is the dpdk engine");
+	snprintf(dataplane->reason, sizeof(dataplane->reason), "%s",
+		 options->reason[0] != '\0' ? options->reason : "this program is the dpdk engine");
 	status = workers_new(dataplane);
 	if (status == 0)
 		status = engine_start(dataplane, error);
@@ -251,6 +252,25 @@ int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 		if (dataplane->port[i].is_classified)
 			classifier_update(&dataplane->port[i], snapshot);
 	return 0;
+}
+
+void dataplane_save(struct dataplane *dataplane SL_UNUSED, const struct staging *staging SL_UNUSED,
+		    const struct snapshot *snapshot SL_UNUSED)
+{
+	/* Nothing of this engine outlives the process. */
+}
+
+int dataplane_restore(struct dataplane *dataplane SL_UNUSED, struct staging *staging SL_UNUSED,
+		      struct snapshot **snapshot, char *error SL_UNUSED)
+{
+	*snapshot = NULL;
+	return 0;
+}
+
+int dataplane_unload(const struct dataplane_options *options SL_UNUSED, char *error)
+{
+	snprintf(error, SL_MAX_ERROR, "unload: nothing of this engine outlives its process");
+	return -ENOENT;
 }
 
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply)

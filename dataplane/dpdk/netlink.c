@@ -16,11 +16,8 @@
 #include <sys/socket.h>
 
 #include "dataplane/dpdk/routes.h"
+#include "dataplane/neighbour.h"
 #include "log/log.h"
-
-#ifndef NTF_EXT_MANAGED
-#define NTF_EXT_MANAGED (1 << 0)
-#endif
 
 enum {
 	NEIGHBOUR_USABLE =
@@ -235,90 +232,15 @@ int netlink_dump_neighbours(struct routes *routes)
 	return status;
 }
 
-/* The head of a message about one neighbour. */
-static struct ndmsg *put_neighbour(struct routes *routes, struct nlmsghdr *message, uint16_t type,
-				   unsigned int ifindex, uint8_t family, const union sl_addr *addr)
-{
-	struct ndmsg *neighbour;
-
-	message->nlmsg_type = type;
-	message->nlmsg_flags = NLM_F_REQUEST;
-	message->nlmsg_seq = ++routes->sequence;
-	neighbour = mnl_nlmsg_put_extra_header(message, sizeof(*neighbour));
-	neighbour->ndm_family = family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6;
-	neighbour->ndm_ifindex = (int)ifindex;
-	mnl_attr_put(message, NDA_DST, family == SL_FAMILY_IPV4 ? 4 : 16, addr->byte);
-	return neighbour;
-}
-
-/* Sends a request and reads the kernel's answer to it. 0 or negative errno. */
-static int exchange(struct routes *routes, const struct nlmsghdr *message, mnl_cb_t hear,
-		    void *data)
-{
-	char buffer[8192];
-	ssize_t n;
-
-	if (mnl_socket_sendto(routes->requests, message, message->nlmsg_len) < 0)
-		return -errno;
-	n = mnl_socket_recvfrom(routes->requests, buffer, sizeof(buffer));
-	if (n < 0 || mnl_cb_run(buffer, (size_t)n, routes->sequence,
-				mnl_socket_get_portid(routes->requests), hear, data) < 0)
-		return -errno;
-	return 0;
-}
-
-static int hear_state(const struct nlmsghdr *message, void *data)
-{
-	const struct ndmsg *neighbour = mnl_nlmsg_get_payload(message);
-	uint16_t *state = data;
-
-	*state = neighbour->ndm_state;
-	return MNL_CB_OK;
-}
-
-/* Whether the operator set the link address of @addr, and there is nothing to resolve. */
-static bool neighbour_is_static(struct routes *routes, unsigned int ifindex, uint8_t family,
-				const union sl_addr *addr)
-{
-	char buffer[256];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-	uint16_t state = NUD_NONE;
-
-	put_neighbour(routes, message, RTM_GETNEIGH, ifindex, family, addr);
-	return exchange(routes, message, hear_state, &state) == 0 &&
-	       (state & (NUD_PERMANENT | NUD_NOARP)) != 0;
-}
-
-static int request_neighbour(struct routes *routes, unsigned int ifindex, uint8_t family,
-			     const union sl_addr *addr, bool keep)
-{
-	char buffer[256];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-	struct ndmsg *neighbour =
-		put_neighbour(routes, message, RTM_NEWNEIGH, ifindex, family, addr);
-
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-	neighbour->ndm_state = NUD_NONE;
-	neighbour->ndm_flags = keep ? 0 : NTF_USE;
-	if (keep)
-		mnl_attr_put_u32(message, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	return exchange(routes, message, NULL, NULL);
-}
-
 void netlink_resolve(struct routes *routes, uint8_t port, uint8_t family, const union sl_addr *addr,
 		     bool keep)
 {
 	unsigned int ifindex = routes->dataplane->port[port].ifindex;
-	int status = -EINVAL;
+	int status;
 
-	/* To ask for a static neighbour would take its permanence, and so its link address. */
-	if (ifindex == 0 || neighbour_is_static(routes, ifindex, family, addr))
+	if (ifindex == 0)
 		return;
-	if (keep)
-		status = request_neighbour(routes, ifindex, family, addr, true);
-	/* Kernels before 5.16 cannot keep a neighbour resolved: ask now, and again when it is used. */
-	if (status != 0)
-		status = request_neighbour(routes, ifindex, family, addr, false);
+	status = neighbour_resolve(routes->requests, ifindex, family, addr, keep);
 	if (status != 0)
 		log_debug("neighbours: the kernel refused to resolve on port %s: %s",
 			  routes->dataplane->port[port].options.name, strerror(-status));
@@ -392,7 +314,7 @@ int netlink_open(struct routes *routes, char *error)
 	routes->events =
 		open_socket(RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE, SOCK_NONBLOCK);
 	routes->queries = open_socket(0, 0);
-	routes->requests = open_socket(0, 0);
+	routes->requests = neighbour_open();
 	if (routes->events == NULL || routes->queries == NULL || routes->requests == NULL) {
 		snprintf(error, SL_MAX_ERROR, "netlink: %s", strerror(errno));
 		return -errno;
@@ -400,8 +322,6 @@ int netlink_open(struct routes *routes, char *error)
 	setsockopt(mnl_socket_get_fd(routes->events), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes,
 		   sizeof(buffer_bytes));
 	setsockopt(mnl_socket_get_fd(routes->queries), SOL_SOCKET, SO_RCVTIMEO, &patience,
-		   sizeof(patience));
-	setsockopt(mnl_socket_get_fd(routes->requests), SOL_SOCKET, SO_RCVTIMEO, &patience,
 		   sizeof(patience));
 	status = netlink_dump_neighbours(routes);
 	if (status == 0)
@@ -427,6 +347,5 @@ void netlink_close(struct routes *routes)
 		mnl_socket_close(routes->events);
 	if (routes->queries != NULL)
 		mnl_socket_close(routes->queries);
-	if (routes->requests != NULL)
-		mnl_socket_close(routes->requests);
+	neighbour_close(routes->requests);
 }

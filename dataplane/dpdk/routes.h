@@ -9,6 +9,7 @@
 #include "dataplane/dpdk/engine.h"
 
 struct mnl_socket;
+struct neighbours;
 struct nlmsghdr;
 
 /** One prefix and its next hop, as wanted in the FIB. */
@@ -38,7 +39,7 @@ struct routes {
 	struct dataplane *dataplane;
 	struct mnl_socket *events;   /* notifications */
 	struct mnl_socket *queries;  /* dumps */
-	struct mnl_socket *requests; /* about one neighbour; a dump may be under way meanwhile */
+	struct neighbours *requests; /* about one neighbour; a dump may be under way meanwhile */
 	struct event *readable;
 	uint32_t sequence;
 	struct route_list kernel;    /* from the last dump, sorted, one a prefix */

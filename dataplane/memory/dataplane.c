@@ -53,6 +53,25 @@ int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 	return 0;
 }
 
+void dataplane_save(struct dataplane *dataplane SL_UNUSED, const struct staging *staging SL_UNUSED,
+		    const struct snapshot *snapshot SL_UNUSED)
+{
+	/* Nothing of this engine outlives the process. */
+}
+
+int dataplane_restore(struct dataplane *dataplane SL_UNUSED, struct staging *staging SL_UNUSED,
+		      struct snapshot **snapshot, char *error SL_UNUSED)
+{
+	*snapshot = NULL;
+	return 0;
+}
+
+int dataplane_unload(const struct dataplane_options *options SL_UNUSED, char *error)
+{
+	snprintf(error, SL_MAX_ERROR, "unload: nothing of this engine outlives its process");
+	return -ENOENT;
+}
+
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply)
 {
 	reply->n_workers = dataplane->options.n_workers;
@@ -60,8 +79,10 @@ void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *rep
 	reply->flows_capacity = (uint64_t)dataplane->options.n_workers * dataplane->options.n_flows;
 	if (dataplane->snapshot != NULL)
 		reply->memory_bytes = snapshot_table_bytes(dataplane->snapshot);
-	snprintf(reply->engine_reason, sizeof(reply->engine_reason),
-		 "this program forwards no packets; it is for tests of the control side");
+	snprintf(reply->engine_reason, sizeof(reply->engine_reason), "%s",
+		 dataplane->options.reason[0] != '\0'
+			 ? dataplane->options.reason
+			 : "this program forwards no packets; it is for tests of the control side");
 }
 
 int dataplane_counters(struct dataplane *dataplane, uint32_t worker,

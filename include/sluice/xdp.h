@@ -167,4 +167,4 @@ _Static_assert(sizeof(struct sl_xdp_port) == 16, "no padding");
 _Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
 _Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
 _Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");
-_Static_assert(SL_MAX_ADJACENCIES < SL_XDP_SCRATCH_ADJACENCY, "an index of its own");
+_Static_assert((int)SL_MAX_ADJACENCIES < (int)SL_XDP_SCRATCH_ADJACENCY, "an index of its own");

@@ -121,7 +121,8 @@ def test_arp_request_is_answered_through_the_dataplane(net):
     net.run_in("client", "ping", "-c", "1", "-W", "2", topology.OWN4)
     after = net.counters()
     assert after["verdicts"]["punt_multicast"] > before["verdicts"]["punt_multicast"]
-    assert after["events"]["kernel_tx"] > before["events"]["kernel_tx"]
+    # Under XDP the kernel has the port to itself, and what it sends is not the program's affair.
+    assert (after["events"]["kernel_tx"] > before["events"]["kernel_tx"]) == (topology.ENGINE == "dpdk")
 
 
 SNIFF = """

@@ -33,7 +33,8 @@ HASH_KEY = "00112233445566778899aabbccddeeff"
 # What a driver holds of the pool when nothing moves: (always, at most more), per queue of a port.
 # AF_XDP keeps its fill ring full, and takes completed buffers back when it next sends: at most the
 # last burst, which is TX_BUFFER_SIZE. AF_PACKET copies and holds nothing.
-DRIVER_BUFFERS = {"net_af_xdp": (2048, 64), "net_af_packet": (0, 0)}
+DRIVER_BUFFERS = {"xdp native": (0, 0), "xdp generic": (0, 0),
+                  "net_af_xdp": (2048, 64), "net_af_packet": (0, 0)}
 
 
 def backend4(i):
@@ -67,7 +68,8 @@ class Topology:
     """The namespaces of one module's tests. `kind` says how the balancer's ports are named."""
 
     def __init__(self, kind="interface", workers=1):
-        self.kind = kind
+        # The XDP engine attaches to kernel interfaces, and judges every frame on them.
+        self.kind = "interface" if ENGINE == "xdp" else kind
         self.workers = workers
         self.prefix = f"sl{os.getpid()}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
@@ -79,6 +81,9 @@ class Topology:
         self.names = ["client", "lb", "net", "b1", "b2", "b3"]
         os.mkdir(self.run_dir, 0o755)
         os.mkdir(self.state_dir, 0o700)
+        # What is mounted within `ip netns exec` is gone with the program: the pins are to stay.
+        os.mkdir(os.path.join(self.run_dir, "bpf"), 0o700)
+        run("mount", "-t", "bpf", "bpf", os.path.join(self.run_dir, "bpf"))
         shutil.chown(self.state_dir, "nobody", "nogroup")
 
     # -- namespaces
@@ -132,6 +137,10 @@ class Topology:
             self.quiet("net", f"b{i}")
         for name, device in (("client", "eth0"), ("lb", "eth1"), ("lb", "eth2"), ("net", "lb")):
             self.quiet(name, device)
+        if ENGINE == "xdp":
+            # A veth takes frames that a program sends into it only if its peer polls.
+            for name, device in (("client", "eth0"), ("net", "lb")):
+                self.run_in(name, "ethtool", "-K", device, "gro", "on")
         self.add_addresses("lb", "lo", f"{SERVICE4}/32", f"{SERVICE6}/128")
         if self.kind == "interface":
             self.address_ports("eth1", "eth2")
@@ -302,6 +311,7 @@ http {{
     def remove(self):
         for name in list(self.processes):
             self.stop(name)
+        run("umount", os.path.join(self.run_dir, "bpf"), check=False)
         for name in self.names:
             run("ip", "netns", "del", self.ns(name), check=False)
         if not os.environ.get("SLUICE_KEEP_LOGS"):

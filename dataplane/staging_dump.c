@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "dataplane/staging_dump.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/staging.h"
+#include "wire/wire_abi.h"
+
+static const char dump_magic[8] = "SLSTATE1";
+
+struct dump_head {
+	char magic[8];
+	uint64_t abi_hash;
+	uint64_t generation;
+	struct sl_hash_key hash_key;
+	uint32_t n_services;
+	uint32_t n_backends;
+};
+
+struct dump_service {
+	struct wire_service wire;
+	uint16_t epoch;
+	uint8_t is_live;
+	uint8_t reserved[5];
+};
+
+struct dump_backend {
+	struct wire_backend wire;
+	uint16_t epoch;
+	uint8_t is_live;
+	uint8_t reserved[5];
+};
+
+size_t staging_dump_size(const struct staging *staging)
+{
+	return sizeof(struct dump_head) + staging->n_services * sizeof(struct dump_service) +
+	       staging->n_backends * sizeof(struct dump_backend);
+}
+
+void staging_dump(const struct staging *staging, uint64_t generation,
+		  const struct sl_hash_key *hash_key, void *out)
+{
+	struct dump_head *head = out;
+	struct dump_service *service = (struct dump_service *)(head + 1);
+	struct dump_backend *backend = (struct dump_backend *)(service + staging->n_services);
+
+	memset(out, 0, staging_dump_size(staging));
+	memcpy(head->magic, dump_magic, sizeof(head->magic));
+	head->abi_hash = wire_abi_hash();
+	head->generation = generation;
+	head->hash_key = *hash_key;
+	head->n_services = staging->n_services;
+	head->n_backends = staging->n_backends;
+	for (uint32_t i = 0; i < staging->n_services; i++) {
+		service[i].wire = staging->service[i].wire;
+		service[i].epoch = staging->service[i].epoch;
+		service[i].is_live = staging->service[i].is_live;
+	}
+	for (uint32_t i = 0; i < staging->n_backends; i++) {
+		backend[i].wire = staging->backend[i].wire;
+		backend[i].epoch = staging->backend[i].epoch;
+		backend[i].is_live = staging->backend[i].is_live;
+	}
+}
+
+static int judge_head(const struct dump_head *head, size_t size, char *error)
+{
+	if (size < sizeof(*head) || memcmp(head->magic, dump_magic, sizeof(head->magic)) != 0) {
+		snprintf(error, SL_MAX_ERROR, "saved state: not one of ours (%zu bytes)", size);
+		return -EINVAL;
+	}
+	if (head->abi_hash != wire_abi_hash()) {
+		snprintf(error, SL_MAX_ERROR, "saved state: ABI %016llx (this program: %016llx)",
+			 (unsigned long long)head->abi_hash, (unsigned long long)wire_abi_hash());
+		return -EINVAL;
+	}
+	if (head->n_services > SL_MAX_SERVICES || head->n_backends > SL_MAX_BACKENDS ||
+	    size < sizeof(*head) + head->n_services * sizeof(struct dump_service) +
+			    head->n_backends * sizeof(struct dump_backend)) {
+		snprintf(error, SL_MAX_ERROR,
+			 "saved state: %u services and %u backends in %zu bytes (limit %d, %d)",
+			 head->n_services, head->n_backends, size, SL_MAX_SERVICES,
+			 SL_MAX_BACKENDS);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int staging_load(struct staging *staging, const void *dump, size_t size, uint64_t *generation,
+		 struct sl_hash_key *hash_key, char *error)
+{
+	const struct dump_head *head = dump;
+	const struct dump_service *service = (const struct dump_service *)(head + 1);
+	const struct dump_backend *backend;
+	int status = judge_head(head, size, error);
+
+	if (status != 0)
+		return status;
+	backend = (const struct dump_backend *)(service + head->n_services);
+	for (uint32_t i = 0; i < head->n_services && status == 0; i++)
+		status = staging_restore_service(staging, service[i].epoch,
+						 service[i].is_live ? &service[i].wire : NULL,
+						 error);
+	for (uint32_t i = 0; i < head->n_backends && status == 0; i++)
+		status = staging_restore_backend(staging, backend[i].epoch,
+						 backend[i].is_live ? &backend[i].wire : NULL,
+						 error);
+	if (status != 0)
+		return status;
+	staging_restore_end(staging);
+	*generation = head->generation;
+	*hash_key = head->hash_key;
+	return 0;
+}

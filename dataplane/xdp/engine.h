@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The agent of the XDP program: what its files share. The program and its tables outlive it, pinned
+ * in the bpffs below the run directory, so everything here can be taken up by the next process. One
+ * thread, the server's.
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include <sluice/xdp.h>
+
+#include "dataplane/dataplane.h"
+#include "dataplane/snapshot.h"
+
+struct sluice_bpf;
+struct mnl_socket;
+struct neighbours;
+struct ring_buffer;
+
+struct port {
+	struct dataplane_port_options options;
+	uint32_t ifindex; /* 0: the interface is not there now */
+	uint8_t mac[6];
+	bool is_generic;
+	int link; /* the attachment; -1: none */
+};
+
+/** A map of the program as the agent sees it. */
+struct mapped {
+	void *at; /* NULL: not mapped */
+	size_t size;
+};
+
+struct dataplane {
+	struct dataplane_options options;
+	struct event_base *base;
+	struct sluice_bpf *bpf;
+	struct snapshot *snapshot;
+	struct sl_xdp_control *control;
+	const struct sl_xdp_usage *usage;
+	struct mapped ports;
+	struct mapped services;
+	struct mapped backends;
+	struct mapped flows4;
+	struct mapped flows6;
+	uint32_t n_entries; /* of each flow table */
+	uint32_t max_flows;
+	uint32_t n_cpus;
+	uint32_t n_ports;
+	struct port port[SL_MAX_PORTS];
+	char folder[512]; /* of the pins */
+	bool is_adopted;  /* tables of a former process are in use */
+
+	/* routes.c */
+	struct mnl_socket *events;
+	struct neighbours *neighbours;
+	struct ring_buffer *resolve;
+	struct event *events_readable;
+	struct event *resolve_readable;
+	struct event *turn;        /* of all that goes by the clock */
+	bool has_route_change;     /* since the generation was raised */
+	uint32_t next_backend;     /* whose next hop is looked after next */
+	uint32_t n_backends_asked; /* below it all were, since the last change */
+	uint16_t *asked;           /* by backend: epoch of the one whose next hop was asked for */
+
+	/* tables.c */
+	uint32_t sweep4; /* where the sweep goes on */
+	uint32_t sweep6;
+	uint32_t sweeps_to_filter; /* passes until no flow names what was removed */
+};
+
+/* port.c */
+int ports_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
+/** Reads the link address anew. */
+int port_read(struct port *port) SL_MUST_USE;
+void port_describe(const struct port *port, struct wire_port_record *record);
+
+/* loader.c */
+int loader_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
+void loader_close(struct dataplane *dataplane);
+int loader_attach(struct dataplane *dataplane, struct port *port, char *error) SL_MUST_USE;
+/** Writes the table from ifindex to port, and the redirect map. */
+int loader_write_ports(struct dataplane *dataplane) SL_MUST_USE;
+/** Runs a helper program on @question, which becomes the answer. 0 or negative errno. */
+int loader_ask(int program, void *question, uint32_t size) SL_MUST_USE;
+/** The pinned blob of saved state; heap, the caller's. NULL: there is none. */
+void *loader_read_state(const struct dataplane *dataplane, size_t *size);
+int loader_write_state(struct dataplane *dataplane, const struct staging *staging,
+		       const struct snapshot *snapshot) SL_MUST_USE;
+
+/* tables.c */
+/** Makes the maps say what @snapshot says. @former: what they say now; NULL: nobody knows. */
+int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
+		  const struct snapshot *former, char *error) SL_MUST_USE;
+/** A part of the flow tables: ends what is over. Called TURNS_PER_SEC times a second. */
+void tables_sweep(struct dataplane *dataplane);
+
+/* routes.c */
+int routes_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
+void routes_close(struct dataplane *dataplane);
+/** Where the program would send a packet to @addr. */
+int routes_ask(struct dataplane *dataplane, const union sl_addr *addr, uint8_t family,
+	       struct sl_xdp_route *answer) SL_MUST_USE;
+/** A snapshot was published: its backends' next hops are to be resolved. */
+void routes_new_backends(struct dataplane *dataplane);
+
+enum {
+	TURNS_PER_SEC = 10,
+	SWEEP_SECONDS = 4, /* one pass over the tables */
+};
+
+uint32_t engine_now(void);

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * From one snapshot to the next while packets flow. A map changes entry by entry, so the order makes
+ * what a packet meets whole: what is new is written before anything leads to it, what is old stays
+ * until nothing does and a grace period is over. A service's slots and members are one inner map,
+ * made whole and put in place by one update.
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "dataplane/xdp/engine.h"
+#include "log/log.h"
+#include "dataplane/xdp/skeleton.h"
+
+enum {
+	INNER_MAPS_AT_ONCE = 256, /* each holds a descriptor until it is in place */
+	SWEEP_AT_ONCE = 8192,     /* entries; packets of this CPU wait meanwhile */
+};
+
+/* Returns when no program runs that began before (membarrier(2)). */
+static void wait_grace_period(void)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+		log_warn("membarrier: %s", strerror(errno));
+}
+
+static struct sl_xdp_endpoint endpoint_of(const union sl_addr *addr, be16_t port, uint8_t protocol,
+					  uint8_t family)
+{
+	return (struct sl_xdp_endpoint){
+		.addr = *addr, .port = port, .protocol = protocol, .family = family};
+}
+
+static int put(const struct bpf_map *map, const struct sl_xdp_endpoint *key, uint32_t index)
+{
+	return bpf_map_update_elem(bpf_map__fd(map), key, &index, 0) == 0 ? 0 : -errno;
+}
+
+/* Makes the map say of @key what @index says: SL_NO_INDEX: nothing. */
+static int put_or_delete(const struct bpf_map *map, const struct sl_xdp_endpoint *key,
+			 uint32_t index)
+{
+	if (index != SL_NO_INDEX)
+		return put(map, key, index);
+	return bpf_map_delete_elem(bpf_map__fd(map), key) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static const struct sl_service *service_at(const struct snapshot *snapshot, uint32_t index)
+{
+	if (snapshot == NULL || index >= snapshot->n_services ||
+	    snapshot->service[index].family == SL_FAMILY_NONE)
+		return NULL;
+	return &snapshot->service[index];
+}
+
+static const struct sl_backend *backend_at(const struct snapshot *snapshot, uint32_t index)
+{
+	if (snapshot == NULL || index >= snapshot->n_backends ||
+	    snapshot->backend[index].family == SL_FAMILY_NONE)
+		return NULL;
+	return &snapshot->backend[index];
+}
+
+/* -- backends */
+
+/*
+ * The word of port, family, is_gone and epoch, which the program reads at once. NULL: nobody's. Next
+ * hops the program keeps in a table of its own.
+ */
+static void write_word(struct sl_backend *to, const struct sl_backend *from)
+{
+	uint64_t word = 0;
+
+	if (from != NULL)
+		word = (uint64_t)from->epoch << 32 | (uint64_t)from->is_gone << 24 |
+		       (uint64_t)from->family << 16 | from->port;
+	__atomic_store_n((uint64_t *)(void *)&to->port, word, __ATOMIC_RELEASE);
+}
+
+_Static_assert(offsetof(struct sl_backend, port) == 16 &&
+		       offsetof(struct sl_backend, family) == 18 &&
+		       offsetof(struct sl_backend, is_gone) == 19 &&
+		       offsetof(struct sl_backend, epoch) == 20,
+	       "one word");
+
+static void write_backend(struct sl_backend *to, const struct sl_backend *from)
+{
+	to->addr = from->addr;
+	to->service = from->service;
+	to->is_shared = from->is_shared;
+	write_word(to, from);
+}
+
+static bool is_same_backend(const struct sl_backend *a, const struct sl_backend *b)
+{
+	return a != NULL && b != NULL && a->epoch == b->epoch && a->service == b->service;
+}
+
+/* Backends whose index had another owner: nothing may lead there while it changes hands. */
+static void retire_backends(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	struct sl_backend *table = dataplane->backends.at;
+	bool has_retired = false;
+
+	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
+		const struct sl_backend *now = backend_at(snapshot, i);
+
+		if (now == NULL || table[i].family == SL_FAMILY_NONE ||
+		    (table[i].epoch == now->epoch && table[i].service == now->service &&
+		     sl_addr_equal(&table[i].addr, &now->addr)))
+			continue;
+		write_word(&table[i], NULL);
+		has_retired = true;
+	}
+	if (has_retired)
+		wait_grace_period();
+}
+
+static void write_backends(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	struct sl_backend *table = dataplane->backends.at;
+
+	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
+		const struct sl_backend *now = backend_at(snapshot, i);
+
+		if (now != NULL)
+			write_backend(&table[i], now);
+	}
+}
+
+static void remove_backends(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	struct sl_backend *table = dataplane->backends.at;
+
+	for (uint32_t i = 0; i < SL_MAX_BACKENDS; i++)
+		if (table[i].family != SL_FAMILY_NONE && backend_at(snapshot, i) == NULL)
+			write_word(&table[i], NULL);
+}
+
+/* What the map of repliers says of the key of @backend, if it may have changed. */
+static int update_replier(struct dataplane *dataplane, const struct snapshot *snapshot,
+			  const struct sl_backend *backend, uint8_t protocol)
+{
+	struct sl_xdp_endpoint key =
+		endpoint_of(&backend->addr, backend->port, protocol, backend->family);
+
+	return put_or_delete(dataplane->bpf->maps.backend_of, &key,
+			     snapshot_find_backend(snapshot, &backend->addr, backend->port,
+						   backend->family, protocol));
+}
+
+static int update_repliers(struct dataplane *dataplane, const struct snapshot *snapshot,
+			   const struct snapshot *former)
+{
+	uint32_t n = snapshot->n_backends;
+	int status = 0;
+
+	if (former != NULL && former->n_backends > n)
+		n = former->n_backends;
+	for (uint32_t i = 0; i < n && status == 0; i++) {
+		const struct sl_backend *now = backend_at(snapshot, i);
+		const struct sl_backend *then = backend_at(former, i);
+
+		if (is_same_backend(now, then) && now->is_shared == then->is_shared)
+			continue;
+		if (then != NULL)
+			status = update_replier(dataplane, snapshot, then,
+						former->service[then->service].protocol);
+		if (now != NULL && status == 0)
+			status = update_replier(dataplane, snapshot, now,
+						snapshot->service[now->service].protocol);
+	}
+	return status;
+}
+
+/* -- services */
+
+static void write_services(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	struct sl_service *table = dataplane->services.at;
+
+	for (uint32_t i = 0; i < snapshot->n_services; i++) {
+		const struct sl_service *now = service_at(snapshot, i);
+
+		if (now != NULL && memcmp(&table[i], now, sizeof(*now)) != 0)
+			table[i] = *now;
+	}
+}
+
+static void remove_services(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	struct sl_service *table = dataplane->services.at;
+
+	for (uint32_t i = 0; i < SL_MAX_SERVICES; i++) {
+		if (table[i].family == SL_FAMILY_NONE || service_at(snapshot, i) != NULL)
+			continue;
+		table[i].family = SL_FAMILY_NONE;
+		bpf_map_delete_elem(bpf_map__fd(dataplane->bpf->maps.slots), &i);
+	}
+}
+
+/* The endpoint of service @index, and its address alone. */
+static int put_endpoints(struct dataplane *dataplane, const struct sl_service *service,
+			 uint32_t index)
+{
+	struct sl_xdp_endpoint key =
+		endpoint_of(&service->addr, service->port, service->protocol, service->family);
+	int status = put(dataplane->bpf->maps.service_of, &key, index);
+
+	key = endpoint_of(&service->addr, 0, 0, service->family);
+	return status != 0 ? status : put(dataplane->bpf->maps.service_of, &key, index);
+}
+
+static int update_endpoints(struct dataplane *dataplane, const struct snapshot *snapshot,
+			    const struct snapshot *former)
+{
+	int status = 0;
+
+	for (uint32_t i = 0; i < snapshot->n_services && status == 0; i++) {
+		const struct sl_service *now = service_at(snapshot, i);
+		const struct sl_service *then = service_at(former, i);
+
+		if (now != NULL && (then == NULL || then->epoch != now->epoch))
+			status = put_endpoints(dataplane, now, i);
+	}
+	return status;
+}
+
+/* Whether @snapshot knows the key of a map of endpoints, as a service's. */
+static bool knows_endpoint(const struct snapshot *snapshot, const struct sl_xdp_endpoint *key)
+{
+	if (key->protocol == 0)
+		return snapshot_is_service_address(snapshot, &key->addr, key->family);
+	return snapshot_find_service(snapshot, &key->addr, key->port, key->family, key->protocol) !=
+	       SL_NO_INDEX;
+}
+
+static bool knows_replier(const struct snapshot *snapshot, const struct sl_xdp_endpoint *key)
+{
+	return snapshot_find_backend(snapshot, &key->addr, key->port, key->family, key->protocol) !=
+	       SL_NO_INDEX;
+}
+
+/* Removes what a map says beyond the snapshot. */
+static void remove_endpoints(const struct bpf_map *map, const struct snapshot *snapshot,
+			     bool (*knows)(const struct snapshot *, const struct sl_xdp_endpoint *))
+{
+	int fd = bpf_map__fd(map);
+	struct sl_xdp_endpoint key;
+	struct sl_xdp_endpoint next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	for (uint32_t i = 0; has_next && i < 2 * SL_MAX_BACKENDS; i++) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (!knows(snapshot, &key))
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
+/* -- slots */
+
+static void fill_chunks(union sl_xdp_chunk *chunk, const struct snapshot *snapshot, uint32_t index)
+{
+	const struct sl_service *service = &snapshot->service[index];
+	const struct slot_table *slots = snapshot->slots[index];
+	uint32_t members_at = 1 + (slots->n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS;
+
+	chunk[0].head.hash_key = snapshot->hash_key;
+	chunk[0].head.n_slots = slots->n_slots;
+	chunk[0].head.n_members = service->n_members;
+	chunk[0].head.first_member_chunk = members_at;
+	memcpy(&chunk[1], slots->slot, slots->n_slots * sizeof(slots->slot[0]));
+	memcpy(&chunk[members_at], &snapshot->member[service->first_member],
+	       service->n_members * sizeof(snapshot->member[0]));
+}
+
+/* The inner map of a service; a descriptor, or negative errno. */
+static int make_inner(const struct snapshot *snapshot, uint32_t index)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	const struct sl_service *service = &snapshot->service[index];
+	uint32_t n_chunks =
+		1 +
+		(snapshot->slots[index]->n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS +
+		(service->n_members + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS;
+	size_t size = (size_t)n_chunks * sizeof(union sl_xdp_chunk);
+	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_slots", 4, sizeof(union sl_xdp_chunk),
+				 n_chunks, &options);
+	void *at;
+
+	if (map < 0)
+		return -errno;
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+	if (at == MAP_FAILED) {
+		int status = -errno;
+
+		close(map);
+		return status;
+	}
+	fill_chunks(at, snapshot, index);
+	munmap(at, size);
+	return map;
+}
+
+/* Puts @n inner maps in place and gives up their descriptors. */
+static int place_inner(struct dataplane *dataplane, const uint32_t *index, const int *inner,
+		       uint32_t n)
+{
+	int outer = bpf_map__fd(dataplane->bpf->maps.slots);
+	uint32_t count = n;
+	int status = 0;
+
+	/* One grace period for all, where the kernel can; else one each. */
+	if (n > 1 && bpf_map_update_batch(outer, index, inner, &count, NULL) == 0)
+		n = 0;
+	for (uint32_t i = 0; i < n && status == 0; i++)
+		if (bpf_map_update_elem(outer, &index[i], &inner[i], 0) != 0)
+			status = -errno;
+	return status;
+}
+
+static bool needs_slots(const struct snapshot *snapshot, const struct snapshot *former,
+			uint32_t index)
+{
+	const struct sl_service *now = service_at(snapshot, index);
+	const struct sl_service *then = service_at(former, index);
+
+	return now != NULL && (then == NULL || then->epoch != now->epoch ||
+			       snapshot->slots[index] != former->slots[index]);
+}
+
+static int update_slots(struct dataplane *dataplane, const struct snapshot *snapshot,
+			const struct snapshot *former)
+{
+	uint32_t index[INNER_MAPS_AT_ONCE];
+	int inner[INNER_MAPS_AT_ONCE];
+	uint32_t n = 0;
+	int status = 0;
+
+	for (uint32_t i = 0; i <= snapshot->n_services && status == 0; i++) {
+		if (i < snapshot->n_services && needs_slots(snapshot, former, i)) {
+			inner[n] = make_inner(snapshot, i);
+			if (inner[n] < 0)
+				status = inner[n];
+			else
+				index[n++] = i;
+		}
+		if (n == INNER_MAPS_AT_ONCE || (i == snapshot->n_services && n > 0)) {
+			if (status == 0)
+				status = place_inner(dataplane, index, inner, n);
+			while (n > 0)
+				close(inner[--n]);
+		}
+	}
+	while (n > 0)
+		close(inner[--n]);
+	return status;
+}
+
+/* -- filters */
+
+static void set_bit(uint64_t *filter, const union sl_addr *addr, uint8_t family)
+{
+	uint32_t bit = sl_xdp_filter_bit(addr, family);
+
+	filter[bit / 64] |= 1ull << (bit % 64);
+}
+
+/* What is added counts at once; what is not there any more only when @is_exact. */
+static void write_filters(struct dataplane *dataplane, const struct snapshot *snapshot,
+			  bool is_exact)
+{
+	static uint64_t service[SL_XDP_FILTER_WORDS];
+	static uint64_t backend[SL_XDP_FILTER_WORDS];
+	struct sl_xdp_control *control = dataplane->control;
+
+	memset(service, 0, sizeof(service));
+	memset(backend, 0, sizeof(backend));
+	for (uint32_t i = 0; i < snapshot->n_services; i++)
+		if (service_at(snapshot, i) != NULL)
+			set_bit(service, &snapshot->service[i].addr, snapshot->service[i].family);
+	for (uint32_t i = 0; i < snapshot->n_backends; i++)
+		if (backend_at(snapshot, i) != NULL)
+			set_bit(backend, &snapshot->backend[i].addr, snapshot->backend[i].family);
+	for (uint32_t i = 0; i < SL_XDP_FILTER_WORDS; i++) {
+		uint64_t keep = is_exact ? 0 : ~0ull;
+
+		__atomic_store_n(&control->service_filter[i],
+				 service[i] | (control->service_filter[i] & keep),
+				 __ATOMIC_RELAXED);
+		__atomic_store_n(&control->backend_filter[i],
+				 backend[i] | (control->backend_filter[i] & keep),
+				 __ATOMIC_RELAXED);
+	}
+}
+
+/* -- commit */
+
+static bool has_removals(const struct snapshot *snapshot, const struct snapshot *former)
+{
+	if (former == NULL)
+		return true;
+	for (uint32_t i = 0; i < former->n_services; i++)
+		if (service_at(former, i) != NULL &&
+		    (service_at(snapshot, i) == NULL ||
+		     service_at(snapshot, i)->epoch != former->service[i].epoch))
+			return true;
+	for (uint32_t i = 0; i < former->n_backends; i++)
+		if (backend_at(former, i) != NULL &&
+		    !is_same_backend(backend_at(snapshot, i), backend_at(former, i)))
+			return true;
+	return false;
+}
+
+/* What leads nowhere now goes. */
+static void remove_former(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	remove_endpoints(dataplane->bpf->maps.service_of, snapshot, knows_endpoint);
+	remove_endpoints(dataplane->bpf->maps.backend_of, snapshot, knows_replier);
+	wait_grace_period();
+	remove_services(dataplane, snapshot);
+	remove_backends(dataplane, snapshot);
+	/* Flows of what was removed end in the next pass; until then their packets are ours. */
+	dataplane->sweeps_to_filter = 2;
+}
+
+int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
+		  const struct snapshot *former, char *error)
+{
+	int status;
+
+	retire_backends(dataplane, snapshot);
+	write_backends(dataplane, snapshot);
+	write_services(dataplane, snapshot);
+	dataplane->control->has_wildcard |= snapshot->has_wildcard;
+	status = update_slots(dataplane, snapshot, former);
+	if (status == 0)
+		status = update_endpoints(dataplane, snapshot, former);
+	if (status == 0)
+		status = update_repliers(dataplane, snapshot, former);
+	if (status != 0) {
+		snprintf(error, SL_MAX_ERROR, "maps: %s", strerror(-status));
+		return status;
+	}
+	write_filters(dataplane, snapshot, false);
+	if (has_removals(snapshot, former))
+		remove_former(dataplane, snapshot);
+	dataplane->control->has_wildcard = snapshot->has_wildcard;
+	return 0;
+}
+
+/* -- sweep */
+
+static void sweep_some(struct dataplane *dataplane, uint8_t family, uint32_t *at, uint32_t n)
+{
+	int program = bpf_program__fd(dataplane->bpf->progs.sl_sweep);
+
+	while (n > 0) {
+		struct sl_xdp_sweep question = {.first = *at, .family = family};
+
+		question.n = dataplane->n_entries - *at;
+		if (question.n > SWEEP_AT_ONCE)
+			question.n = SWEEP_AT_ONCE;
+		if (question.n > n)
+			question.n = n;
+		n -= question.n;
+		*at += question.n;
+		if (*at == dataplane->n_entries)
+			*at = 0;
+		if (loader_ask(program, &question, sizeof(question)) != 0)
+			return;
+	}
+}
+
+void tables_sweep(struct dataplane *dataplane)
+{
+	uint32_t n = dataplane->n_entries / (SWEEP_SECONDS * TURNS_PER_SEC) + 1;
+	uint32_t was4 = dataplane->sweep4;
+
+	if (dataplane->n_entries <= SWEEP_AT_ONCE)
+		n = dataplane->n_entries;
+	sweep_some(dataplane, SL_FAMILY_IPV4, &dataplane->sweep4, n);
+	sweep_some(dataplane, SL_FAMILY_IPV6, &dataplane->sweep6, n);
+	/* Both tables are of one size and go round together. */
+	if (dataplane->sweep4 > was4 || dataplane->sweeps_to_filter == 0)
+		return;
+	if (--dataplane->sweeps_to_filter == 0 && dataplane->snapshot != NULL)
+		write_filters(dataplane, dataplane->snapshot, true);
+}
