@@ -127,7 +127,8 @@ static void remove_tables(const struct dataplane *dataplane)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, dataplane->bpf->obj)
+	for (map = bpf_object__next_map(dataplane->bpf->obj, NULL); map != NULL;
+	     map = bpf_object__next_map(dataplane->bpf->obj, map))
 		unlink(pin_path(dataplane, "", bpf_map__name(map)).text);
 	unlink(pin_path(dataplane, "", "layout").text);
 	unlink(pin_path(dataplane, "", "state").text);
@@ -201,8 +202,8 @@ static int set_pins(struct dataplane *dataplane)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, dataplane->bpf->obj)
-	{
+	for (map = bpf_object__next_map(dataplane->bpf->obj, NULL); map != NULL;
+	     map = bpf_object__next_map(dataplane->bpf->obj, map)) {
 		const char *name = bpf_map__name(map);
 
 		if (is_pinned(name) &&
