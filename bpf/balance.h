@@ -121,23 +121,44 @@ static __always_inline enum sl_verdict rewrite(struct sl_packet *packet, const s
 	return way->verdict;
 }
 
+/* Not a verdict: the packet is to be rewritten by rewrite6(), and its verdict is known then. */
+enum {
+	REWRITE_LATER = SL_N_VERDICTS,
+};
+
 /*
- * rewrite() of an IPv6 packet, of which all is in the CPU's record: its frame is not the caller's,
- * whose addresses leave no room on the stack. The verdict, and the port in the bits from 8 on.
+ * An IPv6 packet leaves what rewrite6() needs in the CPU's record: its addresses leave no room on
+ * the stack for the frame of another function, which runs when the caller's is gone.
  */
-__noinline uint32_t rewrite6(struct xdp_md *ctx)
+static __always_inline enum sl_verdict
+rewrite_later(struct story *story, const struct sl_packet *packet, const struct way *way)
+{
+	struct sl_xdp_cpu *cpu = story->cpu;
+
+	cpu->l4_offset = packet->l4_offset;
+	cpu->has_vlan = packet->has_vlan;
+	cpu->protocol = packet->tuple.protocol;
+	cpu->length = story->length;
+	cpu->adjacency = way->adjacency;
+	cpu->service = way->service;
+	cpu->backend = way->backend;
+	cpu->verdict = way->verdict;
+	return REWRITE_LATER;
+}
+
+static __always_inline enum sl_verdict rewrite6(struct xdp_md *ctx, struct sl_xdp_cpu *cpu,
+						uint32_t *port)
 {
 	void *data = (void *)(long)ctx->data;
 	const void *data_end = (void *)(long)ctx->data_end;
-	uint32_t zero = 0;
-	struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
 	struct sl_packet packet = {.ethernet = data};
-	struct way way;
-	uint32_t port = 0;
+	struct way way = {.to = &cpu->rewrite,
+			  .adjacency = cpu->adjacency,
+			  .verdict = cpu->verdict,
+			  .service = cpu->service,
+			  .backend = cpu->backend};
 	uint8_t *l4;
 
-	if (cpu == NULL)
-		return SL_VERDICT_DROP_TRUNCATED;
 	packet.ipv6 =
 		data + sizeof(struct sl_ethernet) + (cpu->has_vlan ? sizeof(struct sl_vlan) : 0);
 	l4 = data + (cpu->l4_offset & (SL_MAX_L4_OFFSET - 1));
@@ -151,31 +172,7 @@ __noinline uint32_t rewrite6(struct xdp_md *ctx)
 		return SL_VERDICT_DROP_TRUNCATED;
 	packet.tuple.family = SL_FAMILY_IPV6;
 	packet.tuple.protocol = cpu->protocol;
-	way = (struct way){.to = &cpu->rewrite,
-			   .adjacency = cpu->adjacency,
-			   .verdict = cpu->verdict,
-			   .service = cpu->service,
-			   .backend = cpu->backend};
-	return rewrite(&packet, &way, cpu->length, &port) | port << 8;
-}
-
-static __always_inline enum sl_verdict
-dispatch6(struct story *story, const struct sl_packet *packet, const struct way *way)
-{
-	struct sl_xdp_cpu *cpu = story->cpu;
-	uint32_t word;
-
-	cpu->l4_offset = packet->l4_offset;
-	cpu->has_vlan = packet->has_vlan;
-	cpu->protocol = packet->tuple.protocol;
-	cpu->length = story->length;
-	cpu->adjacency = way->adjacency;
-	cpu->service = way->service;
-	cpu->backend = way->backend;
-	cpu->verdict = way->verdict;
-	word = rewrite6(story->ctx);
-	story->port = word >> 8;
-	return (uint8_t)word;
+	return rewrite(&packet, &way, cpu->length, port);
 }
 
 static __always_inline enum sl_verdict dispatch(struct story *story, struct sl_packet *packet,
@@ -186,7 +183,7 @@ static __always_inline enum sl_verdict dispatch(struct story *story, struct sl_p
 		return SL_VERDICT_DROP_NO_NEIGHBOUR;
 	}
 	if (family == SL_FAMILY_IPV6)
-		return dispatch6(story, packet, way);
+		return rewrite_later(story, packet, way);
 	return rewrite(packet, way, story->length, &story->port);
 }
 

@@ -7,12 +7,26 @@
 #include "balance.h"
 #include "helpers.h"
 
+enum {
+	COUNTED_VERDICTS = 64,
+	LOOKS = 3,
+	/* Not actions: */
+	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
+	SEND6 = -2,      /* send6() is to end the story */
+};
+
+_Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&
+		       sizeof(struct sl_xdp_cpu) >= COUNTED_VERDICTS * sizeof(uint64_t),
+	       "whatever is masked lies within the record");
+
 /* Step 6: counts the verdict once, and says what the kernel is to do with the frame. */
 static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 				  const struct sl_xdp_port *from)
 {
-	if (verdict < SL_N_VERDICTS)
-		story->cpu->counters.verdict[verdict]++;
+	if (verdict == REWRITE_LATER)
+		return SEND6;
+	/* A mask, not a comparison, which verifiers before Linux 6.2 lose on the way. */
+	story->cpu->counters.verdict[verdict & (COUNTED_VERDICTS - 1)]++;
 	if (SL_LIKELY(verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)) {
 		story->cpu->counters.event[SL_EVENT_TX]++;
 		story->cpu->counters.event[SL_EVENT_TX_BYTES] += story->length;
@@ -25,10 +39,12 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 
 static __always_inline bool story_begin(struct xdp_md *ctx, struct story *story)
 {
+	long length = (long)ctx->data_end - (long)ctx->data;
 	uint32_t zero = 0;
 
-	*story = (struct story){.ctx = ctx};
-	story->length = (uint32_t)((long)ctx->data_end - (long)ctx->data);
+	/* The difference is to be taken at full width: half a pointer is nothing to the verifier. */
+	barrier_var(length);
+	*story = (struct story){.ctx = ctx, .length = (uint32_t)length};
 	story->cpu = bpf_map_lookup_elem(&cpus, &zero);
 	return story->cpu != NULL;
 }
@@ -93,11 +109,6 @@ static __always_inline void clock_read(struct story *story)
 	story->now = sl_xdp_ticks(bpf_ktime_get_coarse_ns());
 	story->generation = route_generation(story->now);
 }
-
-enum {
-	LOOKS = 3,
-	LOOK_AGAIN = -1, /* not an action: the packet's flow is to be looked for, again */
-};
 
 /* For packets without a flow. The frame is parsed again, so that those with one pay nothing. */
 static __always_inline int balance_afresh(struct xdp_md *ctx, uint8_t family, bool may_create)
@@ -216,6 +227,19 @@ __noinline int balance_packet6(struct xdp_md *ctx, uint32_t is_first_look)
 	return balance_packet(ctx, SL_FAMILY_IPV6, is_first_look != 0);
 }
 
+/* Steps 5 and 6 of an IPv6 packet. */
+__noinline int send6(struct xdp_md *ctx)
+{
+	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
+	enum sl_verdict verdict;
+	struct story story;
+
+	if (from == NULL || !story_begin(ctx, &story))
+		return XDP_PASS;
+	verdict = rewrite6(ctx, story.cpu, &story.port);
+	return finish(&story, verdict, from);
+}
+
 /* Whether the parser will find IPv6. Judges nothing. */
 static __always_inline bool is_ipv6(const struct xdp_md *ctx)
 {
@@ -236,12 +260,14 @@ int sl_balance(struct xdp_md *ctx)
 	bool is_six = is_ipv6(ctx);
 	int action = is_six ? balance_packet6(ctx, 1) : balance_packet4(ctx, 1);
 
-	for (uint32_t i = 0; SL_UNLIKELY(action < 0) && i < LOOKS; i++) {
+	for (uint32_t i = 0; SL_UNLIKELY(action == LOOK_AGAIN) && i < LOOKS; i++) {
 		action = is_six ? balance_afresh6(ctx, i < LOOKS - 1)
 				: balance_afresh4(ctx, i < LOOKS - 1);
-		if (action < 0)
+		if (action == LOOK_AGAIN)
 			action = is_six ? balance_packet6(ctx, 0) : balance_packet4(ctx, 0);
 	}
+	if (action == SEND6)
+		action = send6(ctx);
 	return action < 0 ? XDP_DROP : action;
 }
 
