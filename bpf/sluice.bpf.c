@@ -254,8 +254,7 @@ static __always_inline bool is_ipv6(const struct xdp_md *ctx)
 		vlan->type == SL_BE16(SL_ETHERTYPE_IPV6));
 }
 
-SEC("xdp")
-int sl_balance(struct xdp_md *ctx)
+static __always_inline int balance_frame(struct xdp_md *ctx)
 {
 	bool is_six = is_ipv6(ctx);
 	int action = is_six ? balance_packet6(ctx, 1) : balance_packet4(ctx, 1);
@@ -269,6 +268,12 @@ int sl_balance(struct xdp_md *ctx)
 	if (action == SEND6)
 		action = send6(ctx);
 	return action < 0 ? XDP_DROP : action;
+}
+
+SEC("xdp")
+int sl_balance(struct xdp_md *ctx)
+{
+	return balance_frame(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * What xdp_bench.c tells xdp_bench.bpf.c: which flow's packet each run is to find in its frame.
+ * Flow i's addresses and ports follow from i by arithmetic, so that writing them misses no cache.
+ */
+#pragma once
+
+#include <sluice/base.h>
+
+enum {
+	XDP_BENCH_SERVICES = 16, /* flow i belongs to service i mod this; each has one backend */
+	XDP_BENCH_FIRST_PORT = 1024,
+	XDP_BENCH_PORTS = 32768, /* of clients */
+};
+
+struct xdp_bench {
+	uint64_t random;
+	uint32_t n_flows; /* flows are drawn from [0, n_flows) */
+	uint32_t next;    /* of the flow to come, if is_sequential */
+	uint8_t is_sequential;
+	uint8_t is_reply;
+	uint8_t is_ipv6;
+	uint8_t is_udp;
+	uint16_t checksum_base; /* IPv4: sum of the header without addresses and checksum */
+	be16_t service_port;
+	be16_t backend_port;
+	be16_t l4_checksum;
+	uint32_t client;  /* IPv4, host order; flow i's client has this plus i */
+	uint32_t service; /* IPv4, host order; service s has this plus s */
+	uint32_t backend;
+	be32_t client6; /* IPv6: the first word; the last one is i or s */
+	be32_t service6;
+	be32_t backend6;
+	uint32_t mac[3]; /* both of the frame's */
+};
