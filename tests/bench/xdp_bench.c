@@ -34,9 +34,10 @@
 #include "xdp_bench.skel.h"
 
 enum {
-	MAX_RUNS = 31,
+	MAX_RUNS = 101,
 	MAX_FLOWS = SL_DEFAULT_FLOWS,
 	N_BUCKETS = 2 * MAX_FLOWS / SL_XDP_WAYS, /* half full with all flows that may be */
+	FEW = 10000, /* one flow in so many may find no place in its buckets */
 	N_CHUNKS = 2 + (SL_DEFAULT_SLOTS + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS,
 	IPV4_FRAME = 64,
 	IPV6_FRAME = 74, /* Ethernet, IPv6, TCP */
@@ -77,7 +78,7 @@ struct result {
 	double empty_ns; /* medians */
 	double ours_ns;
 	double cost_ns;     /* of the differences of neighbouring runs */
-	double cost_min_ns; /* the least of these */
+	double cost_min_ns; /* of the fastest runs: what is left when nobody else disturbs */
 };
 
 static struct xdp_bench_bpf *skeleton;
@@ -245,6 +246,16 @@ static void fill_maps(void)
 				add_service(index++, host, families[f], protocols[p]);
 }
 
+/** Instructions that the verifier looked at before it let @program in. */
+static uint32_t n_verified(const struct bpf_program *program)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+
+	check(bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size), "program info");
+	return info.verified_insns;
+}
+
 static void load_program(void)
 {
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
@@ -398,9 +409,9 @@ static struct result conclude(double *empty, double *ours)
 	for (int i = 0; i < n_runs; i++)
 		cost[i] = ours[i] - empty[i];
 	result.cost_ns = median(cost, n_runs);
-	result.cost_min_ns = cost[0];
 	result.empty_ns = median(empty, n_runs);
 	result.ours_ns = median(ours, n_runs);
+	result.cost_min_ns = ours[0] - empty[0];
 	return result;
 }
 
@@ -456,7 +467,7 @@ static void open_flows(const struct traffic *traffic, uint32_t n_flows)
 		packet.acknowledgement = 2001;
 		run_each(&packet, n_flows);
 	}
-	if (usage->flows[!is_ipv4] != n_flows || usage->embryonic[!is_ipv4] != 0)
+	if (usage->flows[!is_ipv4] < n_flows - n_flows / FEW || usage->embryonic[!is_ipv4] != 0)
 		fail("%lu flows, %lu of them embryonic, not %u", usage->flows[!is_ipv4],
 		     usage->embryonic[!is_ipv4], n_flows);
 }
@@ -498,7 +509,8 @@ static void measure_new(uint8_t family, uint8_t protocol, const char *name, uint
 		empty[i] = run(skeleton->progs.bench_empty, &traffic, n_flows);
 		bench->next = 0;
 		ours[i] = run_ours(&traffic, n_flows);
-		if (skeleton->data_usage->usage.flows[family != SL_FAMILY_IPV4] != n_flows)
+		if (skeleton->data_usage->usage.flows[family != SL_FAMILY_IPV4] <
+		    n_flows - n_flows / FEW)
 			fail("%s: the packets made no flows", name);
 	}
 	result = conclude(empty, ours);
@@ -545,7 +557,8 @@ static void measure_all(uint32_t max_flows)
 		if (!is_wanted(kind[k].name))
 			continue;
 		snprintf(label, sizeof(label), "%s, new flow", kind[k].name);
-		measure_new(kind[k].family, kind[k].protocol, label, max_flows);
+		measure_new(kind[k].family, kind[k].protocol, label,
+			    n_repeats < max_flows ? (uint32_t)n_repeats : max_flows);
 	}
 }
 
@@ -582,7 +595,7 @@ static void usage(FILE *to)
 		    "Measures what the XDP program costs a packet, in nanoseconds. Needs root.\n\n"
 		    "  --quick      few packets and flows: to see that it runs\n"
 		    "  --json       an array of objects instead of a table\n"
-		    "  --runs N     of which the median is taken (9; at most 31)\n"
+		    "  --runs N     of which the median is taken (9; at most 101)\n"
 		    "  --repeats N  packets in a run (1000000)\n"
 		    "  --only KIND  as \"IPv6 UDP\", say\n");
 }
@@ -639,13 +652,15 @@ int main(int argc, char **argv)
 	load_program();
 	fill_maps();
 	if (is_json)
-		printf("{\"load\":%.2f,\"runs\":%d,\"repeats\":%lu,\"rows\":[\n", load, n_runs,
-		       n_repeats);
+		printf("{\"load\":%.2f,\"runs\":%d,\"repeats\":%lu,\"verified\":%u,\"rows\":[\n",
+		       load, n_runs, n_repeats, n_verified(skeleton->progs.bench_balance));
 	else
-		printf("load average %.2f, median of %d runs of %lu packets, ns\n\n"
+		printf("load average %.2f; median of %d runs of %lu packets, ns; the verifier "
+		       "looked at "
+		       "%u instructions\n\n"
 		       "| packet | flows | empty | with ours | ours | least "
 		       "|\n|---|---|---|---|---|---|\n",
-		       load, n_runs, n_repeats);
+		       load, n_runs, n_repeats, n_verified(skeleton->progs.bench_balance));
 	measure_all(max_flows);
 	if (is_json)
 		printf("]}\n");
