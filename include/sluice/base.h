@@ -26,6 +26,16 @@ typedef uint64_t be64_t;
 
 #define SL_CACHE_LINE 64u
 
+/*
+ * Of a header in a frame, which may stand at any address. clang for BPF would read a packed struct
+ * byte by byte; where BPF programs run, words may be read at any address.
+ */
+#ifdef __bpf__
+#define SL_UNALIGNED
+#else
+#define SL_UNALIGNED SL_PACKED
+#endif
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "Sluice supports little-endian hosts only"
 #endif
@@ -52,6 +62,43 @@ SL_INLINE be32_t sl_to_be32(uint32_t host)
 SL_INLINE uint32_t sl_from_be32(be32_t net)
 {
 	return __builtin_bswap32(net);
+}
+
+/** The word at @at, which need not be aligned, as it lies in memory. */
+SL_INLINE uint32_t sl_load32(const void *at)
+{
+#ifdef __bpf__
+	return *(const uint32_t *)at;
+#else
+	uint32_t word;
+
+	__builtin_memcpy(&word, at, sizeof(word));
+	return word;
+#endif
+}
+
+/** Copies a link address from @from to @to; neither need be aligned. */
+SL_INLINE void sl_copy_mac(void *to, const void *from)
+{
+#ifdef __bpf__
+	*(uint32_t *)to = *(const uint32_t *)from;
+	*((uint16_t *)to + 2) = *((const uint16_t *)from + 2);
+#else
+	__builtin_memcpy(to, from, 6);
+#endif
+}
+
+/** Whether the link addresses at @a and @b are the same. */
+SL_INLINE bool sl_mac_equal(const void *a, const void *b)
+{
+	uint32_t differs = sl_load32(a) ^ sl_load32(b);
+
+#ifdef __bpf__
+	differs |= (uint32_t)(*((const uint16_t *)a + 2) ^ *((const uint16_t *)b + 2));
+#else
+	differs |= sl_load32((const uint8_t *)a + 2) ^ sl_load32((const uint8_t *)b + 2);
+#endif
+	return differs == 0;
 }
 
 /* Address family of a record; the values are Sluice's own, not AF_INET's. */

@@ -49,11 +49,7 @@ SL_INLINE uint16_t sl_checksum_ipv4_base(const void *header)
 	uint64_t sum = 0;
 
 #pragma GCC unroll 5
-	for (int i = 0; i < 5; i++) {
-		uint32_t word;
-
-		__builtin_memcpy(&word, bytes + 4 * i, 4);
-		sum += word;
-	}
+	for (int i = 0; i < 5; i++)
+		sum += sl_load32(bytes + 4 * i);
 	return sl_checksum_fold(sum);
 }

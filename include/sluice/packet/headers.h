@@ -40,13 +40,13 @@ struct sl_ethernet {
 	uint8_t destination[6];
 	uint8_t source[6];
 	be16_t type;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* What follows the Ethernet type SL_ETHERTYPE_VLAN (IEEE 802.1Q). */
 struct sl_vlan {
 	be16_t tci;
 	be16_t type;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* RFC 791 */
 struct sl_ipv4 {
@@ -60,7 +60,7 @@ struct sl_ipv4 {
 	be16_t checksum;
 	be32_t source;
 	be32_t destination;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* RFC 8200 */
 struct sl_ipv6 {
@@ -70,7 +70,7 @@ struct sl_ipv6 {
 	uint8_t hop_limit;
 	be32_t source[4];
 	be32_t destination[4];
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* The first bytes of every IPv6 extension header that has a length. */
 struct sl_extension {
@@ -79,13 +79,13 @@ struct sl_extension {
 	uint8_t routing_type;
 	uint8_t segments_left;
 	be32_t rest;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* What TCP and UDP begin with. */
 struct sl_l4_ports {
 	be16_t source;
 	be16_t destination;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* RFC 9293 */
 struct sl_tcp {
@@ -98,7 +98,7 @@ struct sl_tcp {
 	be16_t window;
 	be16_t checksum;
 	be16_t urgent;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* RFC 768 */
 struct sl_udp {
@@ -106,7 +106,7 @@ struct sl_udp {
 	be16_t destination;
 	be16_t length;
 	be16_t checksum;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 /* RFC 792, RFC 4443 */
 struct sl_icmp {
@@ -114,7 +114,7 @@ struct sl_icmp {
 	uint8_t code;
 	be16_t checksum;
 	be32_t rest;
-} SL_PACKED;
+} SL_UNALIGNED;
 
 _Static_assert(sizeof(struct sl_ethernet) == 14, "Ethernet");
 _Static_assert(sizeof(struct sl_ipv4) == 20, "IPv4");

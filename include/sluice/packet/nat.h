@@ -98,6 +98,6 @@ SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite 
 SL_INLINE void sl_nat_ethernet(struct sl_ethernet *ethernet, const uint8_t *destination,
 			       const uint8_t *source)
 {
-	__builtin_memcpy(ethernet->destination, destination, 6);
-	__builtin_memcpy(ethernet->source, source, 6);
+	sl_copy_mac(ethernet->destination, destination);
+	sl_copy_mac(ethernet->source, source);
 }

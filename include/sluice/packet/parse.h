@@ -341,13 +341,10 @@ SL_INLINE enum sl_verdict sl_parse_ipv6(void *l3, const void *data_end, struct s
 SL_INLINE enum sl_verdict sl_parse_link(const void *data, const void *data_end, const uint8_t *mac)
 {
 	const struct sl_ethernet *ethernet = data;
-	uint8_t differs = 0;
 
 	if (SL_UNLIKELY((const void *)(ethernet + 1) > data_end))
 		return SL_VERDICT_DROP_TRUNCATED;
-	for (int i = 0; i < 6; i++)
-		differs |= ethernet->destination[i] ^ mac[i];
-	if (SL_LIKELY(differs == 0))
+	if (SL_LIKELY(sl_mac_equal(ethernet->destination, mac)))
 		return SL_VERDICT_NONE;
 	return (ethernet->destination[0] & 1) ? SL_VERDICT_PUNT_MULTICAST
 					      : SL_VERDICT_DROP_OTHER_HOST;
