@@ -92,17 +92,28 @@ static __always_inline bool bucket_has_spilled(uint32_t first, uint8_t family)
 	return flow != NULL && (read_once(&flow->link) & ~SL_XDP_BUCKET_LOCKED) != 0;
 }
 
-/** Index of the flow of @tuple in the bucket @first, or SL_NO_INDEX. */
-static __always_inline uint32_t bucket_find(uint32_t first, const struct sl_tuple *tuple,
+/**
+ * Index of way @i, in the order in which a flow with @hash looks at the ways of the bucket @first:
+ * it stands in the first one of them that was free, most often in the one that it looks at first.
+ */
+static __always_inline uint32_t way_of(uint32_t first, uint64_t hash, uint32_t i)
+{
+	return first + (((uint32_t)(hash >> 1) + i) & (SL_XDP_WAYS - 1));
+}
+
+/** Index of the flow of @tuple, with @hash, in the bucket @first, or SL_NO_INDEX. */
+static __always_inline uint32_t bucket_find(uint32_t first, uint64_t hash,
+					    const struct sl_tuple *tuple,
 					    enum sl_direction direction, uint8_t family)
 {
 #pragma unroll
 	for (uint32_t i = 0; i < SL_XDP_WAYS; i++) {
-		const struct sl_flow *flow = flow_at(first + i, family);
+		uint32_t index = way_of(first, hash, i);
+		const struct sl_flow *flow = flow_at(index, family);
 
 		if (flow != NULL && flow->state != SL_FLOW_FREE &&
 		    sl_flow_matches(flow, tuple, direction))
-			return first + i;
+			return index;
 	}
 	return SL_NO_INDEX;
 }
@@ -112,7 +123,8 @@ static __always_inline uint32_t spilled_find(uint64_t hash, const struct sl_tupl
 					     enum sl_direction direction, uint8_t family)
 {
 	for (uint32_t i = 1; i < SL_XDP_CHOICES; i++) {
-		uint32_t found = bucket_find(bucket_of(hash, i, family), tuple, direction, family);
+		uint32_t found =
+			bucket_find(bucket_of(hash, i, family), hash, tuple, direction, family);
 
 		if (found != SL_NO_INDEX)
 			return found;
@@ -134,7 +146,7 @@ static __always_inline uint32_t find_in(const struct sl_tuple *tuple, enum sl_di
 		&control.flow_key, is_forward ? &wanted.source : &wanted.destination,
 		is_forward ? wanted.source_port : wanted.destination_port, family, wanted.protocol);
 	home = bucket_of(hash, 0, family);
-	found = bucket_find(home, &wanted, direction, family);
+	found = bucket_find(home, hash, &wanted, direction, family);
 	if (SL_UNLIKELY(found == SL_NO_INDEX && bucket_has_spilled(home, family)))
 		found = spilled_find(hash, &wanted, direction, family);
 	return found;
@@ -274,16 +286,19 @@ static __always_inline bool flow_has_expired(const struct sl_flow *flow, uint32_
 }
 
 /**
- * Index of a free entry of the bucket @first, whose lock is held; a flow that is over makes room.
+ * Index of a free entry of the bucket @first, whose lock is held, for a flow with @hash; a flow that
+ * is over makes room.
  * SL_NO_INDEX: full.
  */
-static __always_inline uint32_t bucket_take(uint32_t first, uint8_t family, uint32_t now)
+static __always_inline uint32_t bucket_take(uint32_t first, uint64_t hash, uint8_t family,
+					    uint32_t now)
 {
 	for (uint32_t i = 0; i < SL_XDP_WAYS; i++) {
-		const struct sl_flow *flow = flow_at(first + i, family);
+		uint32_t index = way_of(first, hash, i);
+		const struct sl_flow *flow = flow_at(index, family);
 
 		if (flow != NULL && flow->state == SL_FLOW_FREE)
-			return first + i;
+			return index;
 	}
 	for (uint32_t i = 0; i < SL_XDP_WAYS; i++) {
 		const struct sl_flow *flow = flow_at(first + i, family);
@@ -405,10 +420,10 @@ static __always_inline enum created bucket_judge(uint32_t first, const struct cr
 }
 
 /* Puts the new flow into the bucket @first, whose lock is held, if there is room. */
-static __always_inline bool bucket_put(uint32_t first, const struct creation *creation,
-				       uint8_t family)
+static __always_inline bool bucket_put(uint32_t first, uint64_t hash,
+				       const struct creation *creation, uint8_t family)
 {
-	uint32_t index = bucket_take(first, family, creation->now);
+	uint32_t index = bucket_take(first, hash, family, creation->now);
 
 	if (index == SL_NO_INDEX)
 		return false;
@@ -426,7 +441,7 @@ static __always_inline enum created spilled_put(uint64_t hash, const struct crea
 
 		if (first == bucket_of(hash, 0, family) || !bucket_lock(first, family))
 			continue;
-		is_put = bucket_put(first, creation, family);
+		is_put = bucket_put(first, hash, creation, family);
 		bucket_unlock(first, family);
 		if (is_put)
 			return CREATED;
@@ -462,7 +477,7 @@ static __always_inline enum created create_locked(uint32_t home, uint64_t hash,
 
 	if (created == CREATED && bucket_has_spilled(home, family))
 		created = spilled_judge(hash, creation, family);
-	if (created != CREATED || bucket_put(home, creation, family))
+	if (created != CREATED || bucket_put(home, hash, creation, family))
 		return created;
 	created = spilled_put(hash, creation, family);
 	if (created == CREATED)
