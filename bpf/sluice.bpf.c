@@ -104,9 +104,19 @@ parse(const struct story *story, const struct sl_xdp_port *from, struct sl_packe
 	return sl_parse_l4(data, data_end, packet);
 }
 
+/*
+ * The coarse clock goes on with jiffies, which the kernel's compiler reads in line: so the clock is
+ * asked when they changed. What is kept is at most one of them late.
+ */
 static __always_inline void clock_read(struct story *story)
 {
-	story->now = sl_xdp_ticks(bpf_ktime_get_coarse_ns());
+	uint64_t jiffies = bpf_jiffies64();
+
+	if (SL_UNLIKELY(story->cpu->jiffies != jiffies)) {
+		story->cpu->now = sl_xdp_ticks(bpf_ktime_get_coarse_ns());
+		story->cpu->jiffies = jiffies;
+	}
+	story->now = story->cpu->now;
 	story->generation = route_generation(story->now);
 }
 

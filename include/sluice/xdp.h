@@ -97,7 +97,8 @@ struct sl_xdp_cpu {
 	uint32_t service;
 	uint32_t backend;
 	uint32_t verdict; /* if nothing stands in the way */
-	uint32_t reserved;
+	uint32_t now;     /* ticks, as long as jiffies is the kernel's */
+	uint64_t jiffies;
 };
 
 /** What the programs of all CPUs count together. [0]: IPv4, [1]: IPv6. */

@@ -350,7 +350,9 @@ SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction directi
 SL_INLINE void sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
 			     const struct sl_packet *packet, uint32_t now)
 {
-	flow->last_seen = now;
+	/* The cache line is left as it is where it can be: in memory, and for other CPUs. */
+	if (flow->last_seen != now)
+		flow->last_seen = now;
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP) {
 		sl_flow_track_tcp(flow, direction, packet);
 		return;
