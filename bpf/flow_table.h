@@ -152,54 +152,23 @@ static __always_inline uint32_t find_in(const struct sl_tuple *tuple, enum sl_di
 	return found;
 }
 
-/*
- * The index of the flow that a packet belongs to, or SL_NO_INDEX. IPv4's look-up is in line: a call
- * costs a guarded return. IPv6's has no room there on the stack.
- */
-
-static __always_inline uint32_t find_in4(uint64_t addrs, uint64_t rest, enum sl_direction direction)
-{
-	struct sl_tuple tuple = {
-		.source = {.word = {(be32_t)addrs}},
-		.destination = {.word = {(be32_t)(addrs >> 32)}},
-		.source_port = (be16_t)rest,
-		.destination_port = (be16_t)(rest >> 16),
-		.protocol = (uint8_t)(rest >> 32),
-	};
-
-	return find_in(&tuple, direction, SL_FAMILY_IPV4);
-}
-
-__noinline uint32_t flow_find_forward6(const struct sl_tuple *tuple)
-{
-	return tuple != NULL ? find_in(tuple, SL_DIRECTION_FORWARD, SL_FAMILY_IPV6) : SL_NO_INDEX;
-}
-
-__noinline uint32_t flow_find_reply6(const struct sl_tuple *tuple)
-{
-	return tuple != NULL ? find_in(tuple, SL_DIRECTION_REPLY, SL_FAMILY_IPV6) : SL_NO_INDEX;
-}
-
 /**
- * @cpu: this one's. The verifier is to forget by which way the flow was found, as it does where a
- * function returns; and what that was given a pointer to, it may have changed, to the verifier.
+ * The index of the flow that a packet belongs to, or SL_NO_INDEX. @cpu: this one's. In line, for a
+ * call costs a guarded return; the verifier is to forget by which way the flow was found, as it
+ * would where a function returns.
  */
 static __always_inline uint32_t flow_find(struct sl_xdp_cpu *cpu, const struct sl_tuple *tuple,
 					  enum sl_direction direction, uint8_t family)
 {
-	if (family == SL_FAMILY_IPV4) {
-		uint64_t addrs = (uint64_t)tuple->destination.ipv4 << 32 | tuple->source.ipv4;
-		uint64_t rest = (uint64_t)tuple->protocol << 32 |
-				(uint64_t)tuple->destination_port << 16 | tuple->source_port;
+	volatile uint64_t *scratch = (volatile uint64_t *)&cpu->scratch;
 
-		volatile uint64_t *scratch = (volatile uint64_t *)&cpu->scratch;
-
-		*scratch = find_in4(addrs, rest, direction);
-		return (uint32_t)*scratch;
+	/* IPv6's has no room on the stack. */
+	if (family != SL_FAMILY_IPV4) {
+		cpu->tuple = *tuple;
+		tuple = &cpu->tuple;
 	}
-	cpu->tuple = *tuple;
-	return direction == SL_DIRECTION_FORWARD ? flow_find_forward6(&cpu->tuple)
-						 : flow_find_reply6(&cpu->tuple);
+	*scratch = find_in(tuple, direction, family);
+	return (uint32_t)*scratch;
 }
 
 static __always_inline void flow_write_begin(struct sl_flow *flow)
