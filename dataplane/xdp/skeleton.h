@@ -3,6 +3,8 @@
 /* What bpftool makes of the program, which is not written with our warnings in mind. */
 #pragma once
 
+#include <sluice/xdp.h>
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #pragma GCC diagnostic ignored "-Wcast-qual"

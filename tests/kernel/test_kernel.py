@@ -75,3 +75,18 @@ def test_the_classifier_is_loaded_and_attached():
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "verified" in result.stdout and "native mode" in result.stdout
+
+
+def test_the_verifier_accepts_the_xdp_program():
+    result = run("-m", "2048", BUILD / "tests" / "conformance" / "verifier-test")
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "sl_balance:" in result.stdout
+
+
+def test_the_xdp_engine_agrees_with_every_vector_and_story():
+    vectors = TOP / "tests" / "vectors"
+    result = run("-m", "2048", "-t", "240", "-b", "ip", "-f", vectors / "packets.txt", "-f", vectors / "stories.txt",
+                 BUILD / "tests" / "conformance" / "conformance-xdp")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " 0 failed" in result.stdout
