@@ -36,8 +36,7 @@
 enum {
 	MAX_RUNS = 101,
 	MAX_FLOWS = SL_DEFAULT_FLOWS,
-	N_BUCKETS = 2 * MAX_FLOWS / SL_XDP_WAYS, /* half full with all flows that may be */
-	FEW = 10000, /* one flow in so many may find no place in its buckets */
+	FEW = 500, /* one flow in so many may find no place in its buckets */
 	N_CHUNKS = 2 + (SL_DEFAULT_SLOTS + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS,
 	IPV4_FRAME = 64,
 	IPV6_FRAME = 74, /* Ethernet, IPv6, TCP */
@@ -256,6 +255,10 @@ static uint32_t n_verified(const struct bpf_program *program)
 	return info.verified_insns;
 }
 
+/* Of either table: as the agent sizes it, one and a half places for each flow that may be. */
+static uint32_t n_buckets;
+static uint32_t table_flows = MAX_FLOWS;
+
 static void load_program(void)
 {
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
@@ -264,12 +267,13 @@ static void load_program(void)
 	skeleton = xdp_bench_bpf__open();
 	if (skeleton == NULL)
 		fail("cannot open the program: %s", strerror(errno));
-	skeleton->rodata->n_buckets4 = N_BUCKETS;
-	skeleton->rodata->n_buckets6 = N_BUCKETS;
-	skeleton->rodata->max_flows = MAX_FLOWS;
-	skeleton->rodata->max_embryonic = MAX_FLOWS;
-	check(bpf_map__set_max_entries(skeleton->maps.flows4, N_BUCKETS * SL_XDP_WAYS), "flows4");
-	check(bpf_map__set_max_entries(skeleton->maps.flows6, N_BUCKETS * SL_XDP_WAYS), "flows6");
+	n_buckets = table_flows / 2 * 3 / SL_XDP_WAYS + 1;
+	skeleton->rodata->n_buckets4 = n_buckets;
+	skeleton->rodata->n_buckets6 = n_buckets;
+	skeleton->rodata->max_flows = table_flows;
+	skeleton->rodata->max_embryonic = table_flows;
+	check(bpf_map__set_max_entries(skeleton->maps.flows4, n_buckets * SL_XDP_WAYS), "flows4");
+	check(bpf_map__set_max_entries(skeleton->maps.flows6, n_buckets * SL_XDP_WAYS), "flows6");
 	bpf_program__set_autoload(skeleton->progs.sl_balance, false);
 	bpf_program__set_autoload(skeleton->progs.sl_sweep, false);
 	bpf_program__set_autoload(skeleton->progs.sl_route, false);
@@ -281,7 +285,7 @@ static void empty_table(uint8_t family)
 {
 	bool is_ipv4 = family == SL_FAMILY_IPV4;
 	const struct bpf_map *map = is_ipv4 ? skeleton->maps.flows4 : skeleton->maps.flows6;
-	size_t size = (size_t)N_BUCKETS * SL_XDP_WAYS * bpf_map__value_size(map);
+	size_t size = (size_t)n_buckets * SL_XDP_WAYS * bpf_map__value_size(map);
 	void *table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
 	if (table == MAP_FAILED)
@@ -591,25 +595,24 @@ static void read_load(double *load)
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: xdp-bench [--quick] [--json] [--runs N] [--repeats N] [--only KIND]\n"
+	fprintf(to, "usage: xdp-bench [--quick] [--json] [--runs N] [--repeats N] [--only KIND] "
+		    "[--table N]\n"
 		    "Measures what the XDP program costs a packet, in nanoseconds. Needs root.\n\n"
 		    "  --quick      few packets and flows: to see that it runs\n"
 		    "  --json       an array of objects instead of a table\n"
 		    "  --runs N     of which the median is taken (9; at most 101)\n"
 		    "  --repeats N  packets in a run (1000000)\n"
+		    "  --table N    flows that the tables are made for (1048576)\n"
 		    "  --only KIND  as \"IPv6 UDP\", say\n");
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"quick", no_argument, NULL, 'q'},
-		{"json", no_argument, NULL, 'j'},
-		{"runs", required_argument, NULL, 'n'},
-		{"repeats", required_argument, NULL, 'r'},
-		{"only", required_argument, NULL, 'o'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"quick", no_argument, NULL, 'q'},      {"json", no_argument, NULL, 'j'},
+		{"runs", required_argument, NULL, 'n'}, {"repeats", required_argument, NULL, 'r'},
+		{"only", required_argument, NULL, 'o'}, {"table", required_argument, NULL, 't'},
+		{"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
 	};
 	uint32_t max_flows = 1000000;
 	double load;
@@ -631,6 +634,9 @@ int main(int argc, char **argv)
 		case 'r':
 			n_repeats = strtoul(optarg, NULL, 10);
 			break;
+		case 't':
+			table_flows = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
 		case 'o':
 			only = optarg;
 			break;
@@ -642,8 +648,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind != argc || n_runs < 1 || n_runs > MAX_RUNS || n_repeats < 10 ||
-	    n_repeats > INT32_MAX) {
+	if (table_flows < max_flows)
+		max_flows = table_flows;
+	if (table_flows < 1024 || table_flows > MAX_FLOWS || optind != argc || n_runs < 1 ||
+	    n_runs > MAX_RUNS || n_repeats < 10 || n_repeats > INT32_MAX) {
 		usage(stderr);
 		return 2;
 	}
