@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "tests/fuzz/diff_model.h"
+
+#include "dataplane/lookup.h"
+
+struct judgement {
+	struct sl_packet packet;
+	uint32_t length;
+	uint32_t out_port;
+	bool has_room;
+};
+
+/** Where a rewritten packet goes. */
+struct way {
+	struct sl_rewrite to;
+	uint32_t adjacency;
+	enum sl_verdict verdict;
+	uint32_t service;
+	uint32_t backend;
+};
+
+static unsigned int family_index(uint8_t family)
+{
+	return family != SL_FAMILY_IPV4;
+}
+
+static struct sl_flow *find(struct model *model, const struct sl_tuple *tuple,
+			    enum sl_direction direction)
+{
+	for (uint32_t i = 0; i < model->n; i++)
+		if (sl_flow_matches(&model->flow[i].flow, tuple, direction))
+			return &model->flow[i].flow;
+	return NULL;
+}
+
+static void end_flow(struct model *model, struct sl_flow *flow)
+{
+	unsigned int family = family_index(flow->family);
+
+	model->n_flows[family]--;
+	model->n_embryonic[family] -= flow->state == SL_FLOW_EMBRYONIC;
+	model->counters.event[SL_EVENT_FLOW_ENDED]++;
+	model->backend[flow->backend].flows_ended++;
+	*(struct sl_flow_ipv6 *)flow = model->flow[--model->n];
+}
+
+static const struct sl_backend *flow_backend(const struct snapshot *snapshot,
+					     const struct sl_flow *flow)
+{
+	const struct sl_backend *backend;
+
+	if (flow->backend >= snapshot->n_backends)
+		return NULL;
+	backend = &snapshot->backend[flow->backend];
+	if (backend->epoch != flow->backend_epoch || backend->is_gone ||
+	    backend->family == SL_FAMILY_NONE)
+		return NULL;
+	return backend;
+}
+
+static void count_sent(struct model *model, const struct way *way, uint32_t length)
+{
+	struct sl_service_counters *service = &model->service[way->service];
+	struct sl_backend_counters *backend = &model->backend[way->backend];
+
+	model->counters.event[SL_EVENT_TX]++;
+	model->counters.event[SL_EVENT_TX_BYTES] += length;
+	if (way->verdict == SL_VERDICT_FORWARD) {
+		service->packets_in++;
+		service->bytes_in += length;
+		backend->packets_in++;
+		backend->bytes_in += length;
+	} else {
+		service->packets_out++;
+		service->bytes_out += length;
+		backend->packets_out++;
+		backend->bytes_out += length;
+	}
+}
+
+static enum sl_verdict dispatch(struct model *model, struct judgement *judgement,
+				const struct way *way)
+{
+	const struct sl_adjacency *adjacency = &model->adjacency[way->adjacency];
+
+	if (way->adjacency == SL_ADJACENCY_GLEAN) {
+		model->counters.event[SL_EVENT_RESOLVE]++;
+		return SL_VERDICT_DROP_NO_NEIGHBOUR;
+	}
+	if (way->adjacency < SL_ADJACENCY_FIRST) {
+		model->service[way->service].drops++;
+		return SL_VERDICT_DROP_NO_ROUTE;
+	}
+	if (!sl_nat_has_ttl(&judgement->packet)) {
+		model->service[way->service].drops++;
+		return SL_VERDICT_DROP_TTL;
+	}
+	sl_nat_rewrite(&judgement->packet, &way->to);
+	sl_nat_ethernet(judgement->packet.ethernet, adjacency->destination_mac,
+			adjacency->source_mac);
+	judgement->out_port = adjacency->port;
+	count_sent(model, way, judgement->length);
+	return way->verdict;
+}
+
+static enum sl_verdict balance_flow(struct model *model, struct judgement *judgement,
+				    struct sl_flow *flow, enum sl_direction direction)
+{
+	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
+	struct way way = {.service = flow->service, .backend = flow->backend};
+
+	sl_flow_track(flow, direction, &judgement->packet, 0);
+	if (was_embryonic && flow->state != SL_FLOW_EMBRYONIC) {
+		model->n_embryonic[family_index(flow->family)]--;
+		model->counters.event[SL_EVENT_FLOW_PROMOTED]++;
+	}
+	sl_flow_rewrite(flow, direction, &way.to);
+	way.verdict = direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY;
+	way.adjacency = model->route(&way.to.destination, flow->family);
+	return dispatch(model, judgement, &way);
+}
+
+static bool is_full(struct model *model, const struct judgement *judgement, uint8_t family)
+{
+	unsigned int i = family_index(family);
+
+	if (model->n_embryonic[i] >= model->max_embryonic) {
+		model->counters.event[SL_EVENT_EMBRYONIC_FULL]++;
+		return true;
+	}
+	if (model->n_flows[i] >= model->max_flows || !judgement->has_room) {
+		model->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
+		return true;
+	}
+	return false;
+}
+
+/* NULL: there is no room, or (*@is_taken) another live flow of the client holds the way back. */
+static struct sl_flow *create_flow(struct model *model, const struct judgement *judgement,
+				   const struct sl_tuple *client, uint32_t index, bool *is_taken)
+{
+	const struct snapshot *snapshot = model->snapshot;
+	const struct sl_backend *backend = &snapshot->backend[index];
+	struct sl_flow_ipv6 made = {
+		.flow = {.service = backend->service,
+			 .service_epoch = snapshot->service[backend->service].epoch,
+			 .backend = index,
+			 .backend_epoch = backend->epoch}};
+	unsigned int family = family_index(client->family);
+	struct sl_tuple reply;
+	struct sl_flow *other;
+
+	if (is_full(model, judgement, client->family))
+		return NULL;
+	sl_flow_open(&made.flow, client, &backend->addr,
+		     backend->port != 0 ? backend->port : client->destination_port);
+	reply = sl_flow_tuple(&made.flow, SL_DIRECTION_REPLY);
+	other = find(model, &reply, SL_DIRECTION_REPLY);
+	if (other != NULL) {
+		*is_taken = !sl_flow_is_over(other) && flow_backend(snapshot, other) != NULL &&
+			    other->state != SL_FLOW_EMBRYONIC;
+		if (*is_taken)
+			return NULL;
+		end_flow(model, other);
+	}
+	model->counters.event[SL_EVENT_FLOW_CREATED]++;
+	model->service[made.flow.service].flows++;
+	model->backend[index].flows++;
+	model->n_flows[family]++;
+	model->n_embryonic[family]++;
+	model->flow[model->n] = made;
+	return &model->flow[model->n++].flow;
+}
+
+static enum sl_verdict balance_new(struct model *model, struct judgement *judgement,
+				   uint32_t service)
+{
+	const struct sl_packet *packet = &judgement->packet;
+	struct choice choice = lookup_choose(model->snapshot, service, &packet->tuple);
+	const struct sl_backend *backend;
+	struct sl_flow *flow = NULL;
+	bool is_taken = false;
+	struct way way = {
+		.verdict = SL_VERDICT_FORWARD, .service = service, .backend = choice.backend};
+
+	if (choice.backend == SL_NO_INDEX) {
+		model->service[service].drops++;
+		return SL_VERDICT_DROP_NO_BACKEND;
+	}
+	backend = &model->snapshot->backend[choice.backend];
+	if ((packet->tcp_flags & SL_TCP_RST) == 0)
+		flow = create_flow(model, judgement, &packet->tuple, choice.backend, &is_taken);
+	if (flow != NULL) {
+		if (sl_flow_is_opening(packet))
+			flow->flags |= SL_FLOW_SYN;
+		return balance_flow(model, judgement, flow, SL_DIRECTION_FORWARD);
+	}
+	if (is_taken) {
+		model->service[service].drops++;
+		return SL_VERDICT_DROP_TUPLE_TAKEN;
+	}
+	model->counters.event[SL_EVENT_STATELESS_FORWARD]++;
+	way.to.source = packet->tuple.source;
+	way.to.source_port = packet->tuple.source_port;
+	way.to.destination = backend->addr;
+	way.to.destination_port =
+		backend->port != 0 ? backend->port : packet->tuple.destination_port;
+	way.adjacency = model->route(&backend->addr, packet->tuple.family);
+	return dispatch(model, judgement, &way);
+}
+
+static enum sl_verdict balance_orphan(struct model *model, struct judgement *judgement,
+				      uint32_t index)
+{
+	const struct sl_packet *packet = &judgement->packet;
+	const struct sl_backend *backend = &model->snapshot->backend[index];
+	const struct sl_service *service = &model->snapshot->service[backend->service];
+	struct sl_tuple client = {
+		.protocol = packet->tuple.protocol,
+		.family = packet->tuple.family,
+		.source = packet->tuple.destination,
+		.source_port = packet->tuple.destination_port,
+		.destination = service->addr,
+		.destination_port = service->port != 0 ? service->port : packet->tuple.source_port};
+	struct sl_flow *flow = NULL;
+	bool is_taken = false;
+	struct way way = {.verdict = SL_VERDICT_REPLY,
+			  .service = backend->service,
+			  .backend = index,
+			  .to = {.source = client.destination,
+				 .source_port = client.destination_port,
+				 .destination = client.source,
+				 .destination_port = client.source_port}};
+
+	way.adjacency = model->route(&client.source, client.family);
+	if (way.adjacency == SL_ADJACENCY_LOCAL || way.adjacency == SL_ADJACENCY_NONE)
+		return SL_VERDICT_PUNT_LOCAL;
+	if (backend->is_gone) {
+		model->service[backend->service].drops++;
+		return SL_VERDICT_DROP_BACKEND_GONE;
+	}
+	if (packet->tuple.protocol == SL_PROTOCOL_TCP &&
+	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
+		/* Whether there is room is asked first, and counted, as the XDP engine does. */
+		if (find(model, &client, SL_DIRECTION_FORWARD) == NULL)
+			flow = create_flow(model, judgement, &client, index, &is_taken);
+		else
+			(void)is_full(model, judgement, client.family);
+	}
+	if (flow != NULL) {
+		flow->flags |= SL_FLOW_FROM_REPLY;
+		model->counters.event[SL_EVENT_FLOW_FROM_REPLY]++;
+		return balance_flow(model, judgement, flow, SL_DIRECTION_REPLY);
+	}
+	model->counters.event[SL_EVENT_STATELESS_REPLY]++;
+	return dispatch(model, judgement, &way);
+}
+
+static enum sl_verdict balance_unknown(struct model *model, struct judgement *judgement)
+{
+	const struct snapshot *snapshot = model->snapshot;
+	const struct sl_tuple *tuple = &judgement->packet.tuple;
+	uint32_t service = lookup_service(snapshot, tuple);
+	uint32_t backend;
+
+	if (service != SL_NO_INDEX) {
+		if (!snapshot_is_service_address(snapshot, &tuple->source, tuple->family))
+			return balance_new(model, judgement, service);
+		model->service[service].drops++;
+		return SL_VERDICT_DROP_SOURCE_IS_SERVICE;
+	}
+	backend = lookup_replier(snapshot, tuple);
+	return backend != SL_NO_INDEX ? balance_orphan(model, judgement, backend)
+				      : SL_VERDICT_PUNT_NOT_SERVICE;
+}
+
+static enum sl_verdict balance(struct model *model, struct judgement *judgement)
+{
+	const struct sl_packet *packet = &judgement->packet;
+	enum sl_direction direction = SL_DIRECTION_FORWARD;
+	struct sl_flow *flow = find(model, &packet->tuple, direction);
+
+	if (flow == NULL) {
+		direction = SL_DIRECTION_REPLY;
+		flow = find(model, &packet->tuple, direction);
+	}
+	if (flow == NULL)
+		return balance_unknown(model, judgement);
+	if (flow_backend(model->snapshot, flow) != NULL &&
+	    !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
+	      direction == SL_DIRECTION_FORWARD))
+		return balance_flow(model, judgement, flow, direction);
+	if (direction == SL_DIRECTION_FORWARD &&
+	    (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP)) {
+		end_flow(model, flow);
+		return balance_unknown(model, judgement);
+	}
+	return SL_VERDICT_DROP_BACKEND_GONE;
+}
+
+enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t length,
+			     bool has_room, uint32_t *out_port)
+{
+	struct judgement judgement = {.length = length, .has_room = has_room};
+	enum sl_verdict verdict = sl_parse_link(frame, frame + length, model->mac[port]);
+
+	if (verdict == SL_VERDICT_NONE)
+		verdict = sl_parse(frame, frame + length, &judgement.packet);
+	if (verdict == SL_VERDICT_NONE)
+		verdict = balance(model, &judgement);
+	model->counters.verdict[verdict]++;
+	model->counters.event[SL_EVENT_RX]++;
+	model->counters.event[SL_EVENT_RX_BYTES] += length;
+	*out_port = judgement.out_port;
+	return verdict;
+}
+
+static bool is_of_nobody(const struct snapshot *snapshot, const struct sl_flow *flow)
+{
+	const struct sl_service *service = &snapshot->service[flow->service];
+	const struct sl_backend *backend = &snapshot->backend[flow->backend];
+
+	return service->family == SL_FAMILY_NONE || service->epoch != flow->service_epoch ||
+	       backend->family == SL_FAMILY_NONE || backend->epoch != flow->backend_epoch;
+}
+
+void model_sweep(struct model *model, bool (*is_kept)(const struct sl_flow *flow))
+{
+	for (uint32_t i = model->n; i-- > 0;) {
+		struct sl_flow *flow = &model->flow[i].flow;
+
+		if (is_of_nobody(model->snapshot, flow) && (is_kept == NULL || !is_kept(flow)))
+			end_flow(model, flow);
+	}
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The reference of the differential targets: what becomes of a frame, from the packet core and a
+ * snapshot alone, by the rules of dataplane/dpdk/balance.c. Flows are a plain list. Slow and simple
+ * on purpose: no table, no filter, no cache of next hops.
+ *
+ * One rule differs from the DPDK engine's where a tuple could be one flow's way there and another's
+ * way back: a packet's flow is looked for in the direction of the client first, and only ways back
+ * are held against each other. Where addresses change their role while flows live, the DPDK engine
+ * takes whichever its index meets first.
+ */
+#pragma once
+
+#include <sluice/packet/flow.h>
+
+#include "dataplane/snapshot.h"
+
+enum {
+	MODEL_MAX_FLOWS = 8192, /* both families together */
+	MODEL_MAX_PORTS = 2,
+};
+
+/** Next hop of @addr: an index of model.adjacency, or SL_ADJACENCY_NONE, _LOCAL, _GLEAN. */
+typedef uint32_t (*model_route)(const union sl_addr *addr, uint8_t family);
+
+struct model {
+	const struct snapshot *snapshot;
+	model_route route;
+	const struct sl_adjacency *adjacency;
+	uint8_t mac[MODEL_MAX_PORTS][6];
+	uint32_t max_flows; /* of each family */
+	uint32_t max_embryonic;
+	uint32_t n_flows[2]; /* IPv4, IPv6 */
+	uint32_t n_embryonic[2];
+	uint32_t n; /* length of flow[] */
+	struct sl_flow_ipv6 flow[MODEL_MAX_FLOWS];
+	struct sl_counters counters;
+	struct sl_service_counters service[SL_MAX_SERVICES];
+	struct sl_backend_counters backend[SL_MAX_BACKENDS];
+};
+
+/**
+ * Judges @frame, which came in at @port, and rewrites it if it is to be sent: from *@out_port.
+ * @has_room: whether the engine's table had a place for a new flow; how full it may get before it
+ * has none for some is the engine's affair.
+ */
+enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t length,
+			     bool has_room, uint32_t *out_port);
+
+/**
+ * Ends the flows whose service or backend is not there any more, but those that @is_kept says are to
+ * stay; NULL: none.
+ */
+void model_sweep(struct model *model, bool (*is_kept)(const struct sl_flow *flow));
