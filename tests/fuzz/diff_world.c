@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 
 enum {
-	BURNT = 1100, /* indices used up at first, so that freed ones are given out again */
+	TURNS = 1100, /* more than there are indices that wait */
 	N_STEPS = 9,
 };
 
@@ -172,12 +172,51 @@ static int change_one(struct world *world, char *error)
 	return change_target(world, service, error);
 }
 
+/*
+ * An index waits long before it is given out again: this turns the queue of those that wait, so that
+ * any of them may be next.
+ */
+static int turn_indices(struct world *world, uint32_t n, char *error)
+{
+	struct world_service service = {.wire = world->service[0].wire};
+	int status = 0;
+
+	service.wire.address.addr = address("203.0.113.99");
+	for (uint32_t i = 0; i < n && status == 0; i++) {
+		status = staging_put_service(world->staging, &service.wire, error);
+		service.state[0] = WIRE_STATE_READY;
+		if (status == 0)
+			status = put_target(world, &service, 0, error);
+		if (status == 0)
+			status = delete_service(world, &service, error);
+	}
+	return status;
+}
+
+static int delete_all(struct world *world, char *error)
+{
+	int status = 0;
+
+	for (uint32_t i = 0; i < WORLD_N_SERVICES && status == 0; i++)
+		if (world->service[i].is_there)
+			status = delete_service(world, &world->service[i], error);
+	return status;
+}
+
 int world_change(struct world *world, const struct snapshot *previous, struct snapshot **out,
 		 char *error)
 {
 	int status = 0;
 
-	for (uint32_t n = 1 + pick(world, 12); n > 0 && status == 0; n--)
+	uint32_t n = 1 + pick(world, 12);
+
+	if (one_in(world, 12)) {
+		status = delete_all(world, error);
+		n += 60;
+	}
+	if (one_in(world, 3) && status == 0)
+		status = turn_indices(world, pick(world, TURNS), error);
+	for (; n > 0 && status == 0; n--)
 		status = change_one(world, error);
 	if (one_in(world, 8) && status == 0)
 		status = put_all_again(world, error);
@@ -189,26 +228,10 @@ int world_change(struct world *world, const struct snapshot *previous, struct sn
 	return status;
 }
 
-/* An index waits long before it is given out again: this is to happen here. */
-static int burn_indices(struct world *world)
-{
-	struct world_service *service = &world->service[0];
-	char error[SL_MAX_ERROR];
-	int status = 0;
-
-	for (int i = 0; i < BURNT && status == 0; i++) {
-		status = staging_put_service(world->staging, &service->wire, error);
-		service->state[0] = WIRE_STATE_READY;
-		if (status == 0)
-			status = put_target(world, service, 0, error);
-		if (status == 0)
-			status = delete_service(world, service, error);
-	}
-	return status;
-}
-
 int world_init(struct world *world, uint64_t seed)
 {
+	char error[SL_MAX_ERROR];
+
 	memset(world, 0, sizeof(*world));
 	world->random.state = seed * 0x9e3779b97f4a7c15ull + 1;
 	world->staging = staging_new();
@@ -233,7 +256,7 @@ int world_init(struct world *world, uint64_t seed)
 		wire->timeout_udp_sec = SL_MAX_TIMEOUT_SEC;
 		snprintf(wire->name, sizeof(wire->name), "service-%u", i);
 	}
-	return burn_indices(world);
+	return turn_indices(world, TURNS, error);
 }
 
 void world_fini(struct world *world)
