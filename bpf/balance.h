@@ -187,15 +187,19 @@ static __always_inline enum sl_verdict dispatch(struct story *story, struct sl_p
 	return rewrite(packet, way, story->length, &story->port);
 }
 
-/* Next hop of the flow's backend. */
+/*
+ * Next hop of backend @index, which has @epoch. Both grow, generation and epoch, and so their sum: what
+ * was kept for a former owner of the index is not taken for this one's.
+ */
 static __always_inline uint32_t backend_adjacency(const struct story *story, uint32_t index,
-						  const union sl_addr *addr, uint8_t family)
+						  uint16_t epoch, const union sl_addr *addr,
+						  uint8_t family)
 {
 	uint32_t *kept = bpf_map_lookup_elem(&backend_hops, &index);
 
 	if (kept == NULL)
 		return SL_ADJACENCY_NONE;
-	return route_kept(story->ctx, kept, story->generation, addr, family);
+	return route_kept(story->ctx, kept, (uint16_t)(story->generation + epoch), addr, family);
 }
 
 /** A flow as found. */
@@ -247,6 +251,7 @@ static __always_inline enum sl_verdict balance_flow(struct story *story, const s
 		.service = flow->service,
 		.backend = flow->backend,
 	};
+	uint16_t epoch = flow->backend_epoch;
 	bool is_of_packet = sl_flow_matches(flow, &packet->tuple, direction);
 
 	sl_flow_rewrite_as(flow, family, direction, way.to);
@@ -256,7 +261,8 @@ static __always_inline enum sl_verdict balance_flow(struct story *story, const s
 	track(story, found, family, direction, packet);
 	if (direction == SL_DIRECTION_FORWARD) {
 		way.verdict = SL_VERDICT_FORWARD;
-		way.adjacency = backend_adjacency(story, way.backend, &way.to->destination, family);
+		way.adjacency =
+			backend_adjacency(story, way.backend, epoch, &way.to->destination, family);
 	} else {
 		way.verdict = SL_VERDICT_REPLY;
 		way.adjacency = route_kept(story->ctx, (uint32_t *)&flow->client_adjacency,
@@ -451,8 +457,8 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 	way->to->destination = backend->addr;
 	way->to->destination_port =
 		backend->port != 0 ? backend->port : packet->tuple.destination_port;
-	way->adjacency =
-		backend_adjacency(story, index, &creation->backend_addr, packet->tuple.family);
+	way->adjacency = backend_adjacency(story, index, backend->epoch, &creation->backend_addr,
+					   packet->tuple.family);
 	return SL_VERDICT_FORWARD;
 }
 
