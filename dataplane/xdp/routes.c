@@ -53,10 +53,20 @@ static void raise_generation(struct dataplane *dataplane)
 	dataplane->next_backend = 0;
 }
 
+/*
+ * While no agent was alive, the program counted generations on by itself: the next one lies beyond all
+ * of these, or what was kept then would count once more.
+ */
 static void stay_alive(struct dataplane *dataplane)
 {
-	__atomic_store_n(&dataplane->control->alive_until, engine_now() + ALIVE_TICKS,
-			 __ATOMIC_RELEASE);
+	struct sl_xdp_control *control = dataplane->control;
+	uint32_t now = engine_now();
+	int32_t dead_ticks = (int32_t)(now - control->alive_until);
+
+	__atomic_store_n(&control->alive_until, now + ALIVE_TICKS, __ATOMIC_RELEASE);
+	if (dead_ticks > 0)
+		__atomic_fetch_add(&control->route_generation,
+				   (uint32_t)dead_ticks / SL_TICKS_PER_SEC + 2, __ATOMIC_RELEASE);
 }
 
 /* An interface that came back, or has another link address. */
