@@ -261,6 +261,12 @@ static gid_t group_id(const char *name)
 	return group != NULL ? group->gr_gid : *end == '\0' ? (gid_t)number : (gid_t)-1;
 }
 
+/* Where sluiced connects. @path: CONFIG_MAX_PATH + 32 bytes. */
+static void socket_path(const struct config *config, char *path)
+{
+	snprintf(path, CONFIG_MAX_PATH + 32, "%s/dataplane.sock", config->run_dir);
+}
+
 static int serve(const struct config *config, struct dataplane *dataplane, struct event_base *base)
 {
 	char path[CONFIG_MAX_PATH + 32];
@@ -272,7 +278,7 @@ static int serve(const struct config *config, struct dataplane *dataplane, struc
 	struct server *server = NULL;
 	int status = EXIT_REFUSED;
 
-	snprintf(path, sizeof(path), "%s/dataplane.sock", config->run_dir);
+	socket_path(config, path);
 	if (term == NULL || interrupt == NULL || event_add(term, NULL) != 0 ||
 	    event_add(interrupt, NULL) != 0) {
 		log_err("signals: out of memory");
@@ -298,11 +304,16 @@ static int run(struct config *config, const struct options *from, const char *re
 	struct dataplane_options *options = calloc(1, sizeof(*options));
 	struct event_base *base = event_base_new();
 	struct dataplane *dataplane = NULL;
+	char path[CONFIG_MAX_PATH + 32];
 	char error[SL_MAX_ERROR] = "";
 	int status = EXIT_REFUSED;
 
+	socket_path(config, path);
 	if (options == NULL || base == NULL) {
 		log_err("out of memory");
+	} else if (server_clear_path(path, error) != 0) {
+		/* Now, and not when we listen: by then the ports, or their tables, were taken. */
+		log_err("%s", error);
 	} else {
 		fill_options(config, options);
 		options->is_replacing = from->is_replacing;

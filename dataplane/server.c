@@ -221,11 +221,9 @@ static int clear_path(const struct sockaddr_un *address)
 	return status;
 }
 
-static int listen_at(struct server *server, char *error)
+int server_clear_path(const char *path, char *error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = server->options.path;
-	mode_t former;
 	int status;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -235,13 +233,24 @@ static int listen_at(struct server *server, char *error)
 	}
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	status = clear_path(&address);
-	if (status != 0) {
+	if (status != 0)
 		snprintf(error, SL_MAX_ERROR, "socket %s: %s", path,
 			 status == -EADDRINUSE ? "another dataplane answers there"
 			 : status == -EEXIST   ? "something that is no socket stands there"
 					       : strerror(-status));
+	return status;
+}
+
+static int listen_at(struct server *server, char *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = server->options.path;
+	mode_t former;
+	int status = server_clear_path(path, error);
+
+	if (status != 0)
 		return status;
-	}
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	server->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	former = umask(0117);
 	status = server->fd < 0 || bind(server->fd, (const struct sockaddr *)&address,

@@ -17,6 +17,9 @@ struct server_options {
 	gid_t gid;        /* owns the socket and may connect; (gid_t)-1: nobody */
 };
 
+/** Removes the socket that a dead process left at @path. -EADDRINUSE: a dataplane answers there. */
+int server_clear_path(const char *path, char *error) SL_MUST_USE;
+
 /**
  * Listens at the path; a socket that a dead process left there is replaced, a live one refused.
  * @dataplane, @base: borrowed. 0, -EADDRINUSE, ... with @error (SL_MAX_ERROR bytes).
