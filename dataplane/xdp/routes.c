@@ -69,7 +69,13 @@ static void stay_alive(struct dataplane *dataplane)
 				   (uint32_t)dead_ticks / SL_TICKS_PER_SEC + 2, __ATOMIC_RELEASE);
 }
 
-/* An interface that came back, or has another link address. */
+static bool take_up_port(struct dataplane *dataplane, struct port *port, char *error)
+{
+	return port_read(port) == 0 && loader_write_ports(dataplane) == 0 &&
+	       loader_attach(dataplane, port, error) == 0;
+}
+
+/* An interface that went or came back. */
 static void look_after_port(struct dataplane *dataplane, struct port *port)
 {
 	char error[SL_MAX_ERROR] = "";
@@ -80,11 +86,12 @@ static void look_after_port(struct dataplane *dataplane, struct port *port)
 	log_warn("port %s: %s", port->options.name,
 		 ifindex == 0 ? "its interface is gone" : "its interface is back");
 	port->ifindex = ifindex;
-	if (ifindex == 0)
+	if (ifindex == 0 ? loader_write_ports(dataplane) == 0
+			 : take_up_port(dataplane, port, error))
 		return;
-	if (port_read(port) != 0 || loader_write_ports(dataplane) != 0 ||
-	    loader_attach(dataplane, port, error) != 0)
-		log_err("port %s: %s", port->options.name, error);
+	log_err("port %s: %s", port->options.name,
+		error[0] != '\0' ? error : "its interface cannot be used");
+	port->ifindex = 0; /* the next event tries again */
 }
 
 static void look_after_ports(struct dataplane *dataplane)
