@@ -84,17 +84,26 @@ void dataplane_close(struct dataplane *dataplane)
 /* Only now: tables of a former process are whole by now, and its program goes on until here. */
 static int attach_all(struct dataplane *dataplane, char *error)
 {
-	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
-		struct port *port = &dataplane->port[i];
-		int status = loader_attach(dataplane, port, error);
+	bool has_generic = false;
+	int status = 0;
 
-		if (status != 0)
-			return status;
+	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++) {
+		status = loader_attach(dataplane, &dataplane->port[i], error);
+		has_generic |= dataplane->port[i].is_generic;
+	}
+	/* A device without native XDP takes no frames from a program in native mode. */
+	dataplane->is_all_generic = has_generic;
+	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
+		if (has_generic && !dataplane->port[i].is_generic)
+			status = loader_attach(dataplane, &dataplane->port[i], error);
+	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++) {
+		const struct port *port = &dataplane->port[i];
+
 		log_info("port %s: %s XDP%s", port->options.name,
 			 port->is_generic ? "generic" : "native",
 			 dataplane->is_adopted ? ", tables of a former process" : "");
 	}
-	return 0;
+	return status;
 }
 
 static int restore_tables(struct dataplane *dataplane, struct staging *staging,

@@ -50,8 +50,9 @@ struct dataplane {
 	uint32_t n_cpus;
 	uint32_t n_ports;
 	struct port port[SL_MAX_PORTS];
-	char folder[512]; /* of the pins */
-	bool is_adopted;  /* tables of a former process are in use */
+	char folder[512];    /* of the pins */
+	bool is_adopted;     /* tables of a former process are in use */
+	bool is_all_generic; /* a port has no native XDP, and so none may use it */
 
 	/* routes.c */
 	struct mnl_socket *events;

@@ -485,14 +485,21 @@ int loader_attach(struct dataplane *dataplane, struct port *port, char *error)
 	port->link = -1;
 	if (take_over_link(dataplane, port, path.text) == 0) {
 		port->is_generic = is_generic(port);
-		return 0;
+		if (port->is_generic || !dataplane->is_all_generic)
+			return 0;
+		bpf_link_detach(port->link);
+		close(port->link);
+		unlink(path.text);
 	}
 	status = make_room(dataplane, port, error);
 	if (status != 0)
 		return status;
+	if (dataplane->is_all_generic)
+		options.flags = XDP_FLAGS_SKB_MODE;
 	port->link = bpf_link_create(program, (int)port->ifindex, BPF_XDP, &options);
-	port->is_generic = false;
-	if (port->link < 0 && (errno == EOPNOTSUPP || errno == ENOTSUP || errno == EINVAL)) {
+	port->is_generic = dataplane->is_all_generic;
+	if (port->link < 0 && !port->is_generic &&
+	    (errno == EOPNOTSUPP || errno == ENOTSUP || errno == EINVAL)) {
 		log_warn("port %s: its driver has no native XDP, generic mode is slower",
 			 port->options.name);
 		options.flags = XDP_FLAGS_SKB_MODE;
