@@ -111,18 +111,22 @@ static int restore_tables(struct dataplane *dataplane, struct staging *staging,
 {
 	size_t size = 0;
 	void *state = loader_read_state(dataplane, &size);
+	char reason[SL_MAX_ERROR] = "";
 	struct sl_hash_key key;
 	uint64_t generation;
 	int status;
 
 	if (state == NULL)
 		return 0;
-	status = staging_load(staging, state, size, &generation, &key, error);
+	status = staging_load(staging, state, size, &generation, &key, reason);
 	free(state);
 	if (status == 0)
-		status = snapshot_build(staging, generation, &key, NULL, snapshot, error);
-	if (status != 0)
+		status = snapshot_build(staging, generation, &key, NULL, snapshot, reason);
+	if (status != 0) {
+		snprintf(error, SL_MAX_ERROR,
+			 "%.180s; --fresh begins without saved state and flows", reason);
 		return status;
+	}
 	/* The former process may have died between two writes: everything is written again. */
 	status = tables_commit(dataplane, *snapshot, NULL, error);
 	if (status != 0) {
