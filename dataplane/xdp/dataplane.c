@@ -96,6 +96,8 @@ static int attach_all(struct dataplane *dataplane, char *error)
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
 		if (has_generic && !dataplane->port[i].is_generic)
 			status = loader_attach(dataplane, &dataplane->port[i], error);
+	if (status == 0)
+		loader_release_others(dataplane);
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++) {
 		const struct port *port = &dataplane->port[i];
 

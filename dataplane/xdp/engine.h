@@ -82,6 +82,8 @@ void port_describe(const struct port *port, struct wire_port_record *record);
 int loader_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
 void loader_close(struct dataplane *dataplane);
 int loader_attach(struct dataplane *dataplane, struct port *port, char *error) SL_MUST_USE;
+/** Lets go of ports that a former process had, and that are not in the configuration any more. */
+void loader_release_others(const struct dataplane *dataplane);
 /** Writes the table from ifindex to port, and the redirect map. */
 int loader_write_ports(struct dataplane *dataplane) SL_MUST_USE;
 /** Runs a helper program on @question, which becomes the answer. 0 or negative errno. */

@@ -5,6 +5,7 @@
  * the ports by links that are pinned too, so that the program of the next process takes the place of
  * this one's between two packets.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -515,6 +516,37 @@ int loader_attach(struct dataplane *dataplane, struct port *port, char *error)
 	return 0;
 }
 
+/* Lets go of all ports but the first @n_kept of the configuration. How many those were. */
+static uint32_t release_ports(const struct dataplane *dataplane, uint32_t n_kept)
+{
+	DIR *folder = opendir(dataplane->folder);
+	const struct dirent *entry;
+	uint32_t n = 0;
+
+	while (folder != NULL && (entry = readdir(folder)) != NULL) {
+		struct path path;
+		bool is_kept = strncmp(entry->d_name, "link_", 5) != 0;
+
+		for (uint32_t i = 0; i < n_kept && !is_kept; i++) {
+			path = pin_path(dataplane, "link_", dataplane->options.port[i].device);
+			is_kept = strcmp(strrchr(path.text, '/') + 1, entry->d_name) == 0;
+		}
+		path = pin_path(dataplane, "", entry->d_name);
+		if (is_kept || unlink(path.text) != 0)
+			continue;
+		log_info("port %s: its attachment is removed", entry->d_name + 5);
+		n++;
+	}
+	if (folder != NULL)
+		closedir(folder);
+	return n;
+}
+
+void loader_release_others(const struct dataplane *dataplane)
+{
+	release_ports(dataplane, dataplane->n_ports);
+}
+
 /* -- saved state: a blob in an array of blocks, replaced whole by a rename */
 
 static int pin_state(const struct dataplane *dataplane, int map)
@@ -581,7 +613,7 @@ int dataplane_unload(const struct dataplane_options *options, char *error)
 {
 	struct dataplane dataplane = {.options = *options};
 	struct statfs status;
-	uint32_t n = 0;
+	uint32_t n;
 
 	snprintf(dataplane.folder, sizeof(dataplane.folder), "%s/bpf", options->run_dir);
 	if (statfs(dataplane.folder, &status) != 0 || status.f_type != BPF_FS_MAGIC) {
@@ -592,11 +624,10 @@ int dataplane_unload(const struct dataplane_options *options, char *error)
 	dataplane.bpf = sluice_bpf__open();
 	if (dataplane.bpf == NULL)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < options->n_ports; i++)
-		n += unlink(pin_path(&dataplane, "link_", options->port[i].device).text) == 0;
+	n = release_ports(&dataplane, 0);
 	remove_tables(&dataplane);
 	sluice_bpf__destroy(dataplane.bpf);
-	log_info("unload: %u of %u ports are free, the tables are gone", n, options->n_ports);
+	log_info("unload: %u ports are free, the tables are gone", n);
 	if (umount(dataplane.folder) == 0)
 		rmdir(dataplane.folder);
 	return 0;
