@@ -8,6 +8,7 @@ namespaces. A client and three backends stand around the balancer, each behind a
     client eth0 --- eth1 lb eth2 --- net (bridge) --- eth0 b1, b2, b3
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -67,11 +68,16 @@ def run(*words, check=True, **more):
 class Topology:
     """The namespaces of one module's tests. `kind` says how the balancer's ports are named."""
 
+    numbers = itertools.count(1)  # a module may have more than one
+
     def __init__(self, kind="interface", workers=1):
         # The XDP engine attaches to kernel interfaces, and judges every frame on them.
         self.kind = "interface" if ENGINE == "xdp" else kind
         self.workers = workers
-        self.prefix = f"sl{os.getpid()}"
+        self.engine = ENGINE  # as the configuration has it
+        self.flows = 65536
+        self.ports = ["eth1", "eth2"]
+        self.prefix = f"sl{os.getpid()}-{next(Topology.numbers)}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
         os.chmod(self.dir, 0o755)
         self.run_dir = os.path.join(self.dir, "run")
@@ -198,19 +204,21 @@ class Topology:
         raise AssertionError(f"{verdict}: {self.counters()['verdicts'][verdict] - start} of {count}")
 
     def write_config(self, services):
-        """`services`: {name: (address, [(backend, weight), ...])}."""
+        """`services`: {name: (address, [(backend, weight), ...])}, with a dict of timeouts or without."""
         lines = [f"run_dir: {self.run_dir}", f"state_dir: {self.state_dir}", "user: nobody",
-                 "group: nogroup", "dataplane:", f"  engine: {ENGINE}", "  flows: 65536", f"  workers: {self.workers}",
+                 "group: nogroup", "dataplane:", f"  engine: {self.engine}", f"  flows: {self.flows}", f"  workers: {self.workers}",
                  f"  hash_key: \"{HASH_KEY}\"", "  ports:"]
-        for i, device in enumerate(("eth1", "eth2")):
+        for i, device in enumerate(self.ports):
             if self.kind == "interface":
                 lines.append(f"    - interface: {device}")
             else:
                 lines.append(f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.workers}"')
                 lines.append(f"      kernel_interface: port{i + 1}")
         lines.append("services:" if services else "services: []")
-        for name, (address, backends) in services.items():
-            lines += [f"  - name: {name}", f'    address: "{address}"', "    backends:"]
+        for name, (address, backends, *timeouts) in services.items():
+            lines += [f"  - name: {name}", f'    address: "{address}"']
+            lines += [f"    timeouts: {json.dumps(limits)}" for limits in timeouts]
+            lines.append("    backends:")
             for backend, weight in backends:
                 lines.append(f'      - {{address: "{backend}", weight: {weight}}}')
         with open(self.config, "w") as file:

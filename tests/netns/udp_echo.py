@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The Sluice authors
-"""udp_echo.py PORT NUMBER: sends every datagram back, whatever its size, over IPv4 and IPv6."""
+"""udp_echo.py PORT NUMBER: sends every datagram back, whatever its size, over IPv4 and IPv6. In one that
+begins with "who ", the word becomes the backend's name."""
 import socket
 import sys
 
@@ -10,4 +11,6 @@ server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 server.bind(("::", int(sys.argv[1])))
 while True:
     data, peer = server.recvfrom(65536)
-    server.sendto(data if data != b"who" else b"backend" + sys.argv[2].encode(), peer)
+    if data.startswith(b"who "):
+        data = b"backend" + sys.argv[2].encode() + data[3:]
+    server.sendto(data, peer)
