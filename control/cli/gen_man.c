@@ -82,6 +82,7 @@ static const char tail[] =
 static const char see_also[] = ".Sh SEE ALSO\n"
 			       ".Xr sluice.yaml 5 ,\n"
 			       ".Xr sluice-dpdk 8 ,\n"
+			       ".Xr sluice-xdp 8 ,\n"
 			       ".Xr sluiced 8\n";
 
 /* Prose: backslashes are written out, and every sentence begins a line. */
