@@ -351,6 +351,7 @@ SL_INLINE void sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
 			     const struct sl_packet *packet, uint32_t now)
 {
 	/* The cache line is left as it is where it can be: in memory, and for other CPUs. */
+	/* cppcheck-suppress duplicateConditionalAssign */
 	if (flow->last_seen != now)
 		flow->last_seen = now;
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP) {
