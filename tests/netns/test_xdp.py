@@ -212,6 +212,22 @@ def test_download_and_new_connections_go_on_without_the_agent(net, files):
         net.wait_in_step()
 
 
+def test_generations_of_routes_that_a_dead_agent_left_are_used_up(net):
+    """Without the agent, every second is a generation of its own to the program: next hops that it kept
+    under one of those may be out of date, and the next agent must not come by it again."""
+    def generation():
+        return struct.unpack("<I", read(pin(net, "_data_control"))[16:20])[0]
+
+    before = generation()
+    net.stop("dataplane", signal.SIGKILL)
+    time.sleep(8)
+    starts = net.log("dataplane").count("ready: engine xdp")
+    net.start_dataplane()
+    topology.wait_until("the next agent", 30, lambda: net.log("dataplane").count("ready: engine xdp") > starts)
+    assert generation() - before > 6
+    net.wait_in_step()
+
+
 # -- ports
 
 @contextlib.contextmanager
