@@ -50,6 +50,7 @@ static bool is_pinned(const char *name)
 static uint64_t layout_hash(void)
 {
 	const uint32_t sizes[] = {
+		SL_XDP_LAYOUT_REVISION,
 		SL_XDP_WAYS,
 		SL_XDP_CHOICES,
 		SL_XDP_CHUNK_SLOTS,

@@ -17,8 +17,10 @@
 #include <sluice/tables.h>
 
 enum {
-	SL_XDP_WAYS = 4,            /* flows of one bucket */
-	SL_XDP_CHOICES = 4,         /* buckets that a flow may stand in, its home first */
+	SL_XDP_LAYOUT_REVISION =
+		2,          /* to be raised when tables mean something else in the same form */
+	SL_XDP_WAYS = 4,    /* flows of one bucket */
+	SL_XDP_CHOICES = 4, /* buckets that a flow may stand in, its home first */
 	SL_XDP_PORT_PLACES = 256,   /* of the table from ifindex to port */
 	SL_XDP_FILTER_WORDS = 2048, /* 64-bit words of each address filter */
 	SL_XDP_MAX_CPUS = 1024,

@@ -131,20 +131,15 @@ SL_INLINE uint64_t sl_flow_client_hash(const struct sl_hash_key *key, const unio
 				       be16_t port, uint8_t family, uint8_t protocol)
 {
 	uint64_t rest = (uint64_t)protocol << 16 | port;
+	struct sl_siphash s;
 
-	if (family == SL_FAMILY_IPV4) {
-		const uint64_t word[1] = {rest << 32 | client->word[0]};
-
-		return sl_siphash13_words(key, word, 1);
-	} else {
-		const uint64_t word[3] = {
-			(uint64_t)client->word[1] << 32 | client->word[0],
-			(uint64_t)client->word[3] << 32 | client->word[2],
-			rest,
-		};
-
-		return sl_siphash13_words(key, word, 3);
-	}
+	/* Seven bytes, or 19: what is left of the last word is room for their number. */
+	sl_siphash13_init(&s, key);
+	if (family == SL_FAMILY_IPV4)
+		return sl_siphash13_fini_tail(&s, rest << 32 | client->word[0], 7);
+	sl_siphash13_word(&s, (uint64_t)client->word[1] << 32 | client->word[0]);
+	sl_siphash13_word(&s, (uint64_t)client->word[3] << 32 | client->word[2]);
+	return sl_siphash13_fini_tail(&s, rest, 19);
 }
 
 /**
