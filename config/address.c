@@ -41,6 +41,29 @@ static bool parse_port(const char *text, be16_t *port)
 	return true;
 }
 
+bool config_parse_ports(const char *text, uint16_t *first, uint16_t *last, const char **reason)
+{
+	const char *dash = strchr(text, '-');
+	size_t length = dash != NULL ? (size_t)(dash - text) : strlen(text);
+	char low[8] = "";
+	be16_t from, to;
+
+	if (length < sizeof(low))
+		memcpy(low, text, length);
+	if (!parse_port(low, &from) || !parse_port(dash != NULL ? dash + 1 : low, &to) ||
+	    from == 0 || to == 0) {
+		*reason = "not LOW-HIGH or one port (limit 1..65535)";
+		return false;
+	}
+	if (sl_from_be16(from) > sl_from_be16(to)) {
+		*reason = "the first port is above the last";
+		return false;
+	}
+	*first = sl_from_be16(from);
+	*last = sl_from_be16(to);
+	return true;
+}
+
 bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, uint8_t *family,
 			   const char **reason)
 {

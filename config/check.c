@@ -13,11 +13,12 @@
 #include "config/problem.h"
 #include "wire/wire_abi.h"
 
-/* What can be had now; the one place where a mode becomes available. */
-static bool mode_is_available(uint8_t mode)
-{
-	return mode == WIRE_MODE_NAT;
-}
+/* A source address and whose it is. */
+struct source_entry {
+	union sl_addr addr;
+	uint8_t family;
+	const struct config_service *service;
+};
 
 struct check {
 	const char *name;
@@ -25,6 +26,8 @@ struct check {
 	size_t n;
 	struct config_problems *problems;
 	const struct config_service **by_address; /* sorted */
+	struct source_entry *source;              /* sorted */
+	size_t n_sources;
 };
 
 static const char *service_path(const struct check *check, const struct config_service *service,
@@ -118,6 +121,28 @@ static int compare_backend(const void *left, const void *right)
 	return order != 0 ? order : (*a > *b) - (*a < *b);
 }
 
+static int compare_source(const void *left, const void *right)
+{
+	const struct source_entry *a = left;
+	const struct source_entry *b = right;
+	int order = a->family - b->family;
+
+	return order != 0 ? order : memcmp(&a->addr, &b->addr, sizeof(a->addr));
+}
+
+/* A service that has this address in its source pool; NULL: none. */
+static const struct config_service *source_owner(const struct check *check,
+						 const union sl_addr *addr, uint8_t family)
+{
+	const struct source_entry wanted = {.addr = *addr, .family = family};
+	const struct source_entry *found;
+
+	if (check->n_sources == 0)
+		return NULL;
+	found = bsearch(&wanted, check->source, check->n_sources, sizeof(wanted), compare_source);
+	return found != NULL ? found->service : NULL;
+}
+
 /* Whether any service has this address, by IP address alone. */
 static bool is_service_address(const struct check *check, const union sl_addr *addr, uint8_t family)
 {
@@ -147,6 +172,7 @@ static void check_backend(const struct check *check, const struct config_service
 	const struct wire_backend *wire = &backend->wire;
 	uint8_t family = service->wire.address.family;
 	const char *reason = unusable(&wire->addr, wire->service.family);
+	const struct config_service *owner;
 	char path[256];
 	char parent[128];
 	char text[WIRE_ADDRESS_TEXT];
@@ -175,6 +201,11 @@ static void check_backend(const struct check *check, const struct config_service
 	if (is_service_address(check, &wire->addr, family))
 		problem_error(check->problems, check->name, backend->mark, path,
 			      "the address is a service's: packets would come back");
+	owner = source_owner(check, &wire->addr, family);
+	if (owner != NULL)
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "the address is a source of service %.63s: packets would come back",
+			      owner->wire.name);
 }
 
 static void check_backends(const struct check *check, const struct config_service *service)
@@ -223,6 +254,64 @@ static bool has_no_weight(const struct config_service *service)
 	return service->n_backends > 0;
 }
 
+static void check_source(const struct check *check, const struct config_service *service,
+			 const char *parent, uint32_t i)
+{
+	const struct config_source *source = &service->source[i];
+	const union sl_addr *addr = &service->wire.source[i];
+	uint8_t family = service->wire.address.family;
+	const char *reason = unusable(addr, source->family);
+	char text[WIRE_ADDRESS_TEXT];
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s: source %s", parent,
+		 wire_format_addr(addr, source->family, text));
+	if (source->family != family) {
+		problem_error(check->problems, check->name, source->mark, path,
+			      "is IPv%u, the service is IPv%u", source->family, family);
+		return;
+	}
+	if (reason != NULL)
+		problem_error(check->problems, check->name, source->mark, path,
+			      "the address is %s and cannot be a source", reason);
+	if (is_service_address(check, addr, family))
+		problem_error(check->problems, check->name, source->mark, path,
+			      "the address is a service's");
+	for (uint32_t k = 0; k < i; k++)
+		if (sl_addr_equal(addr, &service->wire.source[k]))
+			problem_error(check->problems, check->name, source->mark, path,
+				      "stands there twice");
+}
+
+/* fullnat has a source pool, nat has none. */
+static void check_sources(const struct check *check, const struct config_service *service,
+			  const char *path)
+{
+	const struct wire_service *wire = &service->wire;
+
+	if (wire->mode != WIRE_MODE_FULLNAT) {
+		if (wire->n_sources != 0 || wire->source_port_first != 0 ||
+		    wire->source_port_last != 0)
+			problem_error(check->problems, check->name, service->mark, path,
+				      "source and source_ports go with mode fullnat alone (the "
+				      "mode is %s)",
+				      wire_mode_name(wire->mode));
+		return;
+	}
+	if (wire->n_sources == 0 || wire->n_sources > SL_MAX_SOURCES_PER_SERVICE) {
+		problem_error(check->problems, check->name, service->mark, path,
+			      "mode fullnat with %u addresses as source (limit 1..%d)",
+			      wire->n_sources, SL_MAX_SOURCES_PER_SERVICE);
+		return;
+	}
+	if (wire->source_port_first == 0 || wire->source_port_first > wire->source_port_last)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "source_ports %u-%u (limit 1..65535, the first not above the last)",
+			      wire->source_port_first, wire->source_port_last);
+	for (uint32_t i = 0; i < wire->n_sources; i++)
+		check_source(check, service, path, i);
+}
+
 static void check_service(const struct check *check, const struct config_service *service)
 {
 	const struct wire_service *wire = &service->wire;
@@ -238,10 +327,6 @@ static void check_service(const struct check *check, const struct config_service
 	if (reason != NULL)
 		problem_error(check->problems, check->name, service->mark, path,
 			      "the address is %s and cannot be a service's", reason);
-	if (!mode_is_available(wire->mode))
-		problem_error(check->problems, check->name, service->mark, path,
-			      "mode %s is not available yet (available: nat)",
-			      wire_mode_name(wire->mode));
 	if (wire->n_slots < SL_MIN_SLOTS || wire->n_slots > SL_MAX_SLOTS ||
 	    !is_prime(wire->n_slots))
 		problem_error(check->problems, check->name, service->mark, path,
@@ -254,6 +339,11 @@ static void check_service(const struct check *check, const struct config_service
 			"x backends, %u say)",
 			wire->n_slots, service->n_backends, SL_SLOTS_PER_BACKEND,
 			next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
+	if (wire->proxy_protocol != WIRE_PROXY_NONE)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "proxy_protocol %s is not available yet (available: none)",
+			      wire_proxy_protocol_name(wire->proxy_protocol));
+	check_sources(check, service, path);
 	check_backends(check, service);
 	if (service->n_backends == 0)
 		problem_warning(check->problems, check->name, service->mark, path,
@@ -289,6 +379,30 @@ static void check_duplicates(const struct check *check, const struct config_serv
 	}
 }
 
+/* Lists the source addresses of all services; false: out of memory. */
+static bool list_sources(struct check *check)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < check->n; i++)
+		n += check->service[i].wire.n_sources;
+	check->source = calloc(n + 1, sizeof(*check->source));
+	if (check->source == NULL)
+		return false;
+	for (size_t i = 0; i < check->n; i++) {
+		const struct config_service *service = &check->service[i];
+
+		for (uint32_t k = 0; k < service->wire.n_sources; k++)
+			check->source[check->n_sources++] = (struct source_entry){
+				.addr = service->wire.source[k],
+				.family = service->source[k].family,
+				.service = service,
+			};
+	}
+	qsort(check->source, check->n_sources, sizeof(*check->source), compare_source);
+	return true;
+}
+
 int config_check_services(const char *name, const struct config_service *service, size_t n,
 			  struct config_problems *problems)
 {
@@ -301,7 +415,7 @@ int config_check_services(const char *name, const struct config_service *service
 	if (n > SL_MAX_SERVICES) {
 		problem_error(problems, name, nowhere, "services", "%zu services (limit %d)", n,
 			      SL_MAX_SERVICES);
-	} else if (by_name == NULL || check.by_address == NULL) {
+	} else if (by_name == NULL || check.by_address == NULL || !list_sources(&check)) {
 		problem_error(problems, name, nowhere, "services", "out of memory");
 	} else {
 		for (size_t i = 0; i < n; i++) {
@@ -321,5 +435,6 @@ int config_check_services(const char *name, const struct config_service *service
 	}
 	free(by_name);
 	free(check.by_address);
+	free(check.source);
 	return problems->n_errors > 0 ? -EINVAL : 0;
 }

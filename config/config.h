@@ -69,9 +69,16 @@ struct config_backend {
 	struct wire_backend wire;
 };
 
+/** What the record of a source address does not say. */
+struct config_source {
+	struct config_mark mark;
+	uint8_t family;
+};
+
 struct config_service {
 	struct config_mark mark;
 	struct wire_service wire;
+	struct config_source source[SL_MAX_SOURCES_PER_SERVICE]; /* beside wire.source */
 	struct config_backend *backend;
 	size_t n_backends;
 };
@@ -133,6 +140,9 @@ bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, 
 
 /** "ADDR". */
 bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family, const char **reason);
+
+/** "LOW-HIGH" or "PORT", 1 to 65535, host order. */
+bool config_parse_ports(const char *text, uint16_t *first, uint16_t *last, const char **reason);
 
 /** 1 to SL_MAX_NAME - 1 of A-Z a-z 0-9 . _ -, the first a letter or digit. */
 bool config_is_name(const char *name);

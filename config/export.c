@@ -91,14 +91,12 @@ static void close_mapping(struct exporter *exporter)
 	emit(exporter, &event, yaml_mapping_end_event_initialize(&event));
 }
 
-static void open_list(struct exporter *exporter, const char *key)
+static void open_list(struct exporter *exporter, const char *key, yaml_sequence_style_t style)
 {
 	yaml_event_t event;
 
 	put_scalar(exporter, key, YAML_PLAIN_SCALAR_STYLE);
-	emit(exporter, &event,
-	     yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
-						  YAML_BLOCK_SEQUENCE_STYLE));
+	emit(exporter, &event, yaml_sequence_start_event_initialize(&event, NULL, NULL, 1, style));
 }
 
 static void close_list(struct exporter *exporter)
@@ -117,6 +115,21 @@ static void put_timeouts(struct exporter *exporter, const struct wire_service *w
 	put_number(exporter, "embryonic", wire->timeout_embryonic_sec);
 	put_number(exporter, "udp", wire->timeout_udp_sec);
 	close_mapping(exporter);
+}
+
+static void put_sources(struct exporter *exporter, const struct wire_service *wire)
+{
+	char text[WIRE_ADDRESS_TEXT];
+
+	if (wire->n_sources == 0)
+		return;
+	open_list(exporter, "source", YAML_FLOW_SEQUENCE_STYLE);
+	for (uint32_t i = 0; i < wire->n_sources; i++)
+		put_scalar(exporter, wire_format_addr(&wire->source[i], wire->address.family, text),
+			   YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+	close_list(exporter);
+	snprintf(text, sizeof(text), "%u-%u", wire->source_port_first, wire->source_port_last);
+	put_text(exporter, "source_ports", text);
 }
 
 static void put_backend(struct exporter *exporter, const struct wire_backend *wire, uint8_t family)
@@ -141,9 +154,12 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	put_word(exporter, "mode", wire_mode_name(wire->mode));
 	put_word(exporter, "scheduler", wire_scheduler_name(wire->scheduler));
 	put_number(exporter, "slots", wire->n_slots);
+	put_sources(exporter, wire);
+	put_word(exporter, "stateless_replies", wire->stateless_replies ? "true" : "false");
+	put_word(exporter, "proxy_protocol", wire_proxy_protocol_name(wire->proxy_protocol));
 	put_timeouts(exporter, wire);
 	if (service->n_backends > 0) {
-		open_list(exporter, "backends");
+		open_list(exporter, "backends", YAML_BLOCK_SEQUENCE_STYLE);
 		for (size_t i = 0; i < service->n_backends; i++)
 			put_backend(exporter, &service->backend[i].wire, wire->address.family);
 		close_list(exporter);
@@ -158,7 +174,7 @@ static void put_document(struct exporter *exporter, const struct config_service 
 	emit(exporter, &event, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING));
 	emit(exporter, &event, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1));
 	open_mapping(exporter, YAML_BLOCK_MAPPING_STYLE);
-	open_list(exporter, "services");
+	open_list(exporter, "services", YAML_BLOCK_SEQUENCE_STYLE);
 	for (size_t i = 0; i < n && !exporter->has_failed; i++)
 		put_service(exporter, &service[i]);
 	close_list(exporter);

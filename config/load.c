@@ -508,6 +508,7 @@ static void read_backend_address(struct loader *loader, const yaml_node_t *node,
 static const char *const state_words[] = {"ready", "drain", "maint", NULL};
 static const char *const mode_words[] = {"nat", "fullnat", NULL};
 static const char *const scheduler_words[] = {"maglev", NULL};
+static const char *const boolean_words[] = {"false", "true", NULL};
 static const char *const engine_words[] = {"auto", "dpdk", "xdp", NULL};
 static const char *const hugepages_words[] = {"auto", "on", "off", NULL};
 
@@ -578,22 +579,47 @@ static void read_name(struct loader *loader, const yaml_node_t *node, const char
 }
 
 static void read_source_address(struct loader *loader, const yaml_node_t *node, const char *path,
-				size_t index SL_UNUSED, void *target SL_UNUSED)
+				size_t index, void *target)
 {
+	struct config_service *service = target;
+	struct config_source *source = &service->source[index];
 	const char *text = scalar(loader, node, path);
 	const char *reason = NULL;
-	union sl_addr addr;
-	uint8_t family;
 
-	if (text != NULL && !config_parse_addr(text, &addr, &family, &reason))
+	source->mark = mark_of(node);
+	if (text != NULL &&
+	    !config_parse_addr(text, &service->wire.source[index], &source->family, &reason))
 		FAIL(loader, node, path, "\"%.50s\": %s", text, reason);
 }
 
-/* Judged but not kept: check.c refuses fullnat, and nat has no source addresses. */
 static void read_source(struct loader *loader, const yaml_node_t *node, const char *path,
-			const struct key *key SL_UNUSED, void *target SL_UNUSED)
+			const struct key *key SL_UNUSED, void *target)
 {
-	read_list(loader, node, path, SL_MAX_SOURCES_PER_SERVICE, read_source_address, NULL);
+	struct config_service *service = target;
+
+	service->wire.n_sources = (uint32_t)read_list(
+		loader, node, path, SL_MAX_SOURCES_PER_SERVICE, read_source_address, service);
+}
+
+static void read_source_ports(struct loader *loader, const yaml_node_t *node, const char *path,
+			      const struct key *key SL_UNUSED, void *target)
+{
+	struct wire_service *wire = &((struct config_service *)target)->wire;
+	const char *text = scalar(loader, node, path);
+	const char *reason = NULL;
+
+	if (text != NULL &&
+	    !config_parse_ports(text, &wire->source_port_first, &wire->source_port_last, &reason))
+		FAIL(loader, node, path, "\"%.40s\": %s", text, reason);
+}
+
+static void read_proxy_protocol(struct loader *loader, const yaml_node_t *node, const char *path,
+				const struct key *key SL_UNUSED, void *target)
+{
+	const char *text = scalar(loader, node, path);
+
+	if (text != NULL && !wire_proxy_protocol_from_name(text, target))
+		FAIL(loader, node, path, "\"%.40s\" is not one of: none, v2", text);
 }
 
 #define SERVICE(member) offsetof(struct config_service, wire.member)
@@ -620,6 +646,9 @@ static const struct key service_keys[] = {
 	{"scheduler", read_word, SERVICE(scheduler), WIRE_SCHEDULER_MAGLEV, 0, scheduler_words},
 	{"slots", read_integer, SERVICE(n_slots), SL_MIN_SLOTS, SL_MAX_SLOTS, NULL},
 	{"source", read_source, 0, 0, 0, NULL},
+	{"source_ports", read_source_ports, 0, 0, 0, NULL},
+	{"stateless_replies", read_word, SERVICE(stateless_replies), 0, 0, boolean_words},
+	{"proxy_protocol", read_proxy_protocol, SERVICE(proxy_protocol), 0, 0, NULL},
 	{"timeouts", read_timeouts, 0, 0, 0, NULL},
 	{"backends", read_backends, 0, 0, 0, NULL},
 	{0},
@@ -640,16 +669,35 @@ static const yaml_node_t *find_node(struct loader *loader, const yaml_node_t *ma
 	return NULL;
 }
 
+/* What goes with fullnat alone, and what it has if nothing is said. */
+static void finish_sources(struct loader *loader, const yaml_node_t *node, const char *path,
+			   struct wire_service *wire)
+{
+	static const char *const names[] = {"source", "source_ports"};
+
+	if (wire->mode == WIRE_MODE_FULLNAT && wire->source_port_first == 0) {
+		wire->source_port_first = SL_DEFAULT_SOURCE_PORT_FIRST;
+		wire->source_port_last = SL_DEFAULT_SOURCE_PORT_LAST;
+	}
+	for (size_t i = 0; wire->mode != WIRE_MODE_FULLNAT && i < SL_ARRAY_LEN(names); i++) {
+		const yaml_node_t *key = find_node(loader, node, names[i]);
+
+		if (key != NULL)
+			FAIL(loader, key, path, "%s goes with mode fullnat alone (the mode is %s)",
+			     names[i], wire_mode_name(wire->mode));
+	}
+}
+
 static void read_service(struct loader *loader, const yaml_node_t *node, const char *path,
 			 size_t index, void *target)
 {
-	const yaml_node_t *source;
 	struct config_service *service = (struct config_service *)target + index;
 	size_t errors_before = loader->problems->n_errors;
 
 	service->mark = mark_of(node);
 	service->wire.mode = WIRE_MODE_NAT;
 	service->wire.scheduler = WIRE_SCHEDULER_MAGLEV;
+	service->wire.stateless_replies = 1;
 	service->wire.n_slots = SL_DEFAULT_SLOTS;
 	service->wire.timeout_established_sec = SL_TIMEOUT_TCP_ESTABLISHED_SEC;
 	service->wire.timeout_transitory_sec = SL_TIMEOUT_TCP_TRANSITORY_SEC;
@@ -660,10 +708,7 @@ static void read_service(struct loader *loader, const yaml_node_t *node, const c
 		return;
 	if (service->wire.name[0] == '\0')
 		FAIL(loader, node, path, "has no name");
-	source = find_node(loader, node, "source");
-	if (source != NULL && service->wire.mode != WIRE_MODE_FULLNAT)
-		FAIL(loader, source, path, "source goes with mode fullnat alone (the mode is %s)",
-		     wire_mode_name(service->wire.mode));
+	finish_sources(loader, node, path, &service->wire);
 	if (service->wire.address.family == 0)
 		FAIL(loader, node, path, "has no address");
 }

@@ -385,13 +385,25 @@ int client_begin(struct client *client, uint64_t generation, uint64_t base_gener
 	return call_fixed(client, WIRE_BEGIN, &body, sizeof(body), &reply, sizeof(reply));
 }
 
+/* Records of @size bytes that one message takes. */
+static size_t records_per_message(size_t size)
+{
+	size_t n = (WIRE_MAX_MESSAGE - sizeof(struct wire_header) -
+		    sizeof(struct wire_services_request)) /
+		   size;
+
+	return n < WIRE_MAX_RECORDS ? n : WIRE_MAX_RECORDS;
+}
+
 /* SERVICES and BACKENDS have requests and replies of one shape. */
 static int call_array(struct client *client, uint16_t type, const void *records, size_t size,
 		      size_t n_records)
 {
+	const size_t room = records_per_message(size);
+
 	for (size_t done = 0; done < n_records;) {
 		size_t left = n_records - done;
-		size_t n = left < WIRE_MAX_RECORDS ? left : WIRE_MAX_RECORDS;
+		size_t n = left < room ? left : room;
 		struct wire_services_request body = {.n_records = (uint32_t)n};
 		struct wire_services_reply reply;
 		struct request request = {

@@ -54,7 +54,7 @@ int client_status(struct client *client, struct wire_status_reply *reply) SL_MUS
 int client_begin(struct client *client, uint64_t generation, uint64_t base_generation,
 		 const struct sl_hash_key *key) SL_MUST_USE;
 
-/** Any number of records; sent WIRE_MAX_RECORDS at a time. */
+/** Any number of records; sent as many at a time as a message takes. */
 int client_services(struct client *client, const struct wire_service *record,
 		    size_t n_records) SL_MUST_USE;
 int client_backends(struct client *client, const struct wire_backend *record,

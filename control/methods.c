@@ -30,6 +30,9 @@ enum {
 #define MODE              CHOICE("mode", false, "nat|fullnat", "nat keeps the client's address, fullnat rewrites it too; default nat")
 #define SCHEDULER         CHOICE("scheduler", false, "maglev", "how new flows are spread; default maglev")
 #define SLOTS             INTEGER("slots", false, SL_MIN_SLOTS, SL_MAX_SLOTS, "size of the slot table, a prime; default 65537")
+#define SOURCE_PORTS      STRING("source_ports", false, 1, 11, "LOW-HIGH or one port: source ports that fullnat uses; default 1024-65535")
+#define STATELESS         BOOLEAN("stateless_replies", "translate a backend's packet without a flow back where it is clear whose it is; on by default")
+#define PROXY             CHOICE("proxy_protocol", false, "none|v2", "what the backend is told about the client; default none")
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
 #define WEIGHT            INTEGER("weight", false, 0, SL_MAX_WEIGHT, "share of new flows; 0 takes none; default 1")
 #define STATE             CHOICE("state", false, "ready|drain|maint", "ready takes new flows, drain keeps its flows, maint ends them; default ready")
@@ -47,12 +50,12 @@ static const struct method_param timeout_members[] = {
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat uses"),
-	SLOTS, TIMEOUTS, MUTATION,
+	SOURCE_PORTS, STATELESS, PROXY, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
-	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat uses; replaces all"),
-	SLOTS, TIMEOUTS, MUTATION,
+	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat uses; replaces all; mode nat drops them"),
+	SOURCE_PORTS, STATELESS, PROXY, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};

@@ -65,6 +65,11 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	service->family = wire->address.family;
 	service->n_slots = wire->n_slots;
 	service->mode = wire->mode;
+	service->proxy_protocol = wire->proxy_protocol;
+	service->stateless_replies = wire->stateless_replies;
+	service->n_sources = (uint8_t)wire->n_sources;
+	service->source_port_first = wire->source_port_first;
+	service->source_port_last = wire->source_port_last;
 	service->epoch = staging->service[i].epoch;
 	for (int t = 0; t < SL_N_TIMEOUTS; t++)
 		service->timeout_ticks[t] =
@@ -79,6 +84,51 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	if (!snapshot_is_service_address(snapshot, &service->addr, service->family))
 		index_put(&snapshot->by_address,
 			  snapshot_index_hash(&service->addr, 0, service->family, 0), i);
+}
+
+static int refuse_source(const struct staging *staging, const struct wire_service *wire,
+			 const union sl_addr *source, char *error)
+{
+	const char *owner = "?";
+	char text[WIRE_ADDRESS_TEXT];
+
+	for (uint32_t i = 0; i < staging->n_services; i++) {
+		const struct wire_address *address = &staging->service[i].wire.address;
+
+		if (staging->service[i].is_live && address->family == wire->address.family &&
+		    sl_addr_equal(&address->addr, source))
+			owner = staging->service[i].wire.name;
+	}
+	snprintf(error, SL_MAX_ERROR, "service %.63s: source %s: the address is service %.63s's",
+		 wire->name, wire_format_addr(source, wire->address.family, text), owner);
+	return -EINVAL;
+}
+
+/* The service's source pool; one address may stand in several. After all services are filed. */
+static int fill_sources(struct snapshot *snapshot, const struct staging *staging, uint32_t i,
+			char *error)
+{
+	const struct wire_service *wire = &staging->service[i].wire;
+	struct sl_service *service = &snapshot->service[i];
+
+	if (wire->n_sources != 0)
+		service->first_source = snapshot->n_sources;
+	for (uint32_t k = 0; k < wire->n_sources; k++) {
+		const union sl_addr *source = &wire->source[k];
+		uint8_t family = service->family;
+		bool is_new = !snapshot_is_source_address(snapshot, source, family);
+		uint32_t index = snapshot->n_sources;
+
+		if (snapshot_is_service_address(snapshot, source, family))
+			return refuse_source(staging, wire, source, error);
+		snapshot->source[index] = *source;
+		snapshot->source_family[index] = family;
+		snapshot->n_sources++;
+		if (is_new)
+			index_put(&snapshot->by_source, snapshot_index_hash(source, 0, family, 0),
+				  index);
+	}
+	return 0;
 }
 
 /* Whether the backend's key is filed already: then nobody can tell whose reply a packet is. */
@@ -123,6 +173,46 @@ static void fill_backend(struct snapshot *snapshot, const struct staged_backend 
 		index_put(&snapshot->by_backend, hash, i);
 }
 
+/* The name of a live service that has @addr in its source pool; there is one. */
+static const char *source_owner(const struct staging *staging, const union sl_addr *addr,
+				uint8_t family)
+{
+	for (uint32_t i = 0; i < staging->n_services; i++) {
+		const struct wire_service *wire = &staging->service[i].wire;
+
+		if (!staging->service[i].is_live || wire->address.family != family)
+			continue;
+		for (uint32_t k = 0; k < wire->n_sources; k++)
+			if (sl_addr_equal(&wire->source[k], addr))
+				return wire->name;
+	}
+	return "?";
+}
+
+/* A backend at an address that is ours: its packets would come back. */
+static int judge_loop(const struct snapshot *snapshot, const struct staging *staging,
+		      const struct wire_backend *wire, const char *service, char *error)
+{
+	uint8_t family = wire->service.family;
+	char text[WIRE_ADDRESS_TEXT];
+
+	wire_format_endpoint(&wire->addr, wire->port, family, text);
+	if (snapshot_is_service_address(snapshot, &wire->addr, family)) {
+		snprintf(error, SL_MAX_ERROR,
+			 "backend %s of service %s: its address is a service's, packets would "
+			 "come back",
+			 text, service);
+		return -EINVAL;
+	}
+	if (snapshot_is_source_address(snapshot, &wire->addr, family)) {
+		snprintf(error, SL_MAX_ERROR,
+			 "backend %s of service %.63s: its address is a source of service %.63s",
+			 text, service, source_owner(staging, &wire->addr, family));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* The members of a service, in the order of their addresses. A loop through us is refused here. */
 static int fill_members(struct snapshot *snapshot, const struct staging *staging, uint32_t service,
 			char *error)
@@ -136,17 +226,8 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 		const struct wire_backend *wire = &staging->backend[index].wire;
 		uint32_t member = snapshot->n_members++;
 
-		if (snapshot_is_service_address(snapshot, &wire->addr, wire->service.family)) {
-			char text[WIRE_ADDRESS_TEXT];
-
-			snprintf(error, SL_MAX_ERROR,
-				 "backend %s of service %s: its address is a service's, packets "
-				 "would come back",
-				 wire_format_endpoint(&wire->addr, wire->port, wire->service.family,
-						      text),
-				 staged->wire.name);
+		if (judge_loop(snapshot, staging, wire, staged->wire.name, error) != 0)
 			return -EINVAL;
-		}
 		fill_backend(snapshot, &staging->backend[index], index);
 		snapshot->member[member] = index;
 		snapshot->member_weight[member] = staging_weight(wire);
@@ -239,9 +320,20 @@ static void *zeroed(size_t n, size_t size)
 	return calloc(n != 0 ? n : 1, size);
 }
 
+static uint32_t count_sources(const struct staging *staging)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < staging->n_services; i++)
+		if (staging->service[i].is_live)
+			n += staging->service[i].wire.n_sources;
+	return n;
+}
+
 static struct snapshot *snapshot_new(const struct staging *staging)
 {
 	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	uint32_t n_sources = count_sources(staging);
 
 	if (snapshot == NULL)
 		return NULL;
@@ -259,12 +351,16 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->member_weight =
 		zeroed(staging->n_live_backends, sizeof(*snapshot->member_weight));
 	snapshot->member_state = zeroed(staging->n_live_backends, 1);
+	snapshot->source = zeroed(n_sources, sizeof(*snapshot->source));
+	snapshot->source_family = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
 	    snapshot->service_name == NULL || snapshot->member == NULL ||
 	    snapshot->member_weight == NULL || snapshot->member_state == NULL ||
+	    snapshot->source == NULL || snapshot->source_family == NULL ||
 	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
-	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0) {
+	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0 ||
+	    index_init(&snapshot->by_source, n_sources) != 0) {
 		snapshot_free(snapshot);
 		return NULL;
 	}
@@ -292,6 +388,9 @@ int snapshot_build(struct staging *staging, uint64_t generation, const struct sl
 	for (uint32_t i = 0; i < staging->n_services; i++)
 		if (staging->service[i].is_live)
 			fill_service(snapshot, staging, i);
+	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
+		if (staging->service[i].is_live)
+			status = fill_sources(snapshot, staging, i, error);
 	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
 		if (staging->service[i].is_live)
 			status = fill_members(snapshot, staging, i, error);
@@ -325,9 +424,12 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->member);
 	free(snapshot->member_weight);
 	free(snapshot->member_state);
+	free(snapshot->source);
+	free(snapshot->source_family);
 	free(snapshot->by_service.bucket);
 	free(snapshot->by_address.bucket);
 	free(snapshot->by_backend.bucket);
+	free(snapshot->by_source.bucket);
 	free(snapshot);
 }
 

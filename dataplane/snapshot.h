@@ -24,7 +24,7 @@ struct slot_table {
 	uint16_t slot[]; /* position among the service's members; SL_NO_BACKEND_SLOT: none */
 };
 
-/** One bucket of the two open-addressed indices below; service or backend index, or SL_NO_INDEX. */
+/** An open-addressed index, of the four below; a bucket holds an index of its kind or SL_NO_INDEX. */
 struct snapshot_index {
 	uint32_t mask;       /* number of buckets - 1 */
 	uint32_t max_probes; /* longest run of any key; a lookup never goes further */
@@ -38,6 +38,7 @@ struct snapshot {
 	uint32_t n_services; /* length of service[] and slots[], free indices included */
 	uint32_t n_backends; /* length of backend[], free indices included */
 	uint32_t n_members;  /* length of member[] */
+	uint32_t n_sources;  /* length of source[] */
 	uint32_t n_live_services;
 	uint32_t n_live_backends;
 	uint32_t n_tables_built;
@@ -48,11 +49,15 @@ struct snapshot {
 	uint32_t *member_weight; /* beside member[]; effective: 0 for drain and maint */
 	uint8_t *member_state;   /* enum wire_state, beside member[] */
 	char (*service_name)[SL_MAX_NAME];
+	union sl_addr *source;            /* of all services; see sl_service.first_source */
+	uint8_t *source_family;           /* beside source[] */
 	struct snapshot_index by_service; /* address, port, protocol -> service index */
 	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
 					     where one service alone has that backend */
 	struct snapshot_index by_address; /* service address alone -> a service index that has it */
-	bool has_wildcard;                /* some service has port 0 */
+	struct snapshot_index
+		by_source; /* source address alone -> an index of source[] that has it */
+	bool has_wildcard; /* some service has port 0 */
 };
 
 /**
@@ -131,6 +136,28 @@ SL_INLINE bool snapshot_is_service_address(const struct snapshot *snapshot,
 			break;
 		if (snapshot->service[found].family == family &&
 		    sl_addr_equal(&snapshot->service[found].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+/** Whether @addr is in any service's source pool. Without any pool one comparison. */
+SL_INLINE bool snapshot_is_source_address(const struct snapshot *snapshot,
+					  const union sl_addr *addr, uint8_t family)
+{
+	const struct snapshot_index *index = &snapshot->by_source;
+	uint32_t at;
+
+	if (snapshot->n_sources == 0)
+		return false;
+	at = snapshot_index_hash(addr, 0, family, 0);
+	for (uint32_t i = 0; i <= index->max_probes; i++) {
+		uint32_t found = index->bucket[(at + i) & index->mask];
+
+		if (found == SL_NO_INDEX)
+			break;
+		if (snapshot->source_family[found] == family &&
+		    sl_addr_equal(&snapshot->source[found], addr))
 			return true;
 	}
 	return false;

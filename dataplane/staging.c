@@ -237,6 +237,75 @@ static int judge_timeout(const char *service, const char *which, uint32_t second
 	return 0;
 }
 
+static bool is_repeated_source(const struct wire_service *record, uint32_t at)
+{
+	for (uint32_t i = 0; i < at; i++)
+		if (sl_addr_equal(&record->source[i], &record->source[at]))
+			return true;
+	return false;
+}
+
+static int judge_source(const struct wire_service *record, uint32_t at, const char *service,
+			char *error)
+{
+	const union sl_addr *source = &record->source[at];
+	uint8_t family = record->address.family;
+	char text[WIRE_ADDRESS_TEXT];
+
+	wire_format_addr(source, family, text);
+	if (family == SL_FAMILY_IPV4 && !is_zero(&source->word[1], 12))
+		return refuse(error, -EINVAL,
+			      "service %s: source %s: bytes beyond the IPv4 address are not zero",
+			      service, text);
+	if (is_martian(source, family))
+		return refuse(error, -EINVAL,
+			      "service %s: source %s: the address cannot be a source address",
+			      service, text);
+	if (sl_addr_equal(source, &record->address.addr))
+		return refuse(error, -EINVAL,
+			      "service %s: source %s: the address is the service's own", service,
+			      text);
+	if (is_repeated_source(record, at))
+		return refuse(error, -EINVAL, "service %s: source %s stands there twice", service,
+			      text);
+	return 0;
+}
+
+/* The source pool: fullnat has one, nat has none. */
+static int judge_sources(const struct wire_service *record, const char *service, char *error)
+{
+	uint32_t n = record->n_sources;
+	int status = 0;
+
+	if (record->mode == WIRE_MODE_NAT) {
+		if (n != 0 || record->source_port_first != 0 || record->source_port_last != 0 ||
+		    !is_zero(record->source, sizeof(record->source)))
+			return refuse(error, -EINVAL,
+				      "service %s: %u source addresses, source ports %u-%u: they "
+				      "go with mode fullnat, the mode is nat",
+				      service, n, record->source_port_first,
+				      record->source_port_last);
+		return 0;
+	}
+	if (n == 0 || n > SL_MAX_SOURCES_PER_SERVICE)
+		return refuse(error, -EINVAL,
+			      "service %s: %u source addresses (limit 1..%d in mode fullnat)",
+			      service, n, SL_MAX_SOURCES_PER_SERVICE);
+	if (record->source_port_first == 0 || record->source_port_first > record->source_port_last)
+		return refuse(error, -EINVAL,
+			      "service %s: source ports %u-%u (limit 1..65535, the first not above "
+			      "the last)",
+			      service, record->source_port_first, record->source_port_last);
+	if (!is_zero(&record->source[n],
+		     (SL_MAX_SOURCES_PER_SERVICE - n) * sizeof(record->source[0])))
+		return refuse(error, -EINVAL,
+			      "service %s: bytes beyond its %u source addresses are not zero",
+			      service, n);
+	for (uint32_t i = 0; i < n && status == 0; i++)
+		status = judge_source(record, i, service, error);
+	return status;
+}
+
 static int judge_service(const struct wire_service *record, char *error)
 {
 	char text[WIRE_ADDRESS_TEXT];
@@ -249,17 +318,20 @@ static int judge_service(const struct wire_service *record, char *error)
 		return refuse(error, -EINVAL,
 			      "service %s: the name is not 1 to %d printable characters and zeros",
 			      text, SL_MAX_NAME - 1);
-	if (!is_zero(record->reserved, sizeof(record->reserved)))
-		return refuse(error, -EINVAL, "service %s: reserved bytes are not zero", text);
-	if (record->mode == WIRE_MODE_FULLNAT)
-		return refuse(
-			error, -EINVAL,
-			"service %s: mode fullnat is not available in this engine (available: "
-			"nat)",
-			text);
-	if (record->mode != WIRE_MODE_NAT)
-		return refuse(error, -EINVAL, "service %s: mode %u (available: nat)", text,
+	if (record->mode != WIRE_MODE_NAT && record->mode != WIRE_MODE_FULLNAT)
+		return refuse(error, -EINVAL, "service %s: mode %u (allowed: nat, fullnat)", text,
 			      record->mode);
+	if (record->proxy_protocol == WIRE_PROXY_V2)
+		return refuse(error, -EINVAL,
+			      "service %s: proxy_protocol v2 is not available in this engine "
+			      "(available: none)",
+			      text);
+	if (record->proxy_protocol != WIRE_PROXY_NONE)
+		return refuse(error, -EINVAL, "service %s: proxy_protocol %u (available: none)",
+			      text, record->proxy_protocol);
+	if (record->stateless_replies > 1)
+		return refuse(error, -EINVAL, "service %s: stateless_replies %u (allowed: 0, 1)",
+			      text, record->stateless_replies);
 	if (record->scheduler != WIRE_SCHEDULER_MAGLEV)
 		return refuse(error, -EINVAL, "service %s: scheduler %u (available: maglev)", text,
 			      record->scheduler);
@@ -267,7 +339,9 @@ static int judge_service(const struct wire_service *record, char *error)
 	    !maglev_is_prime(record->n_slots))
 		return refuse(error, -EINVAL, "service %s: %u slots (a prime, limit %d..%d)", text,
 			      record->n_slots, SL_MIN_SLOTS, SL_MAX_SLOTS);
-	status = judge_timeout(text, "established", record->timeout_established_sec, error);
+	status = judge_sources(record, text, error);
+	if (status == 0)
+		status = judge_timeout(text, "established", record->timeout_established_sec, error);
 	if (status == 0)
 		status = judge_timeout(text, "transitory", record->timeout_transitory_sec, error);
 	if (status == 0)

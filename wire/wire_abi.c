@@ -32,13 +32,18 @@
 	M(wire_service, address) \
 	M(wire_service, mode) \
 	M(wire_service, scheduler) \
-	M(wire_service, reserved) \
+	M(wire_service, proxy_protocol) \
+	M(wire_service, stateless_replies) \
 	M(wire_service, n_slots) \
 	M(wire_service, timeout_established_sec) \
 	M(wire_service, timeout_transitory_sec) \
 	M(wire_service, timeout_embryonic_sec) \
 	M(wire_service, timeout_udp_sec) \
 	M(wire_service, name) \
+	M(wire_service, source_port_first) \
+	M(wire_service, source_port_last) \
+	M(wire_service, n_sources) \
+	M(wire_service, source) \
 	S(wire_service) \
 	M(wire_backend, service) \
 	M(wire_backend, addr) \
@@ -158,6 +163,7 @@
 	M(wire_backend_counters_record, bytes_in) \
 	M(wire_backend_counters_record, packets_out) \
 	M(wire_backend_counters_record, bytes_out) \
+	M(wire_backend_counters_record, source_flows) \
 	S(wire_backend_counters_record) \
 	M(wire_backend_counters_reply, n_records) \
 	M(wire_backend_counters_reply, next) \
@@ -356,6 +362,10 @@ static const char *const mode_name[] = {
 static const char *const scheduler_name[] = {
 	[WIRE_SCHEDULER_MAGLEV] = "maglev",
 };
+static const char *const proxy_protocol_name[] = {
+	[WIRE_PROXY_NONE] = "none",
+	[WIRE_PROXY_V2] = "v2",
+};
 static const char *const flow_state_name[] = {
 #define X(upper, lower) #lower,
 	SL_FLOW_STATE_LIST(X)
@@ -390,6 +400,11 @@ const char *wire_scheduler_name(uint8_t scheduler)
 	return name_of(scheduler_name, SL_ARRAY_LEN(scheduler_name), scheduler);
 }
 
+const char *wire_proxy_protocol_name(uint8_t proxy_protocol)
+{
+	return name_of(proxy_protocol_name, SL_ARRAY_LEN(proxy_protocol_name), proxy_protocol);
+}
+
 const char *wire_flow_state_name(uint8_t state)
 {
 	return name_of(flow_state_name, SL_ARRAY_LEN(flow_state_name), state);
@@ -410,12 +425,31 @@ uint8_t wire_scheduler_from_name(const char *name)
 	return number_of(scheduler_name, SL_ARRAY_LEN(scheduler_name), name);
 }
 
+bool wire_proxy_protocol_from_name(const char *name, uint8_t *number)
+{
+	uint8_t found = number_of(proxy_protocol_name, SL_ARRAY_LEN(proxy_protocol_name), name);
+
+	if (found == 0 && strcmp(name, proxy_protocol_name[WIRE_PROXY_NONE]) != 0)
+		return false;
+	*number = found;
+	return true;
+}
+
+const char *wire_format_addr(const union sl_addr *addr, uint8_t family,
+			     char text[static WIRE_ADDRESS_TEXT])
+{
+	if (inet_ntop(family == SL_FAMILY_IPV6 ? AF_INET6 : AF_INET, addr->byte, text,
+		      WIRE_ADDRESS_TEXT) == NULL)
+		snprintf(text, WIRE_ADDRESS_TEXT, "?");
+	return text;
+}
+
 const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t family,
 				 char text[static WIRE_ADDRESS_TEXT])
 {
-	char host[INET6_ADDRSTRLEN] = "?";
+	char host[WIRE_ADDRESS_TEXT];
 
-	inet_ntop(family == SL_FAMILY_IPV6 ? AF_INET6 : AF_INET, addr->byte, host, sizeof(host));
+	wire_format_addr(addr, family, host);
 	snprintf(text, WIRE_ADDRESS_TEXT, family == SL_FAMILY_IPV6 ? "[%s]:%u" : "%s:%u", host,
 		 sl_from_be16(port));
 	return text;

@@ -29,6 +29,7 @@ const char *wire_type_name(uint16_t type);
 const char *wire_state_name(uint8_t state);
 const char *wire_mode_name(uint8_t mode);
 const char *wire_scheduler_name(uint8_t scheduler);
+const char *wire_proxy_protocol_name(uint8_t proxy_protocol);
 const char *wire_flow_state_name(uint8_t state);
 
 /** Numbers for words; 0: no such word. */
@@ -36,9 +37,16 @@ uint8_t wire_state_from_name(const char *name);
 uint8_t wire_mode_from_name(const char *name);
 uint8_t wire_scheduler_from_name(const char *name);
 
+/** As above, but none is a word as well: false if @name is no word, and then @number stays. */
+bool wire_proxy_protocol_from_name(const char *name, uint8_t *number);
+
 /** "203.0.113.10:80/tcp", "[2001:db8::1]:53/udp". Returns @text. */
 const char *wire_format_address(const struct wire_address *address,
 				char text[static WIRE_ADDRESS_TEXT]);
+
+/** "10.0.0.2", "2001:db8::2". Returns @text. */
+const char *wire_format_addr(const union sl_addr *addr, uint8_t family,
+			     char text[static WIRE_ADDRESS_TEXT]);
 
 /** "10.0.0.2:8080", "[2001:db8::2]:8080". @port: network order. Returns @text. */
 const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t family,

@@ -25,6 +25,9 @@
 	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
 	 .help = "source address that fullnat uses; may be given several times"}
 
+#define FULLNAT_AND_REPLIES \
+	KEYWORD("source_ports", "LOW-HIGH", VALUE_PORTS), CHOICE("stateless_replies"), CHOICE("proxy_protocol")
+
 static const struct command table[] = {
 	{
 		.noun = "service", .verb = "add", .method = "service.add", .print = output_changes,
@@ -32,27 +35,31 @@ static const struct command table[] = {
 		.example = {
 			"sluice service add web 203.0.113.10:80/tcp",
 			"sluice service add dns '[2001:db8::53]:53/udp' timeout udp 30",
+			"sluice service add api 203.0.113.11:443/tcp mode fullnat source 10.0.0.250 source 10.0.0.251",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_NEW_NAME),
 			POSITIONAL("address", "ADDR:PORT/tcp|udp", VALUE_SERVICE_ADDRESS),
-			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD,
+			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD, FULLNAT_AND_REPLIES,
 			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
 		},
-		.n_params = 7,
+		.n_params = 10,
 	},
 	{
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
 		.description =
-			"Changes what is given and leaves the rest. Services of the configuration file are changed "
-			"there.",
-		.example = {"sluice service set web slots 131071 timeout established 3600"},
+			"Changes what is given and leaves the rest; mode nat drops the source addresses. Flows that "
+			"live go on as they began. Services of the configuration file are changed there.",
+		.example = {
+			"sluice service set web slots 131071 timeout established 3600",
+			"sluice service set web mode fullnat source 10.0.0.250 source_ports 10000-65535",
+		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
-			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET,
+			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, FULLNAT_AND_REPLIES,
 			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
 		},
-		.n_params = 6,
+		.n_params = 9,
 	},
 	{
 		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,
@@ -117,7 +124,8 @@ static const struct command table[] = {
 		.noun = "backend", .verb = "list", .method = "backend.list", .print = output_backends,
 		.description =
 			"Lists the backends of one service, or of all: state, weight, share of the slots, whether the "
-			"kernel knows the next hop's link address, flows created, flows that live, packets and bytes.",
+			"kernel knows the next hop's link address, flows created, flows that live, packets and bytes; with "
+			"mode fullnat, source ports in use of how many, over all source addresses.",
 		.example = {"sluice backend list web"},
 		.param = {OPTIONAL("service", "SERVICE", VALUE_SERVICE)},
 		.n_params = 1,
@@ -311,6 +319,15 @@ const struct method_param *command_method_param(const struct command *command,
 	return NULL;
 }
 
+const char *command_choices(const struct command *command, const struct command_param *param)
+{
+	const struct method_param *source = command_method_param(command, param);
+
+	if (!source)
+		return NULL;
+	return source->type == METHOD_BOOLEAN ? "yes|no" : source->choices;
+}
+
 const char *command_param_help(const struct command *command, const struct command_param *param)
 {
 	const struct method_param *source = command_method_param(command, param);
@@ -328,11 +345,11 @@ const char *command_name(const struct command *command, char *text, size_t size)
 /* The value's place in a usage line: its own word, or the words it may be. */
 static const char *value_of(const struct command *command, const struct command_param *param)
 {
-	const struct method_param *source = command_method_param(command, param);
+	const char *choices = command_choices(command, param);
 
 	if (param->kind == VALUE_FLAG)
 		return "";
-	return param->value ? param->value : source && source->choices ? source->choices : "VALUE";
+	return param->value ? param->value : choices ? choices : "VALUE";
 }
 
 void command_param_usage(const struct command *command, const struct command_param *param,

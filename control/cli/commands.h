@@ -16,7 +16,7 @@
 #include "control/methods.h"
 
 enum {
-	COMMAND_MAX_PARAMS = 8,
+	COMMAND_MAX_PARAMS = 10,
 	COMMAND_MAX_EXAMPLES = 3,
 };
 
@@ -43,6 +43,7 @@ enum value_kind {
 	VALUE_BACKEND,         /* ADDR:PORT of a backend that is there */
 	VALUE_ENDPOINT,        /* ADDR:PORT */
 	VALUE_ADDRESS,         /* ADDR */
+	VALUE_PORTS,           /* LOW-HIGH or one port */
 	VALUE_CLIENT,          /* ADDR or ADDR:PORT */
 	VALUE_FILE,            /* a file's name; its text becomes the method's "text" */
 	VALUE_SHELL,           /* of `completion` */
@@ -114,6 +115,9 @@ bool command_is_mutation(const struct command *command);
 /** The method's parameter behind @param; NULL: there is none. */
 const struct method_param *command_method_param(const struct command *command,
 						const struct command_param *param);
+
+/** The words that @param's value may be, "a|b|c"; NULL: any. */
+const char *command_choices(const struct command *command, const struct command_param *param);
 
 /** Help of @param, from its row or the method table; never NULL. */
 const char *command_param_help(const struct command *command, const struct command_param *param);

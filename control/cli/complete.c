@@ -144,10 +144,10 @@ static const char walker[] =
 /* What can be completed at a value's place; "-" for what cannot. */
 static const char *place_of(const struct command *command, const struct command_param *param)
 {
-	const struct method_param *source = command_method_param(command, param);
+	const char *choices = command_choices(command, param);
 
-	if (source && source->choices)
-		return source->choices;
+	if (choices)
+		return choices;
 	switch (param->kind) {
 	case VALUE_SERVICE:
 		return "@service";
@@ -162,6 +162,7 @@ static const char *place_of(const struct command *command, const struct command_
 	case VALUE_SERVICE_ADDRESS:
 	case VALUE_ENDPOINT:
 	case VALUE_ADDRESS:
+	case VALUE_PORTS:
 	case VALUE_CLIENT:
 	case VALUE_FLAG:
 		break;

@@ -146,7 +146,9 @@ static void value(const struct command *command, const struct command_param *par
 		printf(" Ar");
 		quoted(param->value);
 	} else {
-		choices(source && source->choices ? source->choices : param->value);
+		const char *words = command_choices(command, param);
+
+		choices(words ? words : param->value);
 	}
 }
 

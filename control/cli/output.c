@@ -161,14 +161,42 @@ static void share_text(const json_t *backend, char *text, size_t size)
 		(void)snprintf(text, size, "%.2f%%", json_number_value(share) * 100);
 }
 
+static bool has_sources(const json_t *backends)
+{
+	for (size_t i = 0; i < json_array_size(backends); i++)
+		if (json_array_size(get(json_array_get(backends, i), "sources")))
+			return true;
+	return false;
+}
+
+/* "17/129024": source ports in use of how many, over all source addresses. */
+static void ports_text(const json_t *backend, char *text, size_t size)
+{
+	const json_t *sources = get(backend, "sources");
+	json_int_t used = 0, all = 0;
+
+	for (size_t i = 0; i < json_array_size(sources); i++) {
+		used += integer_of(json_array_get(sources, i), "flows");
+		all += integer_of(json_array_get(sources, i), "ports");
+	}
+	text[0] = '\0';
+	if (all)
+		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, used,
+			       all);
+}
+
 static void print_backends(FILE *out, const json_t *backends)
 {
 	static const char *const names[] = {"service", "address", "state", "weight", NULL};
 	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out", "bytes_out",
 					       NULL};
-	struct table *table = table_new("SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|"
-					">LIVE|>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT");
-	char text[32];
+	bool is_fullnat = has_sources(backends);
+	struct table *table = table_new(
+		is_fullnat ? "SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
+			     ">SOURCE-PORTS|>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT"
+			   : "SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
+			     ">PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT");
+	char text[64];
 
 	for (size_t i = 0; i < json_array_size(backends); i++) {
 		const json_t *backend = json_array_get(backends, i);
@@ -183,6 +211,10 @@ static void print_backends(FILE *out, const json_t *backends)
 		table_cell_json(table, get(counted, "flows"));
 		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, live > 0 ? live : 0);
 		table_cell(table, counted ? text : "");
+		if (is_fullnat) {
+			ports_text(backend, text, sizeof(text));
+			table_cell(table, text);
+		}
 		cells(table, counted, counters);
 	}
 	table_end(table, out);
@@ -209,6 +241,7 @@ static void print_sources(FILE *out, const json_t *service)
 		(void)text_print(out, source ? source : "-");
 	}
 	(void)fputc('\n', out);
+	line(out, "source ports", string_of(service, "source_ports"));
 }
 
 static void print_timeouts(FILE *out, const json_t *service)
@@ -237,6 +270,11 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 	line_integer(out, "slots", service, "slots");
 	line(out, "owner", string_of(service, "owner"));
 	print_sources(out, service);
+	if (get(service, "stateless_replies"))
+		line(out, "stateless",
+		     json_is_true(get(service, "stateless_replies")) ? "yes" : "no");
+	if (get(service, "proxy_protocol"))
+		line(out, "proxy", string_of(service, "proxy_protocol"));
 	print_timeouts(out, service);
 #define X(name, unit, help) line_integer(out, #name, counters, #name);
 	if (counters) {

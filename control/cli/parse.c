@@ -308,6 +308,7 @@ static int check_address(const struct reading *reading, const char *what, enum v
 	struct wire_address address;
 	union sl_addr addr;
 	be16_t port;
+	uint16_t first, last;
 	uint8_t family;
 	const char *reason = NULL;
 	bool is_good = true;
@@ -318,6 +319,8 @@ static int check_address(const struct reading *reading, const char *what, enum v
 		is_good = config_parse_endpoint(value, &addr, &port, &family, &reason);
 	else if (kind == VALUE_ADDRESS)
 		is_good = config_parse_addr(value, &addr, &family, &reason);
+	else if (kind == VALUE_PORTS)
+		is_good = config_parse_ports(value, &first, &last, &reason);
 	else if (kind == VALUE_CLIENT)
 		is_good = config_parse_addr(value, &addr, &family, &reason) ||
 			  config_parse_endpoint(value, &addr, &port, &family, &reason);
@@ -422,6 +425,17 @@ static int take_list_item(struct reading *reading, const struct command_param *p
 	return check_string(reading, param, NULL, what_of(param), word);
 }
 
+static int check_boolean(const struct reading *reading, const struct command_param *param,
+			 const char *word, json_t **value)
+{
+	const char *choices = command_choices(reading->command, param);
+
+	if (!is_choice(choices, word))
+		return refuse_value(reading, what_of(param), word, choices);
+	*value = json_boolean(strcmp(word, "yes") == 0);
+	return CLI_DONE;
+}
+
 /* "timeout CLASS SECONDS": a member of the object. */
 static int take_member(struct reading *reading, const struct command_param *param,
 		       const struct method_param *source, const char *word)
@@ -474,6 +488,8 @@ static int take_value(struct reading *reading, const struct command_param *param
 		return refuse_word(reading, what_of(param), "is given twice");
 	if (source && source->type == METHOD_INTEGER) {
 		code = check_integer(reading, source, what_of(param), word, &value);
+	} else if (source && source->type == METHOD_BOOLEAN) {
+		code = check_boolean(reading, param, word, &value);
 	} else if (param->kind == VALUE_SHELL && strcmp(word, "bash") != 0) {
 		code = refuse_value(reading, what_of(param), word, "bash");
 	} else {

@@ -12,7 +12,7 @@
 #include <sluice/base.h>
 
 enum {
-	TABLE_MAX_COLUMNS = 12,
+	TABLE_MAX_COLUMNS = 16,
 };
 
 struct table;

@@ -10,6 +10,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/service_json.h"
+#include "control/daemon/text.h"
 
 json_t *counters_of_service(const struct wire_service_counters_reply *counters)
 {
@@ -84,6 +85,24 @@ static int compare_records(const void *a, const void *b)
 	return order ? order : (int)sl_from_be16(left->port) - (int)sl_from_be16(right->port);
 }
 
+/* The source addresses of a fullnat service: how many of each one's ports lead to this backend. */
+static json_t *sources_of_backend(const struct wire_service *service,
+				  const struct wire_backend_counters_record *record)
+{
+	json_int_t n_ports = service->source_port_last - service->source_port_first + 1;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < service->n_sources; i++) {
+		char text[WIRE_ADDRESS_TEXT];
+
+		text_addr(&service->source[i], service->address.family, text);
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "address", text, "flows",
+						      (json_int_t)record->source_flows[i], "ports",
+						      n_ports));
+	}
+	return list;
+}
+
 static void add_record(json_t *entry, const struct desired_service *service,
 		       const struct wire_backend_counters_record *record)
 {
@@ -92,6 +111,8 @@ static void add_record(json_t *entry, const struct desired_service *service,
 	json_object_set_new(entry, "slots", json_integer(record->n_slots));
 	json_object_set_new(entry, "share", json_real(share));
 	json_object_set_new(entry, "neighbour", json_boolean(record->has_neighbour));
+	if (service->wire.n_sources)
+		json_object_set_new(entry, "sources", sources_of_backend(&service->wire, record));
 	json_object_set_new(entry, "counters", counters_of_backend(record));
 }
 

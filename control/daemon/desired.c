@@ -165,6 +165,7 @@ struct desired_service *desired_service_new(const char *name, const struct wire_
 	service->wire.address = *address;
 	service->wire.mode = WIRE_MODE_NAT;
 	service->wire.scheduler = WIRE_SCHEDULER_MAGLEV;
+	service->wire.stateless_replies = 1;
 	service->wire.n_slots = SL_DEFAULT_SLOTS;
 	service->wire.timeout_established_sec = SL_TIMEOUT_TCP_ESTABLISHED_SEC;
 	service->wire.timeout_transitory_sec = SL_TIMEOUT_TCP_TRANSITORY_SEC;

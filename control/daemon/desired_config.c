@@ -39,6 +39,8 @@ static bool listing_init(struct listing *listing, const struct desired *desired)
 			.backend = backend,
 			.n_backends = from->n_backends,
 		};
+		for (uint32_t k = 0; k < from->wire.n_sources; k++)
+			listing->service[i].source[k].family = from->wire.address.family;
 		for (uint32_t k = 0; k < from->n_backends; k++)
 			backend++->wire = from->backend[k];
 	}

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/daemon/service_json.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
 
@@ -20,7 +21,7 @@ struct changes {
 /* One change under construction: its fields and their words. */
 struct change {
 	json_t *fields;
-	char text[512];
+	char text[2048];
 	size_t used;
 };
 
@@ -67,6 +68,42 @@ static void field_number(struct change *change, const char *name, const uint32_t
 		    : json_pack("{s:I}", "new", (json_int_t) new));
 }
 
+static void sources_text(const struct wire_service *service, char *text, size_t size)
+{
+	size_t used = (size_t)snprintf(text, size, "%s", service->n_sources ? "" : "none");
+
+	for (uint32_t i = 0; i < service->n_sources && used < size; i++) {
+		char addr[WIRE_ADDRESS_TEXT];
+
+		text_addr(&service->source[i], service->address.family, addr);
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "," : "", addr);
+	}
+}
+
+/* What fullnat alone has; of a service that is and was nat nothing is said. */
+static void source_fields(struct change *change, const struct wire_service *was,
+			  const struct wire_service *is)
+{
+	char old[1024], new[1024];
+
+	if (is->n_sources == 0 && (!was || was->n_sources == 0))
+		return;
+	sources_text(is, new, sizeof(new));
+	if (was)
+		sources_text(was, old, sizeof(old));
+	field_text(change, "source", was ? old : NULL, new);
+	if (json_object_get(change->fields, "source"))
+		json_object_set_new(change->fields, "source",
+				    was ? json_pack("{s:o, s:o}", "old", sources_to_json(was),
+						    "new", sources_to_json(is))
+					: json_pack("{s:o}", "new", sources_to_json(is)));
+	text_source_ports(is, new);
+	if (was)
+		text_source_ports(was, old);
+	field_text(change, "source_ports", was ? old[0] ? old : "none" : NULL,
+		   new[0] ? new : "none");
+}
+
 /* Takes change->fields over. */
 static void add_change(struct changes *changes, const char *action, const char *service,
 		       const char *backend, struct change *change)
@@ -105,6 +142,15 @@ static void service_fields(struct change *change, const struct desired_service *
 		   wire_mode_name(is->mode));
 	field_text(change, "scheduler", old ? wire_scheduler_name(was->scheduler) : NULL,
 		   wire_scheduler_name(is->scheduler));
+	source_fields(change, was, is);
+	if (old || !is->stateless_replies)
+		field_text(change, "stateless_replies",
+			   old ? was->stateless_replies ? "true" : "false" : NULL,
+			   is->stateless_replies ? "true" : "false");
+	if (old || is->proxy_protocol != WIRE_PROXY_NONE)
+		field_text(change, "proxy_protocol",
+			   old ? wire_proxy_protocol_name(was->proxy_protocol) : NULL,
+			   wire_proxy_protocol_name(is->proxy_protocol));
 	field_number(change, "slots", old ? &was->n_slots : NULL, is->n_slots);
 	field_number(change, "established", old ? &was->timeout_established_sec : NULL,
 		     is->timeout_established_sec);

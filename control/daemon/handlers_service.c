@@ -3,6 +3,7 @@
 /* service.add, set, delete, show, list. */
 #include "control/daemon/handlers.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "control/client.h"
@@ -22,17 +23,101 @@ static void take_seconds(const json_t *timeouts, const char *name, uint32_t *sec
 		*seconds = (uint32_t)json_integer_value(value);
 }
 
-/* A source pool goes with fullnat, for which the dataplanes have no record yet. */
-static int refuse_sources(const struct call *call)
+static int refuse_source(const struct call *call, const char *value, const char *limit,
+			 const char *reason)
 {
-	const json_t *list = json_object_get(call->params, "source");
+	rpc_error_set(call->error, RPC_PARAMS, "source", "service %s: source %s: %s",
+		      call_string(call, "name"), value, reason);
+	rpc_error_data(call->error, value, limit);
+	return RPC_PARAMS;
+}
 
-	if (json_array_size(list) == 0)
+static int take_source(const struct call *call, struct wire_service *wire, const char *text)
+{
+	union sl_addr addr;
+	uint8_t family;
+	int code = text_parse_addr(call_string(call, "name"), "source", text, &addr, &family,
+				   call->error);
+
+	if (code)
+		return code;
+	if (family != wire->address.family)
+		return refuse_source(call, text,
+				     wire->address.family == SL_FAMILY_IPV4 ? "IPv4" : "IPv6",
+				     "is of another address family than the service");
+	for (uint32_t i = 0; i < wire->n_sources; i++)
+		if (sl_addr_equal(&wire->source[i], &addr))
+			return refuse_source(call, text, NULL, "stands there twice");
+	wire->source[wire->n_sources++] = addr;
+	return RPC_OK;
+}
+
+/* The list that is given replaces the one there was; the method table limits its length. */
+static int take_source_list(const struct call *call, struct wire_service *wire)
+{
+	const json_t *list = json_object_get(call->params, "source"), *item;
+	size_t i;
+
+	if (!list)
 		return RPC_OK;
+	wire->n_sources = 0;
+	memset(wire->source, 0, sizeof(wire->source));
+	json_array_foreach(list, i, item)
+	{
+		int code = take_source(call, wire, json_string_value(item));
+
+		if (code)
+			return code;
+	}
+	return RPC_OK;
+}
+
+static int refuse_without_fullnat(const struct call *call, const char *field, const char *value)
+{
+	rpc_error_set(call->error, RPC_PARAMS, field,
+		      "service %s: %s %s: goes with mode fullnat alone, the mode is nat",
+		      call_string(call, "name"), field, value);
+	rpc_error_data(call->error, value, "mode fullnat");
+	return RPC_PARAMS;
+}
+
+/* fullnat needs a source pool; nat has none and drops the one there was. */
+static int take_pool(const struct call *call, struct wire_service *wire)
+{
+	const char *name = call_string(call, "name");
+	const char *ports = call_string(call, "source_ports");
+	const json_t *list = json_object_get(call->params, "source");
+	char limit[16];
+	int code;
+
+	if (wire->mode != WIRE_MODE_FULLNAT) {
+		if (json_array_size(list) > 0)
+			return refuse_without_fullnat(call, "source",
+						      json_string_value(json_array_get(list, 0)));
+		if (ports)
+			return refuse_without_fullnat(call, "source_ports", ports);
+		wire->n_sources = 0;
+		memset(wire->source, 0, sizeof(wire->source));
+		wire->source_port_first = wire->source_port_last = 0;
+		return RPC_OK;
+	}
+	code = take_source_list(call, wire);
+	if (!code && ports)
+		code = text_parse_ports(name, "source_ports", ports, &wire->source_port_first,
+					&wire->source_port_last, call->error);
+	if (code)
+		return code;
+	if (wire->source_port_first == 0) {
+		wire->source_port_first = SL_DEFAULT_SOURCE_PORT_FIRST;
+		wire->source_port_last = SL_DEFAULT_SOURCE_PORT_LAST;
+	}
+	if (wire->n_sources > 0)
+		return RPC_OK;
+	(void)snprintf(limit, sizeof(limit), "1..%d", SL_MAX_SOURCES_PER_SERVICE);
 	rpc_error_set(call->error, RPC_PARAMS, "source",
-		      "service %s: source %s: source pools are not served by this release",
-		      call_string(call, "name"), json_string_value(json_array_get(list, 0)));
-	rpc_error_data(call->error, json_string_value(json_array_get(list, 0)), NULL);
+		      "service %s: source: mode fullnat needs %s source addresses, there are 0",
+		      name, limit);
+	rpc_error_data(call->error, "0", limit);
 	return RPC_PARAMS;
 }
 
@@ -42,6 +127,8 @@ static int take_values(const struct call *call, struct desired_service *service)
 	const json_t *timeouts = json_object_get(call->params, "timeouts");
 	const char *mode = call_string(call, "mode");
 	const char *scheduler = call_string(call, "scheduler");
+	const char *proxy_protocol = call_string(call, "proxy_protocol");
+	const json_t *stateless_replies = json_object_get(call->params, "stateless_replies");
 
 	if (mode)
 		service->wire.mode = wire_mode_from_name(mode);
@@ -52,7 +139,11 @@ static int take_values(const struct call *call, struct desired_service *service)
 	take_seconds(timeouts, "transitory", &service->wire.timeout_transitory_sec);
 	take_seconds(timeouts, "embryonic", &service->wire.timeout_embryonic_sec);
 	take_seconds(timeouts, "udp", &service->wire.timeout_udp_sec);
-	return refuse_sources(call);
+	if (stateless_replies)
+		service->wire.stateless_replies = json_is_true(stateless_replies);
+	if (proxy_protocol)
+		(void)wire_proxy_protocol_from_name(proxy_protocol, &service->wire.proxy_protocol);
+	return take_pool(call, &service->wire);
 }
 
 static int check_address(const struct call *call, const struct wire_address *address)

@@ -8,20 +8,36 @@
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
 
+json_t *sources_to_json(const struct wire_service *service)
+{
+	json_t *list = json_array();
+	char text[WIRE_ADDRESS_TEXT];
+
+	for (uint32_t i = 0; i < service->n_sources; i++) {
+		text_addr(&service->source[i], service->address.family, text);
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
 json_t *service_to_json(const struct desired_service *service)
 {
 	const struct wire_service *wire = &service->wire;
-	char text[WIRE_ADDRESS_TEXT];
+	char text[WIRE_ADDRESS_TEXT], ports[WIRE_ADDRESS_TEXT];
 
 	(void)wire_format_address(&wire->address, text);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}}", "name",
-			 wire->name, "address", text, "mode", wire_mode_name(wire->mode),
-			 "scheduler", wire_scheduler_name(wire->scheduler), "slots",
-			 (json_int_t)wire->n_slots, "owner", desired_owner_name(service->owner),
-			 "timeouts", "established", (json_int_t)wire->timeout_established_sec,
-			 "transitory", (json_int_t)wire->timeout_transitory_sec, "embryonic",
-			 (json_int_t)wire->timeout_embryonic_sec, "udp",
-			 (json_int_t)wire->timeout_udp_sec);
+	text_source_ports(wire, ports);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:o, s:s?, s:b, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}}",
+		"name", wire->name, "address", text, "mode", wire_mode_name(wire->mode),
+		"scheduler", wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
+		"source_ports", ports[0] ? ports : NULL, "stateless_replies",
+		(int)wire->stateless_replies, "proxy_protocol",
+		wire_proxy_protocol_name(wire->proxy_protocol), "slots", (json_int_t)wire->n_slots,
+		"owner", desired_owner_name(service->owner), "timeouts", "established",
+		(json_int_t)wire->timeout_established_sec, "transitory",
+		(json_int_t)wire->timeout_transitory_sec, "embryonic",
+		(json_int_t)wire->timeout_embryonic_sec, "udp", (json_int_t)wire->timeout_udp_sec);
 }
 
 json_t *backend_to_json(const struct wire_backend *backend)
@@ -70,6 +86,52 @@ static int backend_from_json(const json_t *json, const char *service, struct des
 	return desired_add_backend(desired, service, &backend, error);
 }
 
+/* Members of a service that files of older versions do not have. */
+struct newer {
+	json_t *source;
+	json_t *source_ports;
+	const char *proxy_protocol;
+	int stateless_replies;
+};
+
+/* desired_check() judges the result as a whole. */
+static int newer_from_json(const struct newer *newer, struct wire_service *wire,
+			   struct rpc_error *error)
+{
+	const json_t *item;
+	uint8_t family;
+	size_t i;
+	int code;
+
+	wire->stateless_replies = newer->stateless_replies != 0;
+	if (newer->proxy_protocol &&
+	    !wire_proxy_protocol_from_name(newer->proxy_protocol, &wire->proxy_protocol))
+		return rpc_error_set(error, RPC_PARAMS, "proxy_protocol",
+				     "service %s: proxy_protocol %.64s is no word", wire->name,
+				     newer->proxy_protocol);
+	json_array_foreach(newer->source, i, item)
+	{
+		if (!json_is_string(item) || i == SL_MAX_SOURCES_PER_SERVICE)
+			return rpc_error_set(error, RPC_PARAMS, "source",
+					     "service %s: source[%zu]: not a string, or beyond the "
+					     "limit of %d",
+					     wire->name, i, SL_MAX_SOURCES_PER_SERVICE);
+		code = text_parse_addr(wire->name, "source", json_string_value(item),
+				       &wire->source[i], &family, error);
+		if (code)
+			return code;
+		if (family != wire->address.family)
+			return rpc_error_set(error, RPC_PARAMS, "source",
+					     "service %s: source %s: family is wrong", wire->name,
+					     json_string_value(item));
+		wire->n_sources++;
+	}
+	if (!json_is_string(newer->source_ports))
+		return RPC_OK;
+	return text_parse_ports(wire->name, "source_ports", json_string_value(newer->source_ports),
+				&wire->source_port_first, &wire->source_port_last, error);
+}
+
 /* Everything of a service but its backends. */
 static int head_from_json(const json_t *json, struct desired_service **out, const json_t **backends,
 			  struct rpc_error *error)
@@ -78,16 +140,20 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	json_int_t slots, established, transitory, embryonic, udp;
 	json_t *list;
 	json_error_t reason;
+	struct newer newer = {.stateless_replies = 1};
 	struct wire_address wire;
 	struct desired_service *service;
 	int code;
 
 	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s:s, s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}, s:o}", "name",
-			   &name, "address", &address, "mode", &mode, "scheduler", &scheduler,
-			   "slots", &slots, "owner", &owner, "timeouts", "established",
-			   &established, "transitory", &transitory, "embryonic", &embryonic, "udp",
-			   &udp, "backends", &list))
+			   "{s:s, s:s, s:s, s:s, s?o, s?o, s?b, s?s, s:I, s:s, "
+			   "s:{s:I, s:I, s:I, s:I}, s:o}",
+			   "name", &name, "address", &address, "mode", &mode, "scheduler",
+			   &scheduler, "source", &newer.source, "source_ports", &newer.source_ports,
+			   "stateless_replies", &newer.stateless_replies, "proxy_protocol",
+			   &newer.proxy_protocol, "slots", &slots, "owner", &owner, "timeouts",
+			   "established", &established, "transitory", &transitory, "embryonic",
+			   &embryonic, "udp", &udp, "backends", &list))
 		return refuse_json("service", &reason, error);
 	code = text_parse_service_address(name, "address", address, &wire, error);
 	if (code)
@@ -110,6 +176,11 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	service->wire.timeout_transitory_sec = (uint32_t)transitory;
 	service->wire.timeout_embryonic_sec = (uint32_t)embryonic;
 	service->wire.timeout_udp_sec = (uint32_t)udp;
+	code = newer_from_json(&newer, &service->wire, error);
+	if (code) {
+		desired_service_put(service);
+		return code;
+	}
 	*out = service;
 	*backends = list;
 	return RPC_OK;

@@ -9,14 +9,20 @@
 
 #include "control/daemon/desired.h"
 
-/** {name, address, mode, scheduler, slots, owner, timeouts{}}; NULL: out of memory. */
+/**
+ * {name, address, mode, scheduler, source[], source_ports (null in nat), stateless_replies,
+ * proxy_protocol, slots, owner, timeouts{}}; NULL: out of memory.
+ */
 json_t *service_to_json(const struct desired_service *service);
+
+/** ["10.0.0.1", ...], the service's source addresses in their order. */
+json_t *sources_to_json(const struct wire_service *service);
 
 /** {address, weight, state}. */
 json_t *backend_to_json(const struct wire_backend *backend);
 
 /**
- * Reads what service_to_json wrote, with a member "backends" of what backend_to_json wrote, and adds
+ * Reads what service_to_json wrote, now or in a version that knew no source pools, with a member "backends" of what backend_to_json wrote, and adds
  * it to @desired. 0 or an error's code with @error filled.
  */
 int service_from_json(const json_t *json, struct desired *desired,

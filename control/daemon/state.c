@@ -19,7 +19,8 @@
 #include "wire/wire_abi.h"
 
 enum {
-	STATE_VERSION = 1,
+	STATE_VERSION = 2,
+	STATE_VERSION_OLDEST = 1, /* before source pools; without them in its digest */
 	MAX_PATH = 4096,
 };
 
@@ -191,6 +192,22 @@ static bool decode_hex(const char *text, size_t n_digits, uint64_t *value)
 	return true;
 }
 
+/* The digest as version 1 computed it: a service's record ended behind its name. */
+static uint64_t digest_of_version_1(const struct desired *desired, const struct sl_hash_key *key)
+{
+	uint64_t digest = desired_digest(desired, key);
+
+	for (size_t i = 0; i < desired->n_services; i++) {
+		struct wire_service wire = desired->service[i]->wire;
+
+		digest -= wire_digest(&wire, sizeof(wire));
+		wire.proxy_protocol = 0;
+		wire.stateless_replies = 0;
+		digest += wire_digest(&wire, offsetof(struct wire_service, source_port_first));
+	}
+	return digest;
+}
+
 static int decode_services(const json_t *list, struct desired *desired, char *error)
 {
 	struct rpc_error reason;
@@ -209,25 +226,24 @@ static int decode_services(const json_t *list, struct desired *desired, char *er
 }
 
 /* The head of the document into @state; -EBADMSG with @error. */
-static int decode_head(json_t *document, struct state *state, uint64_t *digest,
+static int decode_head(json_t *document, struct state *state, int *version, uint64_t *digest,
 		       const json_t **services, const char **file, char *error)
 {
 	const char *key, *file_digest, *digest_text;
 	json_int_t generation;
 	json_t *list, *name;
 	json_error_t reason;
-	int version;
 
 	if (json_unpack_ex(document, &reason, JSON_STRICT, "{s:i, s:I, s:s, s:o, s:s, s:s, s:o}",
-			   "version", &version, "generation", &generation, "hash_key", &key, "file",
+			   "version", version, "generation", &generation, "hash_key", &key, "file",
 			   &name, "file_digest", &file_digest, "digest", &digest_text, "services",
 			   &list)) {
 		(void)snprintf(error, STATE_MAX_ERROR, "%s", reason.text);
 		return -EBADMSG;
 	}
-	if (version != STATE_VERSION) {
-		(void)snprintf(error, STATE_MAX_ERROR, "version is %d, must be %d", version,
-			       STATE_VERSION);
+	if (*version < STATE_VERSION_OLDEST || *version > STATE_VERSION) {
+		(void)snprintf(error, STATE_MAX_ERROR, "version is %d, must be %d..%d", *version,
+			       STATE_VERSION_OLDEST, STATE_VERSION);
 		return -EBADMSG;
 	}
 	if (generation < 0 || strlen(key) != 32 || strlen(file_digest) != 16 ||
@@ -249,8 +265,9 @@ static int decode(json_t *document, struct state *state, char *error)
 {
 	const json_t *services;
 	const char *file;
-	uint64_t digest;
-	int status = decode_head(document, state, &digest, &services, &file, error);
+	uint64_t digest, found = 0;
+	int version;
+	int status = decode_head(document, state, &version, &digest, &services, &file, error);
 
 	if (status)
 		return status;
@@ -259,7 +276,10 @@ static int decode(json_t *document, struct state *state, char *error)
 		status = -ENOMEM;
 	if (!status)
 		status = decode_services(services, state->desired, error);
-	if (!status && desired_digest(state->desired, &state->hash_key) != digest) {
+	if (!status)
+		found = version == 1 ? digest_of_version_1(state->desired, &state->hash_key)
+				     : desired_digest(state->desired, &state->hash_key);
+	if (!status && found != digest) {
 		(void)snprintf(error, STATE_MAX_ERROR, "its digest is not that of its services");
 		status = -EBADMSG;
 	}

@@ -3,6 +3,7 @@
 #include "control/daemon/text.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "config/config.h"
@@ -19,6 +20,14 @@ void text_addr(const union sl_addr *addr, uint8_t family, char text[static WIRE_
 void text_backend_address(const struct wire_backend *backend, char text[static WIRE_ADDRESS_TEXT])
 {
 	(void)wire_format_endpoint(&backend->addr, backend->port, backend->service.family, text);
+}
+
+void text_source_ports(const struct wire_service *service, char text[static WIRE_ADDRESS_TEXT])
+{
+	text[0] = '\0';
+	if (service->source_port_first != 0)
+		(void)snprintf(text, WIRE_ADDRESS_TEXT, "%u-%u", service->source_port_first,
+			       service->source_port_last);
 }
 
 const char *text_protocol(uint8_t protocol)
@@ -55,6 +64,16 @@ int text_parse_addr_port(const char *object, const char *field, const char *text
 
 	memset(addr, 0, sizeof(*addr));
 	if (config_parse_endpoint(text, addr, port, family, &reason))
+		return RPC_OK;
+	return refuse(object, field, text, reason, error);
+}
+
+int text_parse_ports(const char *object, const char *field, const char *text, uint16_t *first,
+		     uint16_t *last, struct rpc_error *error)
+{
+	const char *reason = "";
+
+	if (config_parse_ports(text, first, last, &reason))
 		return RPC_OK;
 	return refuse(object, field, text, reason, error);
 }

@@ -19,6 +19,9 @@ void text_addr(const union sl_addr *addr, uint8_t family, char text[static WIRE_
 /** "10.0.0.2:8080" of a backend; its family is its service's. */
 void text_backend_address(const struct wire_backend *backend, char text[static WIRE_ADDRESS_TEXT]);
 
+/** "1024-65535" of a fullnat service; empty in nat. */
+void text_source_ports(const struct wire_service *service, char text[static WIRE_ADDRESS_TEXT]);
+
 /** "tcp", "udp" or "unknown". */
 const char *text_protocol(uint8_t protocol);
 
@@ -31,5 +34,8 @@ int text_parse_service_address(const char *object, const char *field, const char
 int text_parse_addr_port(const char *object, const char *field, const char *text,
 			 union sl_addr *addr, be16_t *port, uint8_t *family,
 			 struct rpc_error *error) SL_MUST_USE;
+/** "LOW-HIGH" or "PORT"; @first, @last: host order. */
+int text_parse_ports(const char *object, const char *field, const char *text, uint16_t *first,
+		     uint16_t *last, struct rpc_error *error) SL_MUST_USE;
 int text_parse_addr(const char *object, const char *field, const char *text, union sl_addr *addr,
 		    uint8_t *family, struct rpc_error *error) SL_MUST_USE;

@@ -41,7 +41,13 @@ struct sl_service {
 	uint32_t timeout_ticks[SL_N_TIMEOUTS];
 	uint16_t epoch; /* differs from a former owner's of this index */
 	uint8_t mode;   /* enum wire_mode's values */
-	uint8_t reserved[13];
+	uint8_t n_sources;
+	uint16_t source_port_first; /* host order; both 0 without sources */
+	uint16_t source_port_last;  /* itself in the range */
+	uint32_t first_source;      /* of its sources: source[first_source + i] */
+	uint8_t proxy_protocol;     /* enum wire_proxy_protocol's values */
+	uint8_t stateless_replies;  /* 0: a backend's packet without a flow is the kernel's */
+	uint8_t reserved[2];
 };
 
 /** A backend, by stable index. */

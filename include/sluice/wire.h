@@ -88,6 +88,12 @@ enum wire_scheduler {
 	WIRE_SCHEDULER_MAGLEV = 1,
 };
 
+/** What is told to the backend about the client, ahead of the client's own bytes. */
+enum wire_proxy_protocol {
+	WIRE_PROXY_NONE = 0,
+	WIRE_PROXY_V2 = 2,
+};
+
 enum wire_state {
 	WIRE_STATE_READY = 1, /* takes new flows */
 	WIRE_STATE_DRAIN = 2, /* keeps its flows, takes no new ones */
@@ -96,15 +102,22 @@ enum wire_state {
 
 struct wire_service {
 	struct wire_address address;
-	uint8_t mode;      /* enum wire_mode */
-	uint8_t scheduler; /* enum wire_scheduler */
-	uint8_t reserved[2];
-	uint32_t n_slots; /* a prime */
+	uint8_t mode;              /* enum wire_mode */
+	uint8_t scheduler;         /* enum wire_scheduler */
+	uint8_t proxy_protocol;    /* enum wire_proxy_protocol */
+	uint8_t stateless_replies; /* 1: a backend's packet without a flow is translated back where
+				      there is no doubt whose it is; 0: it is the kernel's */
+	uint32_t n_slots;          /* a prime */
 	uint32_t timeout_established_sec;
 	uint32_t timeout_transitory_sec;
 	uint32_t timeout_embryonic_sec;
 	uint32_t timeout_udp_sec;
 	char name[SL_MAX_NAME]; /* zero-terminated, for logs and listings */
+	/* The source pool of fullnat; in nat all that follows is zero. */
+	uint16_t source_port_first; /* host order */
+	uint16_t source_port_last;  /* host order, itself in the range */
+	uint32_t n_sources;
+	union sl_addr source[SL_MAX_SOURCES_PER_SERVICE]; /* beyond n_sources zero */
 };
 
 struct wire_backend {
@@ -274,6 +287,8 @@ struct wire_backend_counters_record {
 	uint64_t bytes_in;
 	uint64_t packets_out;
 	uint64_t bytes_out;
+	/* Live fullnat flows by source address, in the order of the service's sources. */
+	uint32_t source_flows[SL_MAX_SOURCES_PER_SERVICE];
 };
 struct wire_backend_counters_reply {
 	uint32_t n_records;
@@ -411,11 +426,11 @@ struct wire_workers_reply {
 /* Sizes, so that a change cannot go unseen; the golden file holds every offset. */
 _Static_assert(sizeof(struct wire_header) == 16, "wire_header");
 _Static_assert(sizeof(struct wire_address) == 20, "wire_address");
-_Static_assert(sizeof(struct wire_service) == 108, "wire_service");
+_Static_assert(sizeof(struct wire_service) == 372, "wire_service");
 _Static_assert(sizeof(struct wire_backend) == 44, "wire_backend");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
 _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
 _Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");
 _Static_assert(sizeof(struct wire_explain_step) == 256, "wire_explain_step");
 _Static_assert(sizeof(struct wire_explain_reply) == 48, "wire_explain_reply");
-_Static_assert(sizeof(struct wire_backend_counters_record) == 80, "wire_backend_counters_record");
+_Static_assert(sizeof(struct wire_backend_counters_record) == 144, "wire_backend_counters_record");

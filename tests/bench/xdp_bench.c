@@ -183,6 +183,7 @@ static void add_service(uint32_t index, uint32_t host, uint8_t family, uint8_t p
 		.n_members = 1,
 		.epoch = 1,
 		.mode = 1,
+		.stateless_replies = 1,
 	};
 	struct sl_backend backend = {
 		.addr = address(family, bench->backend, bench->backend6, host),

@@ -264,6 +264,40 @@ Test(config, a_service_that_takes_no_flow_is_a_warning)
 	config_free(config);
 }
 
+Test(config, a_source_pool_is_what_the_file_says)
+{
+	static const char text[] =
+		"services:\n"
+		"  - {name: a, address: \"192.0.2.1:80/tcp\", mode: fullnat, source: [10.0.0.9, "
+		"10.0.0.8]}\n"
+		"  - {name: b, address: \"192.0.2.2:80/tcp\", mode: fullnat, source: [10.0.0.9], "
+		"source_ports: 7, stateless_replies: false}\n"
+		"  - {name: c, address: \"192.0.2.3:80/tcp\"}\n";
+	struct config_problems problems;
+	struct config *config = load_text(text, &problems);
+	const struct wire_service *wire;
+
+	cr_assert_not_null(config, "%s", problems.problem[0].text);
+	wire = &config->service[0].wire;
+	cr_expect_eq(wire->mode, WIRE_MODE_FULLNAT);
+	cr_expect_eq(wire->n_sources, 2);
+	cr_expect_eq(wire->source[0].ipv4, SL_BE32(0x0a000009), "in the file's order");
+	cr_expect_eq(wire->source[1].ipv4, SL_BE32(0x0a000008));
+	cr_expect_eq(wire->source_port_first, 1024);
+	cr_expect_eq(wire->source_port_last, 65535);
+	cr_expect_eq(wire->stateless_replies, 1);
+	wire = &config->service[1].wire;
+	cr_expect_eq(wire->source_port_first, 7);
+	cr_expect_eq(wire->source_port_last, 7);
+	cr_expect_eq(wire->stateless_replies, 0);
+	wire = &config->service[2].wire;
+	cr_expect_eq(wire->n_sources, 0);
+	cr_expect_eq(wire->source_port_last, 0);
+	cr_expect_eq(wire->stateless_replies, 1);
+	cr_expect_eq(wire->proxy_protocol, WIRE_PROXY_NONE);
+	config_free(config);
+}
+
 /* A problem's text goes into JSON, which must be UTF-8, and to terminals. */
 Test(config, texts_of_problems_are_printable_ascii)
 {
@@ -288,6 +322,7 @@ Test(config, services_without_a_file_are_judged_without_position)
 				      .port = SL_BE16(80)},
 			  .mode = WIRE_MODE_NAT,
 			  .scheduler = WIRE_SCHEDULER_MAGLEV,
+			  .stateless_replies = 1,
 			  .n_slots = SL_DEFAULT_SLOTS,
 			  .name = "one"}},
 	};

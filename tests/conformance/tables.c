@@ -120,8 +120,10 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 static int put_service(struct staging *staging, const struct service_row *row, uint8_t protocol,
 		       const char *variant, char *error)
 {
-	struct wire_service service = {
-		.mode = WIRE_MODE_NAT, .scheduler = WIRE_SCHEDULER_MAGLEV, .n_slots = N_SLOTS};
+	struct wire_service service = {.mode = WIRE_MODE_NAT,
+				       .stateless_replies = 1,
+				       .scheduler = WIRE_SCHEDULER_MAGLEV,
+				       .n_slots = N_SLOTS};
 	int status;
 
 	service.address.family = read_address(row->addr, &service.address.addr);

@@ -248,6 +248,7 @@ int world_init(struct world *world, uint64_t seed)
 		wire->address.port = sl_to_be16(service_port[i / 2 % 3]);
 		wire->address.protocol = i % 2 == 0 ? SL_PROTOCOL_TCP : SL_PROTOCOL_UDP;
 		wire->mode = WIRE_MODE_NAT;
+		wire->stateless_replies = 1;
 		wire->scheduler = WIRE_SCHEDULER_MAGLEV;
 		wire->n_slots = one_in(world, 2) ? 401 : 601;
 		wire->timeout_established_sec = SL_MAX_TIMEOUT_SEC;

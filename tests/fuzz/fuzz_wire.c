@@ -145,15 +145,36 @@ static struct wire_address service_address(uint8_t number)
 	return address;
 }
 
+/* Addresses of which some stand there twice, and some are a backend's. */
+static void add_sources(struct input *input, struct wire_service *record)
+{
+	record->mode = WIRE_MODE_FULLNAT;
+	record->source_port_first = 1024;
+	record->source_port_last = 65535;
+	record->n_sources = 1 + (take(input) & 3);
+	for (uint32_t i = 0; i < record->n_sources; i++) {
+		uint8_t last = take(input) & 15;
+
+		if (record->address.family == SL_FAMILY_IPV4)
+			record->source[i].ipv4 = sl_to_be32(0x0a000000u | last);
+		else
+			record->source[i].word[0] = sl_to_be32(0x20010db9u + last);
+	}
+}
+
 static size_t service_packet(struct input *input)
 {
-	struct wire_service record = {.address = service_address(take(input)),
+	uint8_t number = take(input);
+	struct wire_service record = {.address = service_address(number),
 				      .mode = WIRE_MODE_NAT,
 				      .scheduler = WIRE_SCHEDULER_MAGLEV,
+				      .stateless_replies = 1,
 				      .n_slots = SL_MIN_SLOTS,
 				      .name = "fuzz"};
 	const uint32_t head[2] = {1, 0};
 
+	if ((number & 128) != 0)
+		add_sources(input, &record);
 	spoil(input, &record, sizeof(record));
 	memcpy(body(), head, sizeof(head));
 	memcpy(body() + sizeof(head), &record, sizeof(record));

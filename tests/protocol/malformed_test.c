@@ -96,12 +96,12 @@ static const struct row {
 	{"ports reserved", WIRE_PORTS, BODY(wire_ports_request, reserved), 1u << 31, 0, false, -EINVAL, "message ports: reserved"},
 	{"workers reserved", WIRE_WORKERS, BODY(wire_workers_request, reserved), 1, 0, false, -EINVAL, "message workers: reserved"},
 	/* Arrays. */
-	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -112, false, -EINVAL, "message services: 4 bytes"},
+	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -376, false, -EINVAL, "message services: 4 bytes"},
 	{"services 257 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
 	{"services 2^32-1 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 0xffffffff, 0, false, -EINVAL, "records (limit 256)"},
-	{"services one record more than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 2, 0, false, -EINVAL, "116 bytes (expected 224)"},
-	{"services one record less than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 0, 0, false, -EINVAL, "116 bytes (expected 8)"},
-	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "117 bytes (expected 116)"},
+	{"services one record more than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 2, 0, false, -EINVAL, "380 bytes (expected 752)"},
+	{"services one record less than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 0, 0, false, -EINVAL, "380 bytes (expected 8)"},
+	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "381 bytes (expected 380)"},
 	{"services reserved", WIRE_SERVICES, BODY(wire_services_request, reserved), 1, 0, false, -EINVAL, "message services: reserved"},
 	{"backends 257 records", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
 	{"backends one record more than there is", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 2, 0, false, -EINVAL, "52 bytes (expected 96)"},
@@ -118,11 +118,16 @@ static const struct row {
 	{"service at a group", WIRE_SERVICES, SERVICE_BYTE(address.addr, 0), 224, 0, false, -EINVAL, "224.0.9.10"},
 	{"service at 255.0.9.10", WIRE_SERVICES, SERVICE_BYTE(address.addr, 0), 255, 0, false, -EINVAL, "255.0.9.10"},
 	{"service mode 0", WIRE_SERVICES, SERVICE(mode), 0, 0, false, -EINVAL, "203.0.9.10:80/tcp: mode 0"},
-	{"service mode fullnat", WIRE_SERVICES, SERVICE(mode), WIRE_MODE_FULLNAT, 0, false, -EINVAL, "mode fullnat is not available in this engine"},
+	{"service mode fullnat without sources", WIRE_SERVICES, SERVICE(mode), WIRE_MODE_FULLNAT, 0, false, -EINVAL, "203.0.9.10:80/tcp: 0 source addresses (limit 1..16 in mode fullnat)"},
+	{"service nat with a source", WIRE_SERVICES, SERVICE(n_sources), 1, 0, false, -EINVAL, "203.0.9.10:80/tcp: 1 source addresses, source ports 0-0: they go with mode fullnat, the mode is nat"},
+	{"service nat with source ports", WIRE_SERVICES, SERVICE(source_port_last), 9, 0, false, -EINVAL, "source ports 0-9: they go with mode fullnat"},
+	{"service nat with a byte of a source", WIRE_SERVICES, SERVICE_BYTE(source, 255), 1, 0, false, -EINVAL, "0 source addresses, source ports 0-0: they go"},
+	{"service proxy protocol v2", WIRE_SERVICES, SERVICE(proxy_protocol), WIRE_PROXY_V2, 0, false, -EINVAL, "203.0.9.10:80/tcp: proxy_protocol v2 is not available in this engine (available: none)"},
+	{"service proxy protocol 1", WIRE_SERVICES, SERVICE(proxy_protocol), 1, 0, false, -EINVAL, "proxy_protocol 1 (available: none)"},
+	{"service stateless replies 2", WIRE_SERVICES, SERVICE(stateless_replies), 2, 0, false, -EINVAL, "203.0.9.10:80/tcp: stateless_replies 2 (allowed: 0, 1)"},
 	{"service mode 3", WIRE_SERVICES, SERVICE(mode), 3, 0, false, -EINVAL, "mode 3"},
 	{"service scheduler 0", WIRE_SERVICES, SERVICE(scheduler), 0, 0, false, -EINVAL, "scheduler 0"},
 	{"service scheduler 2", WIRE_SERVICES, SERVICE(scheduler), 2, 0, false, -EINVAL, "scheduler 2"},
-	{"service reserved", WIRE_SERVICES, SERVICE_BYTE(reserved, 1), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
 	{"service 0 slots", WIRE_SERVICES, SERVICE(n_slots), 0, 0, false, -EINVAL, "0 slots"},
 	{"service 241 slots, a prime too small", WIRE_SERVICES, SERVICE(n_slots), 241, 0, false, -EINVAL, "241 slots (a prime, limit 251..1048573)"},
 	{"service 65536 slots, no prime", WIRE_SERVICES, SERVICE(n_slots), 65536, 0, false, -EINVAL, "65536 slots"},
@@ -400,6 +405,111 @@ Test(malformed, a_state_that_contradicts_itself_is_refused_at_commit)
 	cr_assert_eq(peer_abort(peer), 0);
 	cr_expect_eq(peer_state(peer).digest, before.digest);
 	cr_expect_eq(peer_state(peer).generation, 1);
+	peer_free(peer);
+	world_close(&world);
+}
+
+/* Changes to a good record of a fullnat service; @at counts from the record's first byte. */
+static const struct fullnat_row {
+	const char *name;
+	size_t at;
+	size_t size;
+	uint32_t value;
+	const char *part;
+} fullnat_rows[] = {
+/* clang-format off */
+#define MEMBER(member)  offsetof(struct wire_service, member), sizeof(((struct wire_service *)0)->member)
+#define SOURCE_BYTE(i)  offsetof(struct wire_service, source) + (i), 1
+	{"0 sources", MEMBER(n_sources), 0, "203.0.9.10:80/tcp: 0 source addresses (limit 1..16 in mode fullnat)"},
+	{"17 sources", MEMBER(n_sources), 17, "203.0.9.10:80/tcp: 17 source addresses (limit 1..16 in mode fullnat)"},
+	{"2^32-1 sources", MEMBER(n_sources), 0xffffffff, "4294967295 source addresses"},
+	{"fewer sources than there are", MEMBER(n_sources), 1, "203.0.9.10:80/tcp: bytes beyond its 1 source addresses"},
+	{"more sources than there are", MEMBER(n_sources), 3, "source 0.0.0.0: the address cannot be a source address"},
+	{"16 sources where 2 are", MEMBER(n_sources), 16, "source 0.0.0.0: the address cannot be a source address"},
+	{"a byte behind the last source", SOURCE_BYTE(255), 1, "bytes beyond its 2 source addresses"},
+	{"source at 127.18.0.9", SOURCE_BYTE(0), 127, "203.0.9.10:80/tcp: source 127.18.0.9: the address cannot be"},
+	{"source at 0.18.0.9", SOURCE_BYTE(0), 0, "source 0.18.0.9: the address cannot be"},
+	{"source at a group", SOURCE_BYTE(16), 224, "source 224.19.0.9: the address cannot be"},
+	{"source at 255.19.0.9", SOURCE_BYTE(16), 255, "source 255.19.0.9: the address cannot be"},
+	{"source with an IPv6 tail", SOURCE_BYTE(31), 1, "source 198.19.0.9: bytes beyond the IPv4 address"},
+	{"the same source twice", SOURCE_BYTE(17), 18, "source 198.18.0.9 stands there twice"},
+	{"port 0", MEMBER(source_port_first), 0, "203.0.9.10:80/tcp: source ports 0-65535 (limit 1..65535, the first not above the last)"},
+	{"ports the wrong way round", MEMBER(source_port_last), 1023, "source ports 1024-1023 (limit"},
+	{"the pool in mode nat", MEMBER(mode), WIRE_MODE_NAT, "203.0.9.10:80/tcp: 2 source addresses, source ports 1024-65535: they go with mode fullnat"},
+	{"proxy protocol v2", MEMBER(proxy_protocol), WIRE_PROXY_V2, "proxy_protocol v2 is not available in this engine"},
+	/* clang-format on */
+};
+
+Test(malformed, each_fullnat_row_is_refused_with_its_reason)
+{
+	struct world world;
+
+	world_open(&world);
+	for (size_t i = 0; i < SL_ARRAY_LEN(fullnat_rows); i++) {
+		const struct fullnat_row *row = &fullnat_rows[i];
+		struct wire_service service = fullnat_record(9);
+		struct peer *peer = peer_new(&world, 1);
+
+		memcpy((uint8_t *)&service + row->at, &row->value, row->size);
+		cr_assert_eq(peer_hello(peer), 0);
+		cr_assert_eq(peer_begin(peer, 1, 0), 0);
+		cr_expect_eq(peer_services(peer, &service, 1), -EINVAL, "%s", row->name);
+		cr_expect_not_null(strstr(peer_error(peer), row->part), "%s: \"%s\"", row->name,
+				   peer_error(peer));
+		peer_free(peer);
+	}
+	world_close(&world);
+}
+
+/* One address cannot be what clients connect to, or a backend, and a source as well. */
+Test(malformed, a_source_that_is_something_else_is_refused_at_commit)
+{
+	const struct wire_service one = service_record(1);
+	const struct wire_backend backend = backend_record(&one, 0);
+	struct wire_service pool = fullnat_record(2);
+	struct wire_backend loop = backend_record(&one, 1);
+	struct world world;
+	struct peer *peer;
+
+	world_open(&world);
+	peer = peer_new(&world, 1);
+	cr_assert_eq(peer_hello(peer), 0);
+
+	pool.source[1] = pool.address.addr;
+	cr_assert_eq(peer_begin(peer, 1, 0), 0);
+	cr_expect_eq(peer_services(peer, &pool, 1), -EINVAL);
+	cr_expect_not_null(
+		strstr(peer_error(peer), "source 203.0.2.10: the address is the service's"), "%s",
+		peer_error(peer));
+
+	pool.source[1] = one.address.addr;
+	cr_assert_eq(peer_begin(peer, 1, 0), 0);
+	cr_assert_eq(peer_services(peer, &pool, 1), 0, "%s", peer_error(peer));
+	cr_assert_eq(peer_services(peer, &one, 1), 0, "%s", peer_error(peer));
+	cr_expect_eq(peer_commit(peer, false), -EINVAL);
+	cr_expect_str_eq(peer_error(peer),
+			 "service service-2: source 203.0.1.10: the address is service "
+			 "service-1's");
+
+	pool.source[1] = backend.addr;
+	cr_assert_eq(peer_begin(peer, 1, 0), 0);
+	cr_assert_eq(peer_services(peer, &pool, 1), 0, "%s", peer_error(peer));
+	cr_assert_eq(peer_services(peer, &one, 1), 0, "%s", peer_error(peer));
+	cr_assert_eq(peer_backends(peer, &backend, 1), 0, "%s", peer_error(peer));
+	cr_expect_eq(peer_commit(peer, false), -EINVAL);
+	cr_expect_str_eq(peer_error(peer),
+			 "backend 10.0.0.0:8080 of service service-1: its address is a source of "
+			 "service service-2");
+
+	pool = fullnat_record(2);
+	loop.addr = pool.source[0];
+	cr_assert_eq(peer_begin(peer, 1, 0), 0);
+	cr_assert_eq(peer_services(peer, &pool, 1), 0, "%s", peer_error(peer));
+	cr_assert_eq(peer_services(peer, &one, 1), 0, "%s", peer_error(peer));
+	cr_assert_eq(peer_backends(peer, &loop, 1), 0, "%s", peer_error(peer));
+	cr_expect_eq(peer_commit(peer, true), -EINVAL);
+	cr_expect_not_null(strstr(peer_error(peer), "a source of service service-2"), "%s",
+			   peer_error(peer));
 	peer_free(peer);
 	world_close(&world);
 }

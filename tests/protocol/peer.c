@@ -184,12 +184,26 @@ struct wire_service service_record(uint32_t number)
 			    .family = SL_FAMILY_IPV4},
 		.mode = WIRE_MODE_NAT,
 		.scheduler = WIRE_SCHEDULER_MAGLEV,
+		.stateless_replies = 1,
 		.n_slots = SL_MIN_SLOTS,
 	};
 
 	/* 203.hi.lo.10: room for 65,536 services. */
 	service.address.addr.ipv4 = sl_to_be32(0xcb00000au | (number & 0xffffu) << 8);
 	snprintf(service.name, sizeof(service.name), "service-%u", number);
+	return service;
+}
+
+struct wire_service fullnat_record(uint32_t number)
+{
+	struct wire_service service = service_record(number);
+
+	service.mode = WIRE_MODE_FULLNAT;
+	service.source_port_first = 1024;
+	service.source_port_last = 65535;
+	service.n_sources = 2;
+	service.source[0].ipv4 = sl_to_be32(0xc6120000u | (number & 0xffffu));
+	service.source[1].ipv4 = sl_to_be32(0xc6130000u | (number & 0xffffu));
 	return service;
 }
 

@@ -62,6 +62,9 @@ struct peer_state peer_state(struct peer *peer);
 /** Service 203.0.@number.10:80/tcp with 251 slots; @number is 16 bits wide. */
 struct wire_service service_record(uint32_t number);
 
+/** The same in fullnat, with sources 198.18.@number / 256.@number % 256 and 198.19. likewise, ports 1024-65535. */
+struct wire_service fullnat_record(uint32_t number);
+
 /** Backend 10.@number:8080 of @service, ready, weight 1. */
 struct wire_backend backend_record(const struct wire_service *service, uint32_t number);
 

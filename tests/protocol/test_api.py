@@ -174,9 +174,113 @@ def test_config_check_diff_apply_export(sluice, api):
     assert api.call("status")["digest"] == digest
 
 
+# Mode fullnat
+
+
+def test_fullnat_life(sluice, api):
+    sources = ["10.0.0.250", "10.0.0.251"]
+    answer = api.call("service.add", name="api", address="203.0.113.11:443/tcp", mode="fullnat",
+                      source=sources)
+    assert answer["applied"]
+    assert "source 10.0.0.250,10.0.0.251 source_ports 1024-65535" in answer["changes"][0]["text"]
+    assert answer["changes"][0]["fields"]["source"] == {"new": sources}
+    api.call("backend.add", service="api", address="10.0.0.2:8443")
+    shown = api.call("service.show", name="api")
+    assert shown["service"]["mode"] == "fullnat" and shown["service"]["source"] == sources
+    assert shown["service"]["source_ports"] == "1024-65535"
+    assert shown["service"]["stateless_replies"] is True
+    assert shown["service"]["proxy_protocol"] == "none"
+    wanted = [{"address": address, "flows": 0, "ports": 64512} for address in sources]
+    assert shown["backends"][0]["sources"] == wanted
+    listed = {b["service"]: b for b in api.call("backend.list")["backends"]}
+    assert listed["api"]["sources"] == wanted and "sources" not in listed["web"]
+
+    answer = api.call("service.set", name="api", source=["10.0.0.252"], source_ports="2000-2999",
+                      stateless_replies=False)
+    assert answer["changes"][0]["text"] == (
+        "~ service api source 10.0.0.250,10.0.0.251 -> 10.0.0.252 source_ports 1024-65535 -> "
+        "2000-2999 stateless_replies true -> false")
+    digest = api.call("status")["digest"]
+    sluice.kill("sluiced")
+    sluice.start_daemon()
+    api = sluice.connect()
+    assert sluice.await_step(api)["digest"] == digest
+    shown = api.call("service.show", name="api")
+    assert shown["service"]["source"] == ["10.0.0.252"]
+    assert shown["service"]["source_ports"] == "2000-2999"
+    assert shown["service"]["stateless_replies"] is False
+    assert shown["backends"][0]["sources"] == [
+        {"address": "10.0.0.252", "flows": 0, "ports": 1000}]
+
+    api.call("service.set", name="api", mode="nat")
+    shown = api.call("service.show", name="api")["service"]
+    assert shown["mode"] == "nat" and shown["source"] == [] and shown["source_ports"] is None
+    assert shown["stateless_replies"] is False
+    error = refusal(api.call, "service.set", name="api", mode="fullnat")
+    assert error.code == PARAMS and error.data["field"] == "source"
+    api.call("service.set", name="api", mode="fullnat", source=["10.0.0.9"], source_ports="7")
+    assert api.call("service.show", name="api")["service"]["source_ports"] == "7-7"
+
+
+def test_fullnat_is_exported_and_applied(sluice, api):
+    text = sluice.preamble() + WEB + """  - name: six
+    address: "[2001:db8::53]:53/udp"
+    mode: fullnat
+    source: ["2001:db8:1::fe", "2001:db8:1::fd"]
+    source_ports: 5000
+    stateless_replies: false
+    backends:
+      - {address: "[2001:db8:1::2]:5353"}
+"""
+    assert api.call("config.apply", text=text)["applied"]
+    shown = api.call("service.show", name="six")["service"]
+    assert shown["source"] == ["2001:db8:1::fe", "2001:db8:1::fd"]
+    exported = api.call("config.export")["text"]
+    assert 'source: ["2001:db8:1::fe", "2001:db8:1::fd"]' in exported
+    assert 'source_ports: "5000-5000"' in exported and "stateless_replies: false" in exported
+    assert api.call("config.diff", text=exported)["n_changes"] == 0
+    diff = api.call("config.diff", text=exported.replace('"2001:db8:1::fd"', '"2001:db8:1::fc"'))
+    assert diff["changes"][0]["text"] == (
+        "~ service six source 2001:db8:1::fe,2001:db8:1::fd -> 2001:db8:1::fe,2001:db8:1::fc")
+
+
+def test_more_fullnat_services_than_one_message_takes(api, sluice):
+    text = sluice.preamble() + "services:\n" + "".join(
+        f"  - name: s{i}\n    address: 203.0.{i // 250}.{i % 250 + 1}:80/tcp\n    slots: 251\n"
+        f"    mode: fullnat\n    source: [10.0.0.250, 10.0.1.{i % 250 + 1}]\n"
+        for i in range(600))
+    answer = api.call("config.apply", text=text)
+    assert answer["applied"], answer
+    status = sluice.await_step(api)
+    assert status["services"] == 600 and status["dataplane_digest"] == status["digest"]
+
+
+def test_a_full_state_of_fullnat_services_is_pushed_in_pieces(api, sluice):
+    test_more_fullnat_services_than_one_message_takes(api, sluice)
+    sluice.kill("sluice-memory")
+    sluice.start_dataplane()
+    end = time.monotonic() + 20
+    while not (api.call("status")["in_step"]
+               and api.call("status")["dataplane_digest"] == api.call("status")["digest"]):
+        assert time.monotonic() < end, sluice.log.read_text()
+        time.sleep(0.02)
+
+
+def test_proxy_protocol_v2_is_refused_as_long_as_no_dataplane_has_it(api):
+    error = refusal(api.call, "service.set", name="web", proxy_protocol="v2")
+    assert error.code == OWNED
+    error = refusal(api.call, "service.add", name="a", address="203.0.113.1:80/tcp",
+                    proxy_protocol="v2")
+    assert error.code == PARAMS
+    assert "proxy_protocol v2 is not available yet" in error.message
+    assert names(api) == ["web"]
+
+
 # Broken requests
 
 CALL = '{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}'
+FULLNAT = CALL % ("service.add",
+                  '{"name":"a","address":"203.0.113.1:80/tcp","mode":"fullnat"%s}')
 BROKEN = [
     # documents
     ("", PARSE, ["document"]),
@@ -256,6 +360,32 @@ BROKEN = [
      PARAMS, ["source", "string", "array"]),
     (CALL % ("service.add", '{"name":"a","address":"203.0.113.1:80/tcp","source":[1]}'), PARAMS,
      ["source[0]", "integer"]),
+    (FULLNAT % "", PARAMS, ["service a", "source", "1..16", "0"]),
+    (FULLNAT % ',"source":[]', PARAMS, ["service a", "source", "1..16"]),
+    (FULLNAT % ',"source":["10.0.0.1","10.0.0.1"]', PARAMS, ["source 10.0.0.1", "twice"]),
+    (FULLNAT % ',"source":["2001:db8::1"]', PARAMS, ["source 2001:db8::1", "family"]),
+    (FULLNAT % ',"source":["10.0.0.1:80"]', PARAMS, ["source 10.0.0.1:80", "address"]),
+    (FULLNAT % ',"source":["127.0.0.1"]', PARAMS, ["source 127.0.0.1", "loopback"]),
+    (FULLNAT % ',"source":["203.0.113.1"]', PARAMS, ["source 203.0.113.1", "a service's"]),
+    (FULLNAT % ',"source":["203.0.113.10"]', PARAMS, ["source 203.0.113.10", "a service's"]),
+    (FULLNAT % ',"source":["10.0.0.2"]', PARAMS, ["service web: backend 10.0.0.2:8080",
+                                                  "source of service a"]),
+    (FULLNAT % (',"source":[' + ",".join(f'"10.9.0.{i}"' for i in range(1, 18)) + "]"), PARAMS,
+     ["source", "17", "0..16"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"source_ports":"9-8"', PARAMS,
+     ["source_ports 9-8", "above the last"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"source_ports":"0-8"', PARAMS,
+     ["source_ports 0-8", "1..65535"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"source_ports":"1-65536"', PARAMS, ["1-65536", "1..65535"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"source_ports":9', PARAMS, ["source_ports", "string"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"stateless_replies":"no"', PARAMS,
+     ["stateless_replies", "string", "boolean"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"proxy_protocol":"v1"', PARAMS,
+     ["proxy_protocol", "v1", "none|v2"]),
+    (CALL % ("service.add", '{"name":"a","address":"203.0.113.1:80/tcp","source":["10.0.0.1"]}'),
+     PARAMS, ["service a: source 10.0.0.1", "fullnat"]),
+    (CALL % ("service.add", '{"name":"a","address":"203.0.113.1:80/tcp","source_ports":"1-2"}'),
+     PARAMS, ["service a: source_ports 1-2", "fullnat"]),
     (CALL % ("service.add", '{"name":"a","address":"203.0.113.10:80/tcp"}'), None,
      ["203.0.113.10:80/tcp", "web"]),
     (CALL % ("service.add", '{"name":"web","address":"203.0.113.1:80/tcp"}'), EXISTS, ["web"]),

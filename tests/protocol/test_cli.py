@@ -25,10 +25,15 @@ BACKEND = {"service": "web", "address": "10.0.0.2:8080", "weight": 1, "state": "
            "counters": {"flows": 3, "flows_ended": 1, "packets_in": 10, "bytes_in": 1000,
                         "packets_out": 9, "bytes_out": 900}}
 SERVICE = {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "scheduler": "maglev",
-           "slots": 65537, "owner": "file", "source": [], "backends": 1,
+           "source": [], "source_ports": None, "stateless_replies": True, "proxy_protocol": "none",
+           "slots": 65537, "owner": "file", "backends": 1,
            "timeouts": {"established": 7440, "transitory": 240, "embryonic": 10, "udp": 300},
            "counters": {"flows": 3, "packets_in": 10, "bytes_in": 1000, "packets_out": 9,
                         "bytes_out": 900, "drops": 0}}
+FULLNAT = {**SERVICE, "mode": "fullnat", "source": ["10.0.0.250", "10.0.0.251"],
+           "source_ports": "1024-65535", "stateless_replies": False}
+FULLNAT_BACKEND = {**BACKEND, "sources": [{"address": "10.0.0.250", "flows": 5, "ports": 64512},
+                                          {"address": "10.0.0.251", "flows": 2, "ports": 64512}]}
 FLOW = {"protocol": "tcp", "client": "198.51.100.7:40000", "service": "203.0.113.10:80",
         "source": "198.51.100.7:40000", "backend": "10.0.0.2:8080", "state": "established",
         "worker": 0, "idle_seconds": 1.5, "timeout_seconds": 7440.0}
@@ -64,6 +69,11 @@ COMMANDS = [
     ("service add web 203.0.113.10:80/tcp slots 1009 timeout udp 9", "service.add",
      {"name": "web", "address": "203.0.113.10:80/tcp", "slots": 1009, "timeouts": {"udp": 9}},
      "generation 5, applied"),
+    ("service add api 203.0.113.11:443/tcp mode fullnat source 10.0.0.250 source 10.0.0.251 "
+     "source_ports 1024-65535 stateless_replies no", "service.add",
+     {"name": "api", "address": "203.0.113.11:443/tcp", "mode": "fullnat",
+      "source": ["10.0.0.250", "10.0.0.251"], "source_ports": "1024-65535",
+      "stateless_replies": False}, "generation 5, applied"),
     ("service set web mode nat", "service.set", {"name": "web", "mode": "nat"}, "generation 5"),
     ("service delete web --dry-run", "service.delete", {"name": "web", "dry_run": True},
      "~ backend web changed"),
@@ -384,6 +394,33 @@ def test_check_refuses_what_is_no_text(tmp_path):
     assert code == REFUSED and "16777216" in err
 
 
+# Mode fullnat
+
+def answer_with(fake, result):
+    fake.answer = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode() + b"\n"
+
+
+def test_source_ports_are_a_column_where_a_service_has_them(fake):
+    out = run("backend", "list", socket_path=fake.path)[1]
+    assert "SOURCE-PORTS" not in out
+    answer_with(fake, {"backends": [BACKEND, FULLNAT_BACKEND]})
+    head, nat, fullnat = [line.split() for line in
+                          run("backend", "list", socket_path=fake.path)[1].splitlines()]
+    place = head.index("SOURCE-PORTS")
+    assert fullnat[place] == "7/129024" and len(fullnat) == len(head)
+    assert "/" not in "".join(nat[place:])
+    listed = json.loads(run("-j", "backend", "list", socket_path=fake.path)[1])
+    assert listed["backends"][1]["sources"] == FULLNAT_BACKEND["sources"]
+
+
+def test_a_fullnat_service_is_shown_with_its_pool(fake):
+    answer_with(fake, {"service": FULLNAT, "backends": [FULLNAT_BACKEND]})
+    out = run("service", "show", "web", socket_path=fake.path)[1]
+    for line in ("mode          fullnat", "source        10.0.0.250, 10.0.0.251",
+                 "source ports  1024-65535", "stateless     no", "proxy         none"):
+        assert line in out.splitlines()
+
+
 # Completion: the script is sourced, the line is what the user has typed.
 
 def complete(fake, line, folder=None):
@@ -420,8 +457,13 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice service show wi", ["wiki"]),
     ("sluice -s /nonexistent service show ", []),
     ("sluice service add ", []),
-    ("sluice service add web 1.2.3.4:5/tcp ", ["mode", "scheduler", "source", "slots", "timeout"]),
+    ("sluice service add web 1.2.3.4:5/tcp ", 
+     ["mode", "scheduler", "source", "source_ports", "stateless_replies", "proxy_protocol", "slots",
+      "timeout"]),
     ("sluice service add web 1.2.3.4:5/tcp mode ", ["nat", "fullnat"]),
+    ("sluice service add web 1.2.3.4:5/tcp stateless_replies ", ["yes", "no"]),
+    ("sluice service add web 1.2.3.4:5/tcp proxy_protocol ", ["none", "v2"]),
+    ("sluice service set web source_ports ", []),
     ("sluice service add web 1.2.3.4:5/tcp mode nat t", ["timeout"]),
     ("sluice service add web 1.2.3.4:5/tcp timeout ",
      ["established", "transitory", "embryonic", "udp"]),

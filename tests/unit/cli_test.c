@@ -199,6 +199,14 @@ Test(cli, good_command_lines_become_requests)
 		 "service.add",
 		 "{\"name\":\"d\",\"address\":\"[2001:db8::1]:53/udp\",\"scheduler\":\"maglev\","
 		 "\"slots\":1009,\"timeouts\":{\"udp\":30,\"embryonic\":5}}"},
+		{"service add web 203.0.113.10:80/tcp mode fullnat source 192.0.2.1 source_ports "
+		 "1024-65535 stateless_replies no proxy_protocol v2",
+		 "service.add",
+		 "{\"name\":\"web\",\"address\":\"203.0.113.10:80/tcp\",\"mode\":\"fullnat\","
+		 "\"source\":[\"192.0.2.1\"],\"source_ports\":\"1024-65535\","
+		 "\"stateless_replies\":false,\"proxy_protocol\":\"v2\"}"},
+		{"service set web stateless_replies yes source_ports 7", "service.set",
+		 "{\"name\":\"web\",\"stateless_replies\":true,\"source_ports\":\"7\"}"},
 		{"service set web source none", "service.set", "{\"name\":\"web\",\"source\":[]}"},
 		{"service delete web --dry-run --if-generation 7", "service.delete",
 		 "{\"name\":\"web\",\"if_generation\":7,\"dry_run\":true}"},
@@ -374,6 +382,18 @@ Test(cli, bad_command_lines_are_refused_and_name_the_word)
 		 "scheduler is \"rr\", must be maglev"},
 		{"service add web 1.2.3.4:5/tcp slots ten",
 		 "slots is \"ten\", must be a whole number"},
+		{"service add web 1.2.3.4:5/tcp source_ports 9-8",
+		 "source_ports \"9-8\": the first port is above the last"},
+		{"service add web 1.2.3.4:5/tcp source_ports 0",
+		 "source_ports \"0\": not LOW-HIGH or one port (limit 1..65535)"},
+		{"service add web 1.2.3.4:5/tcp stateless_replies true",
+		 "stateless_replies is \"true\", must be yes|no"},
+		{"service add web 1.2.3.4:5/tcp stateless_replies yes stateless_replies no",
+		 "is given twice"},
+		{"service add web 1.2.3.4:5/tcp proxy_protocol v1",
+		 "proxy_protocol is \"v1\", must be none|v2"},
+		{"service add web 1.2.3.4:5/tcp source 10.0.0.256",
+		 "source \"10.0.0.256\": not an IPv4 or IPv6 address"},
 		{"service add web 1.2.3.4:5/tcp slots 1", "slots is \"1\", must be 251..1048573"},
 		{"service add web 1.2.3.4:5/tcp slots 1e3",
 		 "slots is \"1e3\", must be a whole number"},

@@ -316,3 +316,65 @@ Test(diff, changes_are_told_in_words)
 	desired_free(old);
 	desired_free(new);
 }
+
+static void expect_text(const struct desired *old, const struct desired *new, const char *text)
+{
+	size_t n;
+	json_t *list = diff_changes(old, new, &n);
+
+	cr_assert_eq(n, 1, "%zu changes, not \"%s\"", n, text);
+	cr_expect_str_eq(json_string_value(json_object_get(json_array_get(list, 0), "text")), text);
+	json_decref(list);
+}
+
+Test(diff, source_pools_are_told_where_there_are_any)
+{
+	struct desired *empty = desired_new(), *nat = desired_new(), *pool, *full;
+	struct desired_service *service;
+	struct rpc_error error;
+	struct diff_delta delta;
+	json_t *list, *fields;
+	size_t n;
+
+	add_service(nat, "web", 1);
+	expect_text(empty, nat,
+		    "+ service web address 203.0.113.0:1001/tcp owner api mode nat scheduler "
+		    "maglev slots 65537 established 7440 transitory 240 embryonic 10 udp 300");
+	pool = desired_clone(nat);
+	cr_assert_eq(desired_edit(pool, "web", &service, &error), RPC_OK);
+	service->wire.mode = WIRE_MODE_FULLNAT;
+	service->wire.n_sources = 2;
+	service->wire.source[0].ipv4 = SL_BE32(0x0a000001);
+	service->wire.source[1].ipv4 = SL_BE32(0x0a000002);
+	service->wire.source_port_first = 1024;
+	service->wire.source_port_last = 65535;
+	service->wire.stateless_replies = 0;
+	expect_text(nat, pool,
+		    "~ service web mode nat -> fullnat source none -> 10.0.0.1,10.0.0.2 "
+		    "source_ports none -> 1024-65535 stateless_replies true -> false");
+	expect_text(pool, nat,
+		    "~ service web mode fullnat -> nat source 10.0.0.1,10.0.0.2 -> none "
+		    "source_ports 1024-65535 -> none stateless_replies false -> true");
+	cr_assert_eq(diff_delta(nat, pool, &delta), 0);
+	cr_assert_eq(delta.n_services, 1);
+	cr_expect_arr_eq(&delta.service[0], &service->wire, sizeof(service->wire));
+	diff_delta_fini(&delta);
+	/* As many and as long as they may be: the text holds them, the fields are arrays. */
+	full = desired_clone(pool);
+	cr_assert_eq(desired_edit(full, "web", &service, &error), RPC_OK);
+	service->wire.address.family = SL_FAMILY_IPV6;
+	service->wire.n_sources = SL_MAX_SOURCES_PER_SERVICE;
+	memset(service->wire.source, 0x2f, sizeof(service->wire.source));
+	list = diff_changes(pool, full, &n);
+	fields = json_object_get(json_object_get(json_array_get(list, 0), "fields"), "source");
+	cr_expect_eq(json_array_size(json_object_get(fields, "old")), 2);
+	cr_expect_eq(json_array_size(json_object_get(fields, "new")), SL_MAX_SOURCES_PER_SERVICE);
+	cr_expect_gt(strlen(json_string_value(json_object_get(json_array_get(list, 0), "text"))),
+		     SL_MAX_SOURCES_PER_SERVICE *
+			     strlen("2f2f:2f2f:2f2f:2f2f:2f2f:2f2f:2f2f:2f2f"));
+	json_decref(list);
+	desired_free(empty);
+	desired_free(nat);
+	desired_free(pool);
+	desired_free(full);
+}

@@ -39,6 +39,7 @@ static struct wire_address put_service(struct staging *staging, const char *name
 			    .protocol = SL_PROTOCOL_TCP,
 			    .family = SL_FAMILY_IPV4},
 		.mode = WIRE_MODE_NAT,
+		.stateless_replies = 1,
 		.scheduler = WIRE_SCHEDULER_MAGLEV,
 		.n_slots = N_SLOTS,
 	};

@@ -12,6 +12,7 @@
 
 #include "dataplane/maglev_fill.h"
 #include "dataplane/snapshot.h"
+#include "dataplane/staging_dump.h"
 #include "wire/wire_abi.h"
 
 static const struct sl_hash_key key = {{1, 2}};
@@ -26,6 +27,7 @@ static struct wire_service service_at(const char *name, uint32_t addr, uint16_t 
 			    .family = SL_FAMILY_IPV4},
 		.mode = WIRE_MODE_NAT,
 		.scheduler = WIRE_SCHEDULER_MAGLEV,
+		.stateless_replies = 1,
 		.n_slots = 1009,
 	};
 
@@ -544,4 +546,130 @@ Test(snapshot, runs_in_the_indices_stay_short, .timeout = 60)
 		snapshot_free(snapshot);
 		staging_free(staging);
 	}
+}
+
+static struct wire_service fullnat_at(const char *name, uint32_t addr, uint32_t source, uint32_t n)
+{
+	struct wire_service service = service_at(name, addr, 80, SL_PROTOCOL_TCP);
+
+	service.mode = WIRE_MODE_FULLNAT;
+	service.source_port_first = 2000;
+	service.source_port_last = 2999;
+	service.n_sources = n;
+	for (uint32_t i = 0; i < n; i++)
+		service.source[i].ipv4 = sl_to_be32(source + i);
+	return service;
+}
+
+Test(snapshot, source_pools_lie_one_behind_the_other)
+{
+	struct wire_service service[3] = {
+		fullnat_at("a", 0xcb007101u, 0xc6120001u, 3),
+		service_at("b", 0xcb007102u, 80, SL_PROTOCOL_TCP),
+		/* Shares 198.18.0.3 with the first. */
+		fullnat_at("c", 0xcb007103u, 0xc6120003u, SL_MAX_SOURCES_PER_SERVICE),
+	};
+	struct staging *staging = staging_new();
+	union sl_addr addr = {.word = {SL_BE32(0xc6120002u)}};
+	uint32_t n_deleted;
+	struct snapshot *snapshot, *next;
+
+	for (int i = 0; i < 3; i++)
+		put_service(staging, &service[i]);
+	snapshot = build(staging, NULL);
+	cr_assert_eq(snapshot->n_sources, 3 + SL_MAX_SOURCES_PER_SERVICE);
+	for (uint32_t i = 0; i < 3; i++) {
+		uint32_t index =
+			snapshot_find_service(snapshot, &service[i].address.addr, SL_BE16(80),
+					      SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+		const struct sl_service *record = &snapshot->service[index];
+
+		cr_expect_eq(record->mode, service[i].mode);
+		cr_expect_eq(record->n_sources, service[i].n_sources);
+		cr_expect_eq(record->source_port_first, service[i].source_port_first);
+		cr_expect_eq(record->source_port_last, service[i].source_port_last);
+		cr_expect_eq(record->stateless_replies, 1);
+		for (uint32_t k = 0; k < service[i].n_sources; k++) {
+			const union sl_addr *source = &snapshot->source[record->first_source + k];
+
+			cr_expect(sl_addr_equal(source, &service[i].source[k]));
+			cr_expect(snapshot_is_source_address(snapshot, source, SL_FAMILY_IPV4));
+			cr_expect_not(snapshot_is_source_address(snapshot, source, SL_FAMILY_IPV6));
+		}
+	}
+	cr_expect_not(
+		snapshot_is_source_address(snapshot, &service[0].address.addr, SL_FAMILY_IPV4));
+	/* Back to nat: the pool is gone, the index, the epoch and the slots stay. */
+	service[0] = service_at("a", 0xcb007101u, 80, SL_PROTOCOL_TCP);
+	put_service(staging, &service[0]);
+	cr_assert_eq(staging_delete_service(staging, &service[1].address, &n_deleted, error), 0);
+	next = build(staging, snapshot);
+	cr_expect_eq(next->n_sources, SL_MAX_SOURCES_PER_SERVICE);
+	cr_expect_eq(next->n_tables_built, 0);
+	cr_expect_eq(next->service[0].epoch, snapshot->service[0].epoch);
+	cr_expect_eq(next->service[0].mode, WIRE_MODE_NAT);
+	cr_expect_not(snapshot_is_source_address(next, &addr, SL_FAMILY_IPV4));
+	addr.ipv4 = SL_BE32(0xc6120003u);
+	cr_expect(snapshot_is_source_address(next, &addr, SL_FAMILY_IPV4));
+	snapshot_free(snapshot);
+	snapshot_free(next);
+	staging_free(staging);
+}
+
+Test(snapshot, all_source_pools_that_there_may_be, .timeout = 60)
+{
+	struct staging *staging = staging_new();
+	struct snapshot *snapshot;
+
+	for (uint32_t i = 0; i < SL_MAX_SERVICES; i++) {
+		char name[16];
+		struct wire_service service;
+
+		snprintf(name, sizeof(name), "s%u", i);
+		service = fullnat_at(name, 0xcb000000u + i, 0x0a000000u + 16 * i,
+				     SL_MAX_SOURCES_PER_SERVICE);
+		service.n_slots = SL_MIN_SLOTS;
+		put_service(staging, &service);
+	}
+	snapshot = build(staging, NULL);
+	cr_assert_eq(snapshot->n_sources, SL_MAX_SERVICES * SL_MAX_SOURCES_PER_SERVICE);
+	cr_expect_leq(snapshot->by_source.max_probes, 64, "a run of %u",
+		      snapshot->by_source.max_probes);
+	for (uint32_t i = 0; i < snapshot->n_sources + 1000; i++) {
+		const union sl_addr addr = {.word = {sl_to_be32(0x0a000000u + i)}};
+
+		cr_assert_eq(snapshot_is_source_address(snapshot, &addr, SL_FAMILY_IPV4),
+			     i < snapshot->n_sources, "%u", i);
+	}
+	snapshot_free(snapshot);
+	staging_free(staging);
+}
+
+Test(snapshot, a_dump_carries_the_source_pools)
+{
+	const struct wire_service service = fullnat_at("a", 0xcb007101u, 0xc6120001u, 3);
+	struct staging *staging = staging_new();
+	struct staging *loaded = staging_new();
+	struct sl_hash_key loaded_key;
+	struct snapshot *snapshot;
+	uint64_t generation;
+	size_t size;
+	void *dump;
+
+	put_service(staging, &service);
+	size = staging_dump_size(staging);
+	dump = malloc(size);
+	staging_dump(staging, 7, &key, dump);
+	cr_assert_eq(staging_load(loaded, dump, size, &generation, &loaded_key, error), 0, "%s",
+		     error);
+	snapshot = build(loaded, NULL);
+	cr_assert_eq(snapshot->n_sources, 3);
+	cr_expect_eq(snapshot->service[0].n_sources, 3);
+	cr_expect_eq(snapshot->service[0].source_port_last, 2999);
+	for (uint32_t i = 0; i < 3; i++)
+		cr_expect(sl_addr_equal(&snapshot->source[i], &service.source[i]));
+	snapshot_free(snapshot);
+	staging_free(staging);
+	staging_free(loaded);
+	free(dump);
 }

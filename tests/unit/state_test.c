@@ -107,6 +107,99 @@ Test(state, what_is_saved_is_loaded, .init = make_dir, .fini = remove_dir)
 	desired_free(saved.desired);
 }
 
+/* What version 1 wrote, which knew no source pools: its digest is of shorter records. */
+static const char version_1[] =
+	"{\"version\": 1, \"generation\": 3, \"hash_key\": \"e6fdcb4c2c3ada647993203ed5f21ecf\","
+	" \"file\": \"/etc/sluice/sluice.yaml\", \"file_digest\": \"00ee31d120fb1a9b\","
+	" \"digest\": \"4e9cb81a564f0973\", \"services\": ["
+	"{\"name\": \"dns\", \"address\": \"[2001:db8::53]:53/udp\", \"mode\": \"nat\","
+	" \"scheduler\": \"maglev\", \"slots\": 1009, \"owner\": \"api\", \"timeouts\":"
+	" {\"established\": 7440, \"transitory\": 240, \"embryonic\": 10, \"udp\": 300},"
+	" \"backends\": [{\"address\": \"[2001:db8:1::2]:5353\", \"weight\": 3, \"state\":"
+	" \"drain\"}]},"
+	"{\"name\": \"web\", \"address\": \"203.0.113.10:80/tcp\", \"mode\": \"nat\","
+	" \"scheduler\": \"maglev\", \"slots\": 65537, \"owner\": \"file\", \"timeouts\":"
+	" {\"established\": 7440, \"transitory\": 240, \"embryonic\": 7, \"udp\": 300},"
+	" \"backends\": [{\"address\": \"10.0.0.2:8080\", \"weight\": 1, \"state\":"
+	" \"ready\"}]}]}";
+
+static void write_state(const char *text)
+{
+	char path[128];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/state.json", dir);
+	file = fopen(path, "we");
+	cr_assert(file && fputs(text, file) >= 0);
+	cr_assert_eq(fclose(file), 0);
+}
+
+Test(state, a_file_of_version_1_is_loaded_and_its_digest_holds, .init = make_dir,
+     .fini = remove_dir)
+{
+	char note[STATE_MAX_ERROR], damaged[sizeof(version_1)];
+	const struct desired_service *service;
+	struct state state;
+	bool is_new;
+
+	write_state(version_1);
+	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	cr_expect_eq(state.generation, 3);
+	cr_assert_eq(state.desired->n_services, 2);
+	for (size_t i = 0; i < 2; i++) {
+		service = state.desired->service[i];
+		cr_expect_eq(service->wire.mode, WIRE_MODE_NAT);
+		cr_expect_eq(service->wire.n_sources, 0);
+		cr_expect_eq(service->wire.source_port_last, 0);
+		cr_expect_eq(service->wire.stateless_replies, 1, "as it was then");
+		cr_expect_eq(service->wire.proxy_protocol, WIRE_PROXY_NONE);
+		cr_expect_eq(service->n_backends, 1);
+	}
+	/* Saved again it is of this version. */
+	cr_assert_eq(state_save(dir, &state, &is_new, note), 0, "%s", note);
+	desired_free(state.desired);
+	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	desired_free(state.desired);
+
+	memcpy(damaged, version_1, sizeof(damaged));
+	*strstr(damaged, "7,") = '8';
+	remove_dir();
+	cr_assert_eq(mkdir(dir, 0700), 0);
+	write_state(damaged);
+	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_expect(strstr(note, "digest"), "%s", note);
+}
+
+Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
+{
+	struct state saved = make_state(42, 2), loaded;
+	struct desired_service *service;
+	const struct wire_service *wire;
+	char note[STATE_MAX_ERROR];
+	struct rpc_error error;
+	bool is_new;
+
+	cr_assert_eq(desired_edit(saved.desired, "web", &service, &error), RPC_OK);
+	service->wire.mode = WIRE_MODE_FULLNAT;
+	service->wire.stateless_replies = 0;
+	service->wire.proxy_protocol = WIRE_PROXY_V2;
+	service->wire.source_port_first = 2000;
+	service->wire.source_port_last = 2000;
+	service->wire.n_sources = SL_MAX_SOURCES_PER_SERVICE;
+	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++) {
+		service->wire.source[i].word[0] = SL_BE32(0x20010db8);
+		service->wire.source[i].word[3] = sl_to_be32(500 - i);
+	}
+	cr_assert_eq(state_save(dir, &saved, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &loaded, note), 0, "%s", note);
+	wire = &loaded.desired->service[0]->wire;
+	cr_expect_arr_eq(wire, &saved.desired->service[0]->wire, sizeof(*wire));
+	desired_free(loaded.desired);
+	desired_free(saved.desired);
+}
+
 Test(state, an_empty_folder_has_no_state, .init = make_dir, .fini = remove_dir)
 {
 	struct state state;
