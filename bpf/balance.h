@@ -11,6 +11,7 @@
 #include <sluice/packet/maglev.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
+#include <sluice/wire.h>
 
 #include "route.h"
 
@@ -121,9 +122,10 @@ static __always_inline enum sl_verdict rewrite(struct sl_packet *packet, const s
 	return way->verdict;
 }
 
-/* Not a verdict: the packet is to be rewritten by rewrite6(), and its verdict is known then. */
+/* Not verdicts: what is to be done before it is known. By functions that have the stack to themselves. */
 enum {
-	REWRITE_LATER = SL_N_VERDICTS,
+	REWRITE_LATER = SL_N_VERDICTS, /* by rewrite6() */
+	CREATE_LATER,                  /* create4() or create6() */
 };
 
 /*
@@ -311,14 +313,22 @@ __noinline uint32_t service_find(const struct creation *creation)
 /** Index of the backend, and by it the service, whose reply this is, where that is certain. */
 __noinline uint32_t replier_find(const struct creation *creation)
 {
+	struct sl_xdp_endpoint key = {.protocol = SL_XDP_SOURCE};
+
 	if (creation == NULL)
+		return SL_NO_INDEX;
+	key.addr = creation->client.destination;
+	key.family = creation->client.family;
+	/* To an address that stands in for clients: a reply to that address, or nobody's. */
+	if (may_be(control.source_filter, &key.addr, key.family) &&
+	    bpf_map_lookup_elem(&service_of, &key) != NULL)
 		return SL_NO_INDEX;
 	return find_endpoint(&backend_of, &creation->client.source, creation->client.source_port,
 			     creation->client.family, creation->client.protocol);
 }
 
-/** Whether the packet comes from an address that is a service's. */
-__noinline uint32_t source_is_service(const struct creation *creation)
+/** Whether the packet comes from an address that is a service's, or stands in for clients. */
+__noinline uint32_t source_is_ours(const struct creation *creation)
 {
 	struct sl_xdp_endpoint key = {.family = 0};
 
@@ -326,7 +336,8 @@ __noinline uint32_t source_is_service(const struct creation *creation)
 		return 0;
 	key.addr = creation->client.source;
 	key.family = creation->client.family;
-	return may_be(control.service_filter, &key.addr, key.family) &&
+	return (may_be(control.service_filter, &key.addr, key.family) ||
+		may_be(control.source_filter, &key.addr, key.family)) &&
 	       bpf_map_lookup_elem(&service_of, &key) != NULL;
 }
 
@@ -335,13 +346,40 @@ static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t 
 	return bpf_map_lookup_elem(inner, &index);
 }
 
-static __always_inline uint32_t choose_for(uint32_t service, const struct sl_tuple *tuple)
+/* Mode fullnat: the source address with the fewest flows to this backend. */
+static __always_inline void choose_source(struct creation *creation, void *inner,
+					  const union sl_xdp_chunk *head, uint32_t backend)
 {
+	struct sl_xdp_source_flows *flows = bpf_map_lookup_elem(&source_flows, &backend);
+	uint32_t n_sources = head->head.n_sources;
+	uint32_t best = (uint32_t)(((uint64_t)bpf_get_prandom_u32() * n_sources) >> 32);
+	const union sl_xdp_chunk *chunk;
+
+	if (flows == NULL)
+		return;
+	best &= SL_MAX_SOURCES_PER_SERVICE - 1;
+	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++)
+		if (i < n_sources && flows->n[i] < flows->n[best])
+			best = i;
+	chunk = chunk_at(inner, head->head.first_source_chunk + best / SL_XDP_CHUNK_SOURCES);
+	if (chunk == NULL)
+		return;
+	creation->source = chunk->source[best % SL_XDP_CHUNK_SOURCES];
+	creation->position = best;
+	creation->source_port_first = head->head.source_port_first;
+	creation->source_port_last = head->head.source_port_last;
+	creation->n_sources = n_sources;
+}
+
+static __always_inline uint32_t choose_for(uint32_t service, struct creation *creation)
+{
+	const struct sl_tuple *tuple = &creation->client;
 	void *inner = bpf_map_lookup_elem(&slots, &service);
 	const union sl_xdp_chunk *head;
 	const union sl_xdp_chunk *chunk;
 	uint32_t members_at;
 	uint32_t position;
+	uint32_t backend;
 	uint32_t slot;
 
 	if (inner == NULL)
@@ -360,96 +398,143 @@ static __always_inline uint32_t choose_for(uint32_t service, const struct sl_tup
 	chunk = chunk_at(inner, members_at + position / SL_XDP_CHUNK_MEMBERS);
 	if (chunk == NULL)
 		return SL_NO_INDEX;
-	return chunk->member[position % SL_XDP_CHUNK_MEMBERS];
+	backend = chunk->member[position % SL_XDP_CHUNK_MEMBERS];
+	if (head->head.n_sources != 0)
+		choose_source(creation, inner, head, backend);
+	return backend;
 }
 
-/** Index of the backend that a new flow of this tuple is given, or SL_NO_INDEX. */
-__noinline uint32_t backend_choose(const struct creation *creation, uint32_t service)
+/** Index of the backend that the new flow is given, or SL_NO_INDEX; and the source, in fullnat. */
+__noinline uint32_t backend_choose(struct creation *creation, uint32_t service)
 {
-	return creation != NULL ? choose_for(service, &creation->client) : SL_NO_INDEX;
+	return creation != NULL ? choose_for(service, creation) : SL_NO_INDEX;
 }
 
-/* Counts why there is no flow; CREATED_TAKEN is a verdict and counted as such. */
-static __always_inline void count_refused(struct story *story, enum created created)
+/* Counts why there is no flow; what is a verdict is counted as such. */
+static __always_inline void count_refused(struct sl_xdp_cpu *cpu, enum created created)
 {
 	if (created == CREATED_FULL)
-		story->cpu->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
+		cpu->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
 	else if (created == CREATED_EMBRYONIC_FULL)
-		story->cpu->counters.event[SL_EVENT_EMBRYONIC_FULL]++;
+		cpu->counters.event[SL_EVENT_EMBRYONIC_FULL]++;
 }
 
-static __always_inline void count_created(struct story *story, const struct creation *creation)
+static __always_inline void count_created(struct sl_xdp_cpu *cpu, const struct creation *creation)
 {
 	struct sl_service_counters *service =
 		bpf_map_lookup_elem(&service_counters, &creation->service);
 	struct sl_backend_counters *backend =
 		bpf_map_lookup_elem(&backend_counters, &creation->backend);
 
-	story->cpu->counters.event[SL_EVENT_FLOW_CREATED]++;
+	cpu->counters.event[SL_EVENT_FLOW_CREATED]++;
 	if (creation->flags & SL_FLOW_FROM_REPLY)
-		story->cpu->counters.event[SL_EVENT_FLOW_FROM_REPLY]++;
+		cpu->counters.event[SL_EVENT_FLOW_FROM_REPLY]++;
 	if (service != NULL)
 		service->flows++;
 	if (backend != NULL)
 		backend->flows++;
 }
 
-/** Whether the flow that @creation names by client, service, backend and flags is in the table now. */
-static __always_inline enum created create_flow(struct story *story, struct creation *creation,
-						const struct sl_backend *backend,
-						const struct sl_service *service, uint8_t family)
+/*
+ * Puts the flow that this CPU's creation describes into the table. CREATED: it is there, from now on
+ * or since another CPU was faster.
+ */
+static __always_inline enum created create(uint8_t family)
 {
+	uint32_t zero = 0;
+	struct creation *creation = bpf_map_lookup_elem(&creations, &zero);
+	struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
 	enum created created;
 
+	if (creation == NULL || cpu == NULL)
+		return CREATED_FULL;
+	created = create_in(creation, family);
+	if (created == CREATED)
+		count_created(cpu, creation);
+	else
+		count_refused(cpu, created);
+	/* Where the backend's packet asks, the client's flow may have another backend. */
+	if (created == CREATED_ALREADY && (creation->flags & SL_FLOW_FROM_REPLY) == 0)
+		return CREATED;
+	return created;
+}
+
+__noinline uint32_t create4(void)
+{
+	return create(SL_FAMILY_IPV4);
+}
+
+__noinline uint32_t create6(void)
+{
+	return create(SL_FAMILY_IPV6);
+}
+
+/** Completes @creation, which names client, service, backend and flags, if there is room for it. */
+static __always_inline enum created prepare(struct story *story, struct creation *creation,
+					    const struct sl_backend *backend,
+					    const struct sl_service *service, uint8_t family)
+{
+	enum created created = room_judge(family);
+
+	creation->backend_addr = backend->addr;
 	creation->backend_port =
 		backend->port != 0 ? backend->port : creation->client.destination_port;
 	creation->backend_epoch = backend->epoch;
 	creation->service_epoch = service->epoch;
-	created = flow_create(creation, family);
-	if (created == CREATED)
-		count_created(story, creation);
-	else
-		count_refused(story, created);
+	count_refused(story->cpu, created);
 	return created;
 }
 
 /*
  * A packet that no flow knows becomes a flow, and its story begins again; or, if it makes none, the
- * next two say what becomes of it. SL_VERDICT_NONE: the flow is there. SL_VERDICT_FORWARD, _REPLY:
- * the packet is to go *@way.
+ * next two say what becomes of it. @created: what came of it, or CREATION_WANTED. CREATE_LATER: the
+ * flow is to be created. SL_VERDICT_FORWARD, _REPLY: the packet is to go *@way.
  */
 
 /* A client's packet: choose a backend, remember it if there is room. */
 static __always_inline enum sl_verdict balance_new(struct story *story, struct creation *creation,
 						   uint32_t service, const struct sl_packet *packet,
-						   bool may_create, struct way *way)
+						   enum created created, struct way *way)
 {
 	uint32_t index = backend_choose(creation, service);
 	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
 	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
+	bool is_fullnat = creation->n_sources != 0;
 
+	/* In mode fullnat a connection's first packet alone begins a flow. */
+	if (record != NULL && record->mode == WIRE_MODE_FULLNAT &&
+	    packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)) {
+		count_service_drop(service);
+		return SL_VERDICT_DROP_NO_FLOW;
+	}
 	if (backend == NULL || record == NULL ||
 	    backend_state(backend).family != packet->tuple.family) {
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
-	creation->backend_addr = backend->addr;
 	/* A reset begins nothing. */
-	if (may_create && (packet->tcp_flags & SL_TCP_RST) == 0) {
-		enum created created;
-
+	if (created == CREATION_WANTED && (packet->tcp_flags & SL_TCP_RST) == 0) {
+		creation->sequence = packet->tcp_sequence;
 		creation->service = service;
 		creation->backend = index;
 		creation->flags = sl_flow_is_opening(packet) ? SL_FLOW_SYN : 0;
-		created = create_flow(story, creation, backend, record, packet->tuple.family);
-		if (created == CREATED || created == CREATED_ALREADY)
-			return SL_VERDICT_NONE;
-		if (created == CREATED_TAKEN) {
-			count_service_drop(service);
-			return SL_VERDICT_DROP_TUPLE_TAKEN;
-		}
+		created = prepare(story, creation, backend, record, packet->tuple.family);
+		if (created == CREATED)
+			return CREATE_LATER;
+	}
+	if (created == CREATED_TAKEN) {
+		count_service_drop(service);
+		return SL_VERDICT_DROP_TUPLE_TAKEN;
+	}
+	if (is_fullnat && created == CREATED_BUSY)
+		return SL_VERDICT_NONE;
+	if (is_fullnat) {
+		count_service_drop(service);
+		return created == CREATED_NO_SOURCE ? SL_VERDICT_DROP_NO_SOURCE_PORT
+						    : SL_VERDICT_DROP_FLOWS_FULL;
 	}
 	story->cpu->counters.event[SL_EVENT_STATELESS_FORWARD]++;
+	creation->backend_addr = backend->addr;
 	way->service = service;
 	way->backend = index;
 	way->to->source = packet->tuple.source;
@@ -473,7 +558,7 @@ static __always_inline bool teaches_flow(const struct sl_packet *packet)
 static __always_inline enum sl_verdict balance_orphan(struct story *story,
 						      struct creation *creation, uint32_t index,
 						      const struct sl_packet *packet,
-						      bool may_create, struct way *way)
+						      enum created created, struct way *way)
 {
 	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
 	const struct sl_service *service;
@@ -483,7 +568,7 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 	way->backend = index;
 	way->service = backend->service;
 	service = bpf_map_lookup_elem(&services, &way->service);
-	if (service == NULL)
+	if (service == NULL || service->mode != WIRE_MODE_NAT || !service->stateless_replies)
 		return SL_VERDICT_PUNT_NOT_SERVICE;
 	way->to->source = service->addr;
 	way->to->source_port = service->port != 0 ? service->port : packet->tuple.source_port;
@@ -499,21 +584,16 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 		count_service_drop(way->service);
 		return SL_VERDICT_DROP_BACKEND_GONE;
 	}
-	if (may_create && teaches_flow(packet)) {
-		enum created created;
-
+	if (created == CREATION_WANTED && teaches_flow(packet)) {
 		creation->client.source = way->to->destination;
 		creation->client.source_port = way->to->destination_port;
 		creation->client.destination = way->to->source;
 		creation->client.destination_port = way->to->source_port;
-		creation->backend_addr = backend->addr;
 		creation->service = way->service;
 		creation->backend = index;
 		creation->flags = SL_FLOW_FROM_REPLY;
-		created = create_flow(story, creation, backend, service, packet->tuple.family);
-		/* Not if it was there: the client's flow has another backend. */
-		if (created == CREATED)
-			return SL_VERDICT_NONE;
+		if (prepare(story, creation, backend, service, packet->tuple.family) == CREATED)
+			return CREATE_LATER;
 	}
 	story->cpu->counters.event[SL_EVENT_STATELESS_REPLY]++;
 	return SL_VERDICT_REPLY;
@@ -521,7 +601,7 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 
 /** No flow knows the packet. @family: a constant. */
 static __always_inline enum sl_verdict
-balance_unknown(struct story *story, struct sl_packet *packet, uint8_t family, bool may_create)
+balance_unknown(struct story *story, struct sl_packet *packet, uint8_t family, enum created created)
 {
 	struct creation *creation = creation_new(story);
 	uint32_t index = SL_NO_INDEX;
@@ -536,16 +616,16 @@ balance_unknown(struct story *story, struct sl_packet *packet, uint8_t family, b
 	if (may_be(control.service_filter, &packet->tuple.destination, family))
 		index = service_find(creation);
 	if (index != SL_NO_INDEX) {
-		if (source_is_service(creation)) {
+		if (source_is_ours(creation)) {
 			count_service_drop(index);
 			return SL_VERDICT_DROP_SOURCE_IS_SERVICE;
 		}
-		verdict = balance_new(story, creation, index, packet, may_create, &way);
+		verdict = balance_new(story, creation, index, packet, created, &way);
 	} else {
 		index = replier_find(creation);
 		if (index == SL_NO_INDEX)
 			return SL_VERDICT_PUNT_NOT_SERVICE;
-		verdict = balance_orphan(story, creation, index, packet, may_create, &way);
+		verdict = balance_orphan(story, creation, index, packet, created, &way);
 	}
 	if (verdict != SL_VERDICT_FORWARD && verdict != SL_VERDICT_REPLY)
 		return verdict;

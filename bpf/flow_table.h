@@ -20,6 +20,8 @@
  */
 #pragma once
 
+#include <sluice/packet/source_port.h>
+
 #include "maps.h"
 
 enum {
@@ -213,6 +215,74 @@ static __always_inline void count_ended(const struct sl_flow *flow, uint8_t fami
 		backend->flows_ended++;
 }
 
+/* Fills the CPU's key of replies, and says which map it is of. */
+static __always_inline void *reply_key4(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply)
+{
+	cpu->reply4 = (struct sl_xdp_reply4){.backend = reply->source.ipv4,
+					     .source = reply->destination.ipv4,
+					     .backend_port = reply->source_port,
+					     .source_port = reply->destination_port,
+					     .protocol = reply->protocol};
+	return &replies4;
+}
+
+static __always_inline void *reply_key6(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply)
+{
+	cpu->reply6.backend = reply->source;
+	cpu->reply6.source = reply->destination;
+	cpu->reply6.backend_port = reply->source_port;
+	cpu->reply6.source_port = reply->destination_port;
+	cpu->reply6.protocol = reply->protocol;
+	return &replies6;
+}
+
+/** Index of the flow of mode fullnat whose reply has this tuple, or SL_NO_INDEX. @cpu: this one's. */
+static __always_inline uint32_t reply_find(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply,
+					   uint8_t family)
+{
+	const uint32_t *index;
+
+	if (family == SL_FAMILY_IPV4)
+		index = bpf_map_lookup_elem(reply_key4(cpu, reply), &cpu->reply4);
+	else
+		index = bpf_map_lookup_elem(reply_key6(cpu, reply), &cpu->reply6);
+	return index != NULL ? *index : SL_NO_INDEX;
+}
+
+/** Makes replies with this tuple find flow @index, unless they find another. 0 or negative errno. */
+static __always_inline long reply_put(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply,
+				      uint32_t index, uint8_t family)
+{
+	if (family == SL_FAMILY_IPV4)
+		return bpf_map_update_elem(reply_key4(cpu, reply), &cpu->reply4, &index,
+					   BPF_NOEXIST);
+	return bpf_map_update_elem(reply_key6(cpu, reply), &cpu->reply6, &index, BPF_NOEXIST);
+}
+
+/** Gives back the source of a flow of mode fullnat, which ends. */
+static __always_inline void source_free(const struct sl_flow *flow, uint8_t family)
+{
+	uint32_t zero = 0;
+	uint32_t backend = flow->backend;
+	struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
+	struct sl_xdp_source_flows *flows = bpf_map_lookup_elem(&source_flows, &backend);
+
+	if (cpu == NULL)
+		return;
+	cpu->tuple = (struct sl_tuple){.protocol = flow->protocol,
+				       .family = family,
+				       .source = sl_flow_addr_as(flow, SL_FLOW_BACKEND, family),
+				       .source_port = flow->backend_port,
+				       .destination = sl_flow_addr_as(flow, SL_FLOW_SOURCE, family),
+				       .destination_port = flow->source_port};
+	if (family == SL_FAMILY_IPV4)
+		bpf_map_delete_elem(reply_key4(cpu, &cpu->tuple), &cpu->reply4);
+	else
+		bpf_map_delete_elem(reply_key6(cpu, &cpu->tuple), &cpu->reply6);
+	if (flows != NULL)
+		__sync_fetch_and_add(&flows->n[flow->position], -1);
+}
+
 /** Ends flow @index, which stands in the bucket @first, whose lock is held. */
 static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint8_t family)
 {
@@ -227,11 +297,45 @@ static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint
 					     flow->protocol),
 			 0, family);
 	count_ended(flow, family);
+	if (sl_flow_has_source_as(flow, family))
+		source_free(flow, family);
 	flow_write_begin(flow);
 	flow->state = SL_FLOW_FREE;
 	flow_write_end(flow);
 	if (home != first)
 		bucket_spill(home, family, -1);
+}
+
+static __always_inline bool end_in(uint32_t index, uint32_t sequence, uint8_t family)
+{
+	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
+	const struct sl_flow *flow = flow_at(index, family);
+	bool is_ended;
+
+	if (flow == NULL || !bucket_lock(first, family))
+		return false;
+	is_ended = flow->state != SL_FLOW_FREE && read_once(&flow->sequence) == sequence;
+	if (is_ended)
+		flow_end_locked(first, index, family);
+	bucket_unlock(first, family);
+	return is_ended;
+}
+
+/* Ends flow @index if its sequence number still is @sequence. Whether it did. */
+
+__noinline uint32_t flow_end4(uint32_t index, uint32_t sequence)
+{
+	return end_in(index, sequence, SL_FAMILY_IPV4);
+}
+
+__noinline uint32_t flow_end6(uint32_t index, uint32_t sequence)
+{
+	return end_in(index, sequence, SL_FAMILY_IPV6);
+}
+
+static __always_inline bool flow_end(uint32_t index, uint32_t sequence, uint8_t family)
+{
+	return family == SL_FAMILY_IPV4 ? flow_end4(index, sequence) : flow_end6(index, sequence);
 }
 
 /** The service's timeout for @flow has passed, or its service or backend is not there any more. */
@@ -289,6 +393,17 @@ struct creation {
 	uint32_t service;
 	uint32_t backend;
 	uint32_t now;
+	uint32_t sequence; /* of the client's TCP packet, host order */
+	/* Mode fullnat. */
+	uint32_t n_sources; /* 0: mode nat */
+	uint32_t position;  /* of the source address */
+	union sl_addr source;
+	be16_t source_port; /* filled when it is found */
+	uint16_t source_port_first;
+	uint16_t source_port_last;
+	uint16_t reserved;
+	uint32_t home; /* first entry of the flow's home bucket */
+	struct sl_tuple reply;
 };
 
 /* One a CPU: too large for the stack beside all the rest. */
@@ -296,12 +411,14 @@ PERCPU_ARRAY(creations, 1, struct creation);
 
 /** What came of it. */
 enum created {
-	CREATED,
+	CREATED = 0,
 	CREATED_ALREADY, /* another CPU was faster */
 	CREATED_TAKEN,   /* another live flow of the client has the same way back */
 	CREATED_FULL,
 	CREATED_EMBRYONIC_FULL,
 	CREATED_BUSY, /* the bucket's lock was not to be had */
+	CREATED_NO_SOURCE,
+	CREATION_WANTED, /* not tried yet */
 };
 
 /** Whether @flow is a live one with the way back of the flow to be made. */
@@ -329,6 +446,9 @@ static __always_inline void flow_fill(uint32_t index, const struct creation *cre
 	client.family = family;
 	flow_write_begin(flow);
 	sl_flow_open(flow, &client, &creation->backend_addr, creation->backend_port);
+	if (creation->n_sources != 0)
+		sl_flow_set_source(flow, &creation->source, creation->source_port,
+				   creation->position, family);
 	flow->flags = (uint8_t)creation->flags;
 	flow->service = creation->service;
 	flow->service_epoch = creation->service_epoch;
@@ -342,15 +462,19 @@ static __always_inline void flow_fill(uint32_t index, const struct creation *cre
 	flow_write_end(flow);
 }
 
-/** Whether a new flow may take the way back of @flow: it is over, unanswered, or its backend gone. */
-static __always_inline bool may_succeed(const struct sl_flow *flow)
+static __always_inline bool has_lost_backend(const struct sl_flow *flow)
 {
 	uint32_t index = flow->backend;
 	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
 
-	return sl_flow_is_over(flow) || flow->state == SL_FLOW_EMBRYONIC || backend == NULL ||
-	       backend->epoch != flow->backend_epoch || backend->is_gone ||
+	return backend == NULL || backend->epoch != flow->backend_epoch || backend->is_gone ||
 	       backend->family == SL_FAMILY_NONE;
+}
+
+/** Whether a new flow may take the way back of @flow: it is over, unanswered, or its backend gone. */
+static __always_inline bool may_succeed(const struct sl_flow *flow)
+{
+	return sl_flow_is_over(flow) || flow->state == SL_FLOW_EMBRYONIC || has_lost_backend(flow);
 }
 
 /* Judges one entry of the bucket @first, whose lock is held. */
@@ -365,7 +489,8 @@ static __always_inline enum created entry_judge(uint32_t first, uint32_t index,
 		return CREATED;
 	if (sl_flow_matches(flow, &client, SL_DIRECTION_FORWARD))
 		return CREATED_ALREADY;
-	if (!has_same_reply(flow, creation, family))
+	/* In mode fullnat the source port tells flows apart. */
+	if (creation->n_sources != 0 || !has_same_reply(flow, creation, family))
 		return CREATED;
 	if (!may_succeed(flow))
 		return CREATED_TAKEN;
@@ -386,32 +511,168 @@ static __always_inline enum created bucket_judge(uint32_t first, const struct cr
 	return CREATED;
 }
 
-/* Puts the new flow into the bucket @first, whose lock is held, if there is room. */
-static __always_inline bool bucket_put(uint32_t first, uint64_t hash,
+/** Whether @flow gives its source port to the flow that is to be made. */
+static __always_inline bool source_yields(const struct sl_flow *flow,
+					  const struct creation *creation)
+{
+	return sl_flow_yields_port(flow, creation->sequence) || has_lost_backend(flow);
+}
+
+/*
+ * Ends flow @index, whose port is to go to the flow that is to stand at @wanted: in a bucket whose
+ * lock is held, or in another.
+ */
+static __always_inline bool source_end(uint32_t index, uint32_t wanted,
 				       const struct creation *creation, uint8_t family)
+{
+	const struct sl_flow *other = flow_at(index, family);
+	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
+	uint32_t stamp;
+
+	if (other == NULL)
+		return false;
+	stamp = read_once(&other->sequence);
+	barrier();
+	if ((stamp & 1) != 0 || !source_yields(other, creation))
+		return false;
+	if (first == creation->home || first == (wanted & ~(uint32_t)(SL_XDP_WAYS - 1))) {
+		flow_end_locked(first, index, family);
+		return true;
+	}
+	return flow_end(index, stamp, family);
+}
+
+/* The source port in creation->source_port, from the flow that has it and yields it. */
+static __always_inline bool source_reclaim_in(struct creation *creation, uint32_t index,
+					      uint8_t family)
+{
+	uint32_t zero = 0;
+	struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
+
+	if (cpu == NULL)
+		return false;
+	creation->reply.destination_port = creation->source_port;
+	if (!source_end(reply_find(cpu, &creation->reply, family), index, creation, family))
+		return false;
+	cpu->counters.event[SL_EVENT_SOURCE_PORT_REUSED]++;
+	return reply_put(cpu, &creation->reply, index, family) == 0;
+}
+
+__noinline uint32_t source_reclaim4(struct creation *creation, uint32_t index)
+{
+	return creation != NULL && source_reclaim_in(creation, index, SL_FAMILY_IPV4);
+}
+
+__noinline uint32_t source_reclaim6(struct creation *creation, uint32_t index)
+{
+	return creation != NULL && source_reclaim_in(creation, index, SL_FAMILY_IPV6);
+}
+
+/** What came of the search for a source port; creation->source_port is the one. */
+enum source {
+	SOURCE_NONE = 0,
+	SOURCE_TAKEN,
+	SOURCE_YIELDING, /* a flow has it that gives it away */
+};
+
+/*
+ * Finds a source port that no flow towards the same backend has, at most SL_SOURCE_PORT_TRIES of
+ * them, and takes it for the flow that is to stand at @index.
+ */
+static __always_inline enum source source_find_in(struct creation *creation, uint32_t index,
+						  uint8_t family)
+{
+	const uint64_t words[2] = {(uint64_t)bpf_get_prandom_u32() << 32 | creation->now,
+				   (uint64_t)creation->client.source.word[0] << 32 |
+					   creation->client.source_port};
+	be16_t yielding = 0;
+	struct sl_port_walk walk;
+	struct sl_xdp_cpu *cpu;
+	uint32_t zero = 0;
+
+	cpu = bpf_map_lookup_elem(&cpus, &zero);
+	if (cpu == NULL)
+		return SOURCE_NONE;
+	creation->reply = (struct sl_tuple){.source = creation->backend_addr,
+					    .source_port = creation->backend_port,
+					    .destination = creation->source,
+					    .protocol = creation->client.protocol,
+					    .family = family};
+	sl_port_walk_begin(&walk, creation->source_port_first, creation->source_port_last,
+			   (uint32_t)(sl_siphash13_words(&control.flow_key, words, 2) >> 32));
+	for (uint32_t i = 0; i < SL_SOURCE_PORT_TRIES && i < walk.n_ports; i++) {
+		const struct sl_flow *other;
+
+		creation->source_port = sl_port_walk_next(&walk);
+		creation->reply.destination_port = creation->source_port;
+		cpu->counters.event[SL_EVENT_SOURCE_PORT_TRIES]++;
+		if (reply_put(cpu, &creation->reply, index, family) == 0)
+			return SOURCE_TAKEN;
+		other = flow_at(reply_find(cpu, &creation->reply, family), family);
+		if (yielding == 0 && other != NULL && source_yields(other, creation))
+			yielding = creation->source_port;
+	}
+	creation->source_port = yielding;
+	return yielding != 0 ? SOURCE_YIELDING : SOURCE_NONE;
+}
+
+__noinline uint32_t source_find4(struct creation *creation, uint32_t index)
+{
+	return creation != NULL ? source_find_in(creation, index, SL_FAMILY_IPV4) : SOURCE_NONE;
+}
+
+__noinline uint32_t source_find6(struct creation *creation, uint32_t index)
+{
+	return creation != NULL ? source_find_in(creation, index, SL_FAMILY_IPV6) : SOURCE_NONE;
+}
+
+static __always_inline bool source_take(struct creation *creation, uint32_t index, uint8_t family)
+{
+	struct sl_xdp_source_flows *flows;
+	uint32_t backend = creation->backend;
+	uint32_t found = family == SL_FAMILY_IPV4 ? source_find4(creation, index)
+						  : source_find6(creation, index);
+
+	if (found == SOURCE_YIELDING)
+		found = family == SL_FAMILY_IPV4 ? source_reclaim4(creation, index)
+						 : source_reclaim6(creation, index);
+	if (found == SOURCE_NONE)
+		return false;
+	flows = bpf_map_lookup_elem(&source_flows, &backend);
+	if (flows != NULL)
+		__sync_fetch_and_add(
+			&flows->n[creation->position & (SL_MAX_SOURCES_PER_SERVICE - 1)], 1);
+	return true;
+}
+
+/* Puts the new flow into the bucket @first, whose lock is held, if there is room. */
+static __always_inline enum created bucket_put(uint32_t first, uint64_t hash,
+					       struct creation *creation, uint8_t family)
 {
 	uint32_t index = bucket_take(first, hash, family, creation->now);
 
 	if (index == SL_NO_INDEX)
-		return false;
+		return CREATED_FULL;
+	if (creation->n_sources != 0 && !source_take(creation, index, family))
+		return CREATED_NO_SOURCE;
 	flow_fill(index, creation, family);
-	return true;
+	return CREATED;
 }
 
 /* Where the home bucket is full: one of the others. Two choices may be one bucket. */
-static __always_inline enum created spilled_put(uint64_t hash, const struct creation *creation,
+static __always_inline enum created spilled_put(uint64_t hash, struct creation *creation,
 						uint8_t family)
 {
 	for (uint32_t i = 1; i < SL_XDP_CHOICES; i++) {
 		uint32_t first = bucket_of(hash, i, family);
-		bool is_put;
+		enum created created;
 
 		if (first == bucket_of(hash, 0, family) || !bucket_lock(first, family))
 			continue;
-		is_put = bucket_put(first, hash, creation, family);
+		created = bucket_put(first, hash, creation, family);
 		bucket_unlock(first, family);
-		if (is_put)
-			return CREATED;
+		if (created != CREATED_FULL)
+			return created;
 	}
 	return CREATED_FULL;
 }
@@ -438,13 +699,15 @@ static __always_inline enum created spilled_judge(uint64_t hash, const struct cr
 
 /* The lock of the home bucket is held. */
 static __always_inline enum created create_locked(uint32_t home, uint64_t hash,
-						  const struct creation *creation, uint8_t family)
+						  struct creation *creation, uint8_t family)
 {
 	enum created created = bucket_judge(home, creation, family);
 
 	if (created == CREATED && bucket_has_spilled(home, family))
 		created = spilled_judge(hash, creation, family);
-	if (created != CREATED || bucket_put(home, hash, creation, family))
+	if (created == CREATED)
+		created = bucket_put(home, hash, creation, family);
+	if (created != CREATED_FULL)
 		return created;
 	created = spilled_put(hash, creation, family);
 	if (created == CREATED)
@@ -452,7 +715,19 @@ static __always_inline enum created create_locked(uint32_t home, uint64_t hash,
 	return created;
 }
 
-static __always_inline enum created create_in(const struct creation *creation, uint8_t family)
+/** Whether there is room for one more flow. CREATED: there is. */
+static __always_inline enum created room_judge(uint8_t family)
+{
+	uint32_t figures = usage_of(family);
+
+	if (*(volatile uint64_t *)&usage.embryonic[figures] >= max_embryonic)
+		return CREATED_EMBRYONIC_FULL;
+	if (*(volatile uint64_t *)&usage.flows[figures] >= max_flows)
+		return CREATED_FULL;
+	return CREATED;
+}
+
+static __always_inline enum created create_in(struct creation *creation, uint8_t family)
 {
 	uint32_t figures = usage_of(family);
 	uint64_t hash = sl_flow_client_hash(&control.flow_key, &creation->client.source,
@@ -461,12 +736,9 @@ static __always_inline enum created create_in(const struct creation *creation, u
 	uint32_t home = bucket_of(hash, 0, family);
 	enum created created;
 
-	if (*(volatile uint64_t *)&usage.embryonic[figures] >= max_embryonic)
-		return CREATED_EMBRYONIC_FULL;
-	if (*(volatile uint64_t *)&usage.flows[figures] >= max_flows)
-		return CREATED_FULL;
 	if (!bucket_lock(home, family))
 		return CREATED_BUSY;
+	creation->home = home;
 	created = create_locked(home, hash, creation, family);
 	bucket_unlock(home, family);
 	if (created == CREATED) {
@@ -474,55 +746,6 @@ static __always_inline enum created create_in(const struct creation *creation, u
 		usage_add(&usage.embryonic[figures], 1);
 	}
 	return created;
-}
-
-/* Puts a new flow into the table. enum created. */
-
-__noinline uint32_t flow_create4(const struct creation *creation)
-{
-	return creation != NULL ? create_in(creation, SL_FAMILY_IPV4) : CREATED_FULL;
-}
-
-__noinline uint32_t flow_create6(const struct creation *creation)
-{
-	return creation != NULL ? create_in(creation, SL_FAMILY_IPV6) : CREATED_FULL;
-}
-
-static __always_inline enum created flow_create(const struct creation *creation, uint8_t family)
-{
-	return family == SL_FAMILY_IPV4 ? flow_create4(creation) : flow_create6(creation);
-}
-
-static __always_inline bool end_in(uint32_t index, uint32_t sequence, uint8_t family)
-{
-	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
-	const struct sl_flow *flow = flow_at(index, family);
-	bool is_ended;
-
-	if (flow == NULL || !bucket_lock(first, family))
-		return false;
-	is_ended = flow->state != SL_FLOW_FREE && read_once(&flow->sequence) == sequence;
-	if (is_ended)
-		flow_end_locked(first, index, family);
-	bucket_unlock(first, family);
-	return is_ended;
-}
-
-/* Ends flow @index if its sequence number still is @sequence. Whether it did. */
-
-__noinline uint32_t flow_end4(uint32_t index, uint32_t sequence)
-{
-	return end_in(index, sequence, SL_FAMILY_IPV4);
-}
-
-__noinline uint32_t flow_end6(uint32_t index, uint32_t sequence)
-{
-	return end_in(index, sequence, SL_FAMILY_IPV6);
-}
-
-static __always_inline bool flow_end(uint32_t index, uint32_t sequence, uint8_t family)
-{
-	return family == SL_FAMILY_IPV4 ? flow_end4(index, sequence) : flow_end6(index, sequence);
 }
 
 static __always_inline bool promote_in(uint32_t index, uint32_t sequence, uint8_t family)

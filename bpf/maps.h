@@ -12,6 +12,7 @@
 
 #include <sluice/counters.h>
 #include <sluice/limits.h>
+#include <sluice/packet/reject.h>
 #include <sluice/tables.h>
 #include <sluice/xdp.h>
 
@@ -42,6 +43,29 @@ PERCPU_ARRAY(service_counters, SL_MAX_SERVICES, struct sl_service_counters);
 PERCPU_ARRAY(backend_counters, SL_MAX_BACKENDS, struct sl_backend_counters);
 PERCPU_ARRAY(scratch_adjacency, 1, struct sl_adjacency);
 
+ARRAY(source_flows, SL_MAX_BACKENDS, struct sl_xdp_source_flows, BPF_F_MMAPABLE);
+PERCPU_ARRAY(reject_buckets, SL_REJECT_BUCKETS, struct sl_reject_bucket);
+
+/*
+ * Replies of mode fullnat carry nothing of the client's end: what they carry -> index of the flow.
+ * That a key can be put but once is what keeps two flows from one source port.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_xdp_reply4);
+	__type(value, uint32_t);
+} replies4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_xdp_reply6);
+	__type(value, uint32_t);
+} replies6 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, SL_XDP_RESOLVE_BYTES);
@@ -52,10 +76,13 @@ ARRAY(ports, SL_XDP_PORT_PLACES, struct sl_xdp_port, BPF_F_MMAPABLE);
 ARRAY(services, SL_MAX_SERVICES, struct sl_service, BPF_F_MMAPABLE);
 ARRAY(backends, SL_MAX_BACKENDS, struct sl_backend, BPF_F_MMAPABLE);
 
-/* Endpoint of a service, or address of one -> index of a service. */
+/*
+ * Endpoint of a service -> its index. With protocol 0: an address that a client may not have, for it
+ * is a service's or stands in for clients; with SL_XDP_SOURCE: the latter alone.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * SL_MAX_SERVICES);
+	__uint(max_entries, 6 * SL_MAX_SERVICES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct sl_xdp_endpoint);
 	__type(value, uint32_t);

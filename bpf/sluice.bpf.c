@@ -13,11 +13,20 @@ enum {
 	/* Not actions: */
 	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
 	SEND6 = -2,      /* send6() is to end the story */
+	REFUSE = -3,     /* counted as dropped; refuse() is to tell the sender */
+	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
 };
 
 _Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&
 		       sizeof(struct sl_xdp_cpu) >= COUNTED_VERDICTS * sizeof(uint64_t),
 	       "whatever is masked lies within the record");
+
+static __always_inline int send_by(uint32_t port, const struct sl_xdp_port *from)
+{
+	if (port == from->index && !from->is_veth)
+		return XDP_TX;
+	return (int)bpf_redirect_map(&port_devices, port, XDP_DROP);
+}
 
 /* Step 6: counts the verdict once, and says what the kernel is to do with the frame. */
 static __always_inline int finish(struct story *story, enum sl_verdict verdict,
@@ -25,14 +34,14 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 {
 	if (verdict == REWRITE_LATER)
 		return SEND6;
+	if (verdict == CREATE_LATER)
+		return CREATE;
 	/* A mask, not a comparison, which verifiers before Linux 6.2 lose on the way. */
 	story->cpu->counters.verdict[verdict & (COUNTED_VERDICTS - 1)]++;
 	if (SL_LIKELY(verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)) {
 		story->cpu->counters.event[SL_EVENT_TX]++;
 		story->cpu->counters.event[SL_EVENT_TX_BYTES] += story->length;
-		if (story->port == from->index)
-			return XDP_TX;
-		return (int)bpf_redirect_map(&port_devices, story->port, XDP_DROP);
+		return send_by(story->port, from);
 	}
 	return sl_verdict_is_drop(verdict) ? XDP_DROP : XDP_PASS;
 }
@@ -120,31 +129,42 @@ static __always_inline void clock_read(struct story *story)
 	story->generation = route_generation(story->now);
 }
 
+/* Whether the client is told that its packet is dropped. */
+static __always_inline bool is_told(enum sl_verdict verdict)
+{
+	return verdict == SL_VERDICT_DROP_NO_FLOW || verdict == SL_VERDICT_DROP_NO_SOURCE_PORT ||
+	       verdict == SL_VERDICT_DROP_FLOWS_FULL;
+}
+
 /* For packets without a flow. The frame is parsed again, so that those with one pay nothing. */
-static __always_inline int balance_afresh(struct xdp_md *ctx, uint8_t family, bool may_create)
+static __always_inline int balance_afresh(struct xdp_md *ctx, uint8_t family, uint32_t created)
 {
 	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
 	struct sl_packet packet;
 	enum sl_verdict verdict;
 	struct story story;
+	int action;
 
 	if (from == NULL || !story_begin(ctx, &story))
 		return XDP_PASS;
 	clock_read(&story);
 	verdict = parse(&story, from, &packet);
 	if (verdict == SL_VERDICT_NONE && packet.tuple.family == family)
-		verdict = balance_unknown(&story, &packet, family, may_create);
-	return verdict == SL_VERDICT_NONE ? LOOK_AGAIN : finish(&story, verdict, from);
+		verdict = balance_unknown(&story, &packet, family, created);
+	if (verdict == SL_VERDICT_NONE)
+		return LOOK_AGAIN;
+	action = finish(&story, verdict, from);
+	return is_told(verdict) ? REFUSE : action;
 }
 
-__noinline int balance_afresh4(struct xdp_md *ctx, uint32_t may_create)
+__noinline int balance_afresh4(struct xdp_md *ctx, uint32_t created)
 {
-	return balance_afresh(ctx, SL_FAMILY_IPV4, may_create != 0);
+	return balance_afresh(ctx, SL_FAMILY_IPV4, created);
 }
 
-__noinline int balance_afresh6(struct xdp_md *ctx, uint32_t may_create)
+__noinline int balance_afresh6(struct xdp_md *ctx, uint32_t created)
 {
-	return balance_afresh(ctx, SL_FAMILY_IPV6, may_create != 0);
+	return balance_afresh(ctx, SL_FAMILY_IPV6, created);
 }
 
 /* Whether a packet of a flow that is over, or whose backend is gone, begins a new one. */
@@ -173,8 +193,10 @@ static __always_inline int balance_found(struct story *story, struct sl_packet *
 	if (SL_UNLIKELY(!has_backend(found.flow) ||
 			(sl_flow_is_over(found.flow) && sl_flow_is_opening(packet) &&
 			 direction == SL_DIRECTION_FORWARD))) {
-		if (!begins_anew(packet, direction))
-			return finish(story, SL_VERDICT_DROP_BACKEND_GONE, from);
+		if (!begins_anew(packet, direction)) {
+			finish(story, SL_VERDICT_DROP_BACKEND_GONE, from);
+			return direction == SL_DIRECTION_FORWARD ? REFUSE : XDP_DROP;
+		}
 		flow_end(found.index, found.sequence, family);
 		return LOOK_AGAIN;
 	}
@@ -198,7 +220,10 @@ static __always_inline int balance(struct story *story, struct sl_packet *packet
 	if (to_service)
 		index = flow_find(story->cpu, tuple, SL_DIRECTION_FORWARD, family);
 	if (index == SL_NO_INDEX && from_backend) {
-		index = flow_find(story->cpu, tuple, SL_DIRECTION_REPLY, family);
+		if (SL_UNLIKELY(may_be(control.source_filter, &tuple->destination, family)))
+			index = reply_find(story->cpu, tuple, family);
+		if (SL_LIKELY(index == SL_NO_INDEX))
+			index = flow_find(story->cpu, tuple, SL_DIRECTION_REPLY, family);
 		direction = SL_DIRECTION_REPLY;
 	}
 	if (SL_UNLIKELY(index == SL_NO_INDEX))
@@ -250,6 +275,60 @@ __noinline int send6(struct xdp_md *ctx)
 	return finish(&story, verdict, from);
 }
 
+/*
+ * Makes the frame of a refused packet the answer to its sender, and counts it. The verdict has been
+ * counted.
+ */
+__noinline int refuse(struct xdp_md *ctx)
+{
+	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
+	struct sl_reject_bucket *bucket;
+	struct sl_packet packet;
+	struct story story;
+	enum sl_reject kind;
+	uint32_t length;
+	uint32_t index;
+	uint8_t family;
+
+	if (from == NULL || !story_begin(ctx, &story))
+		return XDP_DROP;
+	clock_read(&story);
+	if (parse(&story, from, &packet) != SL_VERDICT_NONE)
+		return XDP_DROP;
+	family = packet.tuple.family;
+	kind = sl_reject_kind(&packet);
+	if (kind == SL_REJECT_NONE)
+		return XDP_DROP;
+	index = sl_reject_bucket_of(&packet.tuple.source, family);
+	bucket = bpf_map_lookup_elem(&reject_buckets, &index);
+	if (bucket == NULL || !sl_reject_allow(bucket, story.now)) {
+		story.cpu->counters.event[SL_EVENT_REFUSAL_LIMITED]++;
+		return XDP_DROP;
+	}
+	if (kind == SL_REJECT_RESET) {
+		length = sl_reject_reset_length(&packet);
+		if (!sl_reject_reset(&packet, (const void *)(long)ctx->data_end))
+			return XDP_DROP;
+		story.cpu->counters.event[SL_EVENT_RESET_SENT]++;
+	} else {
+		bool has_vlan = packet.has_vlan != 0;
+
+		length = sl_reject_unreachable_length(sl_reject_link_length(&packet), family);
+		if (bpf_xdp_adjust_head(ctx, -(int)sl_reject_room(family)) != 0)
+			return XDP_DROP;
+		story.length += sl_reject_room(family);
+		if (!sl_reject_unreachable((uint8_t *)(long)ctx->data,
+					   (const void *)(long)ctx->data_end, has_vlan, family))
+			return XDP_DROP;
+		story.cpu->counters.event[SL_EVENT_UNREACHABLE_SENT]++;
+	}
+	if (story.length > length && bpf_xdp_adjust_tail(ctx, (int)length - (int)story.length) != 0)
+		return XDP_DROP;
+	story.cpu->counters.event[SL_EVENT_TX]++;
+	story.cpu->counters.event[SL_EVENT_TX_BYTES] += length;
+	return send_by(from->index, from);
+}
+
 /* Whether the parser will find IPv6. Judges nothing. */
 static __always_inline bool is_ipv6(const struct xdp_md *ctx)
 {
@@ -264,19 +343,33 @@ static __always_inline bool is_ipv6(const struct xdp_md *ctx)
 		vlan->type == SL_BE16(SL_ETHERTYPE_IPV6));
 }
 
+/* A packet without a flow. LOOK_AGAIN: it has one now. */
+static __always_inline int begin(struct xdp_md *ctx, bool is_six, uint32_t created)
+{
+	int action = is_six ? balance_afresh6(ctx, created) : balance_afresh4(ctx, created);
+
+	if (action != CREATE)
+		return action;
+	created = is_six ? create6() : create4();
+	if (created == CREATED)
+		return LOOK_AGAIN;
+	return is_six ? balance_afresh6(ctx, created) : balance_afresh4(ctx, created);
+}
+
 static __always_inline int balance_frame(struct xdp_md *ctx)
 {
 	bool is_six = is_ipv6(ctx);
 	int action = is_six ? balance_packet6(ctx, 1) : balance_packet4(ctx, 1);
 
 	for (uint32_t i = 0; SL_UNLIKELY(action == LOOK_AGAIN) && i < LOOKS; i++) {
-		action = is_six ? balance_afresh6(ctx, i < LOOKS - 1)
-				: balance_afresh4(ctx, i < LOOKS - 1);
+		action = begin(ctx, is_six, i < LOOKS - 1 ? CREATION_WANTED : CREATED_FULL);
 		if (action == LOOK_AGAIN)
 			action = is_six ? balance_packet6(ctx, 0) : balance_packet4(ctx, 0);
 	}
 	if (action == SEND6)
 		action = send6(ctx);
+	else if (SL_UNLIKELY(action == REFUSE))
+		action = refuse(ctx);
 	return action < 0 ? XDP_DROP : action;
 }
 

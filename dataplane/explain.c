@@ -56,8 +56,22 @@ static struct endpoint endpoint(const union sl_addr *addr, uint8_t family, be16_
 	char text[INET6_ADDRSTRLEN] = "?";
 
 	inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr->byte, text, sizeof(text));
-	snprintf(result.text, sizeof(result.text), family == SL_FAMILY_IPV4 ? "%s:%u" : "[%s]:%u",
-		 text, sl_from_be16(port));
+	/* Port 0 stands in no packet: it is not known yet. */
+	if (port == 0)
+		snprintf(result.text, sizeof(result.text),
+			 family == SL_FAMILY_IPV4 ? "%s:*" : "[%s]:*", text);
+	else
+		snprintf(result.text, sizeof(result.text),
+			 family == SL_FAMILY_IPV4 ? "%s:%u" : "[%s]:%u", text, sl_from_be16(port));
+	return result;
+}
+
+static struct endpoint address(const union sl_addr *addr, uint8_t family)
+{
+	struct endpoint result = {"?"};
+
+	inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr->byte, result.text,
+		  INET6_ADDRSTRLEN);
 	return result;
 }
 
@@ -207,6 +221,19 @@ static void explain_flow(struct explanation *explanation, struct sl_packet *pack
 		      direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY);
 }
 
+/* What would stand in for the client; which port, the flow's creation alone can tell. */
+static void explain_source(struct explanation *explanation, const struct sl_service *service,
+			   struct sl_rewrite *to)
+{
+	to->source = explanation->snapshot->source[service->first_source];
+	to->source_port = 0;
+	say(explanation, "source",
+	    "the one of %u source addresses with the fewest flows there, %s say; "
+	    "a free port of %u-%u",
+	    service->n_sources, address(&to->source, service->family).text,
+	    service->source_port_first, service->source_port_last);
+}
+
 static void explain_service(struct explanation *explanation, struct sl_packet *packet,
 			    uint32_t service)
 {
@@ -218,8 +245,9 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 	struct sl_rewrite to = {.source = packet->tuple.source,
 				.source_port = packet->tuple.source_port};
 
-	if (snapshot_is_service_address(snapshot, &packet->tuple.source, packet->tuple.family)) {
-		say(explanation, "service", "the source is a service's address");
+	if (lookup_is_own_address(snapshot, &packet->tuple.source, packet->tuple.family)) {
+		say(explanation, "service",
+		    "the source is a service's address, or stands in for clients");
 		conclude(explanation, SL_VERDICT_DROP_SOURCE_IS_SERVICE);
 		return;
 	}
@@ -243,6 +271,8 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 	say(explanation, "backend", "%s, one of %u",
 	    endpoint(&to.destination, backend->family, to.destination_port).text,
 	    record->n_members);
+	if (record->mode == WIRE_MODE_FULLNAT)
+		explain_source(explanation, record, &to);
 	hop = engine_next_hop(explanation->dataplane, &backend->addr, backend->family,
 			      choice.backend);
 	explain_route(explanation, packet, &to, &hop, SL_VERDICT_FORWARD);

@@ -46,14 +46,46 @@ SL_INLINE struct choice lookup_choose(const struct snapshot *snapshot, uint32_t 
 	return choice;
 }
 
-/** The backend, and by it the service, whose reply this is, where that is certain; or SL_NO_INDEX. */
+/** The flow's backend, or NULL if it was deleted, replaced or is in maintenance. */
+SL_INLINE const struct sl_backend *lookup_flow_backend(const struct snapshot *snapshot,
+						       const struct sl_flow *flow)
+{
+	const struct sl_backend *backend;
+
+	if (SL_UNLIKELY(flow->backend >= snapshot->n_backends))
+		return NULL;
+	backend = &snapshot->backend[flow->backend];
+	if (SL_UNLIKELY(backend->epoch != flow->backend_epoch || backend->is_gone ||
+			backend->family == SL_FAMILY_NONE))
+		return NULL;
+	return backend;
+}
+
+/** Whether a packet may not come from @addr: it is a service's, or stands in for clients. */
+SL_INLINE bool lookup_is_own_address(const struct snapshot *snapshot, const union sl_addr *addr,
+				     uint8_t family)
+{
+	return snapshot_is_service_address(snapshot, addr, family) ||
+	       snapshot_is_source_address(snapshot, addr, family);
+}
+
+/**
+ * The backend, and by it the service, to which this packet is to be translated back without a flow:
+ * where that is certain, the mode is nat, and the service says so. SL_NO_INDEX: none. What goes to an
+ * address that stands in for clients is a reply to that address, or nobody's.
+ */
 SL_INLINE uint32_t lookup_replier(const struct snapshot *snapshot, const struct sl_tuple *tuple)
 {
 	uint32_t backend = snapshot_find_backend(snapshot, &tuple->source, tuple->source_port,
 						 tuple->family, tuple->protocol);
+	const struct sl_service *service;
 
 	if (backend == SL_NO_INDEX && snapshot->has_wildcard)
 		backend = snapshot_find_backend(snapshot, &tuple->source, 0, tuple->family,
 						tuple->protocol);
-	return backend;
+	if (backend == SL_NO_INDEX ||
+	    snapshot_is_source_address(snapshot, &tuple->destination, tuple->family))
+		return SL_NO_INDEX;
+	service = &snapshot->service[snapshot->backend[backend].service];
+	return service->mode == WIRE_MODE_NAT && service->stateless_replies ? backend : SL_NO_INDEX;
 }

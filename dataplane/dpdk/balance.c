@@ -12,6 +12,7 @@
 #include <sluice/packet/flow.h>
 #include <sluice/packet/nat.h>
 
+#include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
 
 /** Where a rewritten packet goes. */
@@ -84,21 +85,6 @@ static void dispatch(struct worker *worker, struct sl_packet *packet, const stru
 	worker->service_counters[way->service].drops++;
 }
 
-/* The flow's backend, or NULL if it was deleted, replaced or is in maintenance. */
-static const struct sl_backend *flow_backend(const struct snapshot *snapshot,
-					     const struct sl_flow *flow)
-{
-	const struct sl_backend *backend;
-
-	if (SL_UNLIKELY(flow->backend >= snapshot->n_backends))
-		return NULL;
-	backend = &snapshot->backend[flow->backend];
-	if (SL_UNLIKELY(backend->epoch != flow->backend_epoch || backend->is_gone ||
-			backend->family == SL_FAMILY_NONE))
-		return NULL;
-	return backend;
-}
-
 /* The next hop of replies, asked again only after the routes changed. */
 static uint16_t flow_client_adjacency(struct worker *worker, struct sl_flow *flow)
 {
@@ -140,44 +126,65 @@ static void balance_flow(struct worker *worker, const struct sl_backend *backend
 	dispatch(worker, packet, &way, length, outcome);
 }
 
+/* Why there is no flow: by the error of the table. */
+static enum sl_verdict refusal(struct worker *worker, bool is_fullnat, int error)
+{
+	if (error == -EEXIST)
+		return SL_VERDICT_DROP_TUPLE_TAKEN;
+	if (error == -EADDRNOTAVAIL)
+		return SL_VERDICT_DROP_NO_SOURCE_PORT;
+	worker->counters
+		.event[error == -ENFILE ? SL_EVENT_EMBRYONIC_FULL : SL_EVENT_FLOW_TABLE_FULL]++;
+	return is_fullnat ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
+}
+
+/* Mode nat: a flow that is over, or was never answered, yields its way back to the client's next. */
+static int insert_nat(struct worker *worker, const struct snapshot *snapshot,
+		      struct flow_table *table, struct sl_flow *flow, uint64_t hash)
+{
+	struct sl_flow *other = NULL;
+	int error = flow_table_insert(table, flow, hash, &other);
+
+	if (error != -EEXIST ||
+	    !(sl_flow_is_over(other) || lookup_flow_backend(snapshot, other) == NULL ||
+	      other->state == SL_FLOW_EMBRYONIC))
+		return error;
+	worker_end_flow(worker, table, other);
+	return flow_table_insert(table, flow, hash, &other);
+}
+
 /**
- * Puts a new flow into the table. NULL: there is no room, or (*@is_taken) another live flow of the
- * client holds the reply tuple.
+ * Puts a new flow into the table. @sequence: of a TCP packet, host order. NULL: there is none, and
+ * *@why is the packet's verdict, or SL_VERDICT_NONE if it is to be balanced without.
  */
 static struct sl_flow *create_flow(struct worker *worker, const struct snapshot *snapshot,
 				   const struct sl_tuple *client_tuple, uint64_t hash,
-				   uint32_t backend_index, bool *is_taken)
+				   uint32_t backend_index, uint32_t sequence, enum sl_verdict *why)
 {
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
+	const struct sl_service *service = &snapshot->service[backend->service];
 	struct flow_table *table = worker_table(worker, client_tuple->family);
-	struct sl_flow *other = NULL;
+	bool is_fullnat = service->mode == WIRE_MODE_FULLNAT;
 	bool is_embryonic_full;
 	struct sl_flow *flow = flow_table_take(table, &is_embryonic_full);
 	int error;
 
 	if (flow == NULL) {
-		worker->counters.event[is_embryonic_full ? SL_EVENT_EMBRYONIC_FULL
-							 : SL_EVENT_FLOW_TABLE_FULL]++;
+		*why = refusal(worker, is_fullnat, is_embryonic_full ? -ENFILE : -ENOSPC);
 		return NULL;
 	}
 	sl_flow_open(flow, client_tuple, &backend->addr,
 		     backend->port != 0 ? backend->port : client_tuple->destination_port);
 	flow->service = backend->service;
-	flow->service_epoch = snapshot->service[backend->service].epoch;
+	flow->service_epoch = service->epoch;
 	flow->backend = backend_index;
 	flow->backend_epoch = backend->epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
-	error = flow_table_insert(table, flow, hash, &other);
-	if (error == -EEXIST && (sl_flow_is_over(other) || flow_backend(snapshot, other) == NULL ||
-				 other->state == SL_FLOW_EMBRYONIC)) {
-		worker_end_flow(worker, table, other);
-		error = flow_table_insert(table, flow, hash, &other);
-	}
+	error = is_fullnat ? source_insert(worker, snapshot, table, flow, hash, sequence)
+			   : insert_nat(worker, snapshot, table, flow, hash);
 	if (error != 0) {
-		*is_taken = error == -EEXIST;
-		if (error == -ENOSPC)
-			worker->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
+		*why = refusal(worker, is_fullnat, error);
 		flow_table_cancel(table, flow);
 		return NULL;
 	}
@@ -185,6 +192,22 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	worker->service_counters[flow->service].flows++;
 	worker->backend_counters[flow->backend].flows++;
 	return flow;
+}
+
+/* The packet of a client of @service ends here. */
+static void refuse(struct worker *worker, uint32_t service, enum sl_verdict verdict, bool is_told,
+		   struct outcome *outcome)
+{
+	worker->service_counters[service].drops++;
+	outcome->verdict = verdict;
+	outcome->is_refused = is_told;
+}
+
+/* Whether a packet that has no flow may have one: with mode fullnat, a connection's first alone. */
+static bool may_begin(const struct sl_service *service, const struct sl_packet *packet)
+{
+	return service->mode != WIRE_MODE_FULLNAT || sl_flow_is_opening(packet) ||
+	       packet->tuple.protocol == SL_PROTOCOL_UDP;
 }
 
 /* A client's packet that has no flow: choose a backend, remember it if there is room. */
@@ -195,31 +218,33 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
 	const struct sl_backend *backend;
 	struct sl_flow *flow = NULL;
-	bool is_taken = false;
+	enum sl_verdict why = SL_VERDICT_NONE;
 	struct way way = {.verdict = SL_VERDICT_FORWARD,
 			  .service = service,
 			  .backend = choice.backend,
 			  .family = packet->tuple.family};
 
+	if (SL_UNLIKELY(!may_begin(&snapshot->service[service], packet))) {
+		refuse(worker, service, SL_VERDICT_DROP_NO_FLOW, true, outcome);
+		return;
+	}
 	if (choice.backend == SL_NO_INDEX) {
-		worker->service_counters[service].drops++;
-		outcome->verdict = SL_VERDICT_DROP_NO_BACKEND;
+		refuse(worker, service, SL_VERDICT_DROP_NO_BACKEND, false, outcome);
 		return;
 	}
 	backend = &snapshot->backend[choice.backend];
 	/* A reset begins nothing. */
 	if ((packet->tcp_flags & SL_TCP_RST) == 0)
 		flow = create_flow(worker, snapshot, &packet->tuple, hash, choice.backend,
-				   &is_taken);
+				   packet->tcp_sequence, &why);
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
 		balance_flow(worker, backend, flow, SL_DIRECTION_FORWARD, packet, length, outcome);
 		return;
 	}
-	if (is_taken) {
-		worker->service_counters[service].drops++;
-		outcome->verdict = SL_VERDICT_DROP_TUPLE_TAKEN;
+	if (why != SL_VERDICT_NONE) {
+		refuse(worker, service, why, why != SL_VERDICT_DROP_TUPLE_TAKEN, outcome);
 		return;
 	}
 	worker->counters.event[SL_EVENT_STATELESS_FORWARD]++;
@@ -268,14 +293,13 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 	/* What the backend says itself is worth remembering: it names the true backend. */
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP &&
 	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
-		bool is_taken = false;
+		enum sl_verdict why;
 		uint64_t hash = sl_flow_hash(&worker->flows4.key, &client);
 		enum sl_direction direction;
 
 		if (flow_table_find(worker_table(worker, client.family), hash, &client,
 				    &direction) == NULL)
-			flow = create_flow(worker, snapshot, &client, hash, backend_index,
-					   &is_taken);
+			flow = create_flow(worker, snapshot, &client, hash, backend_index, 0, &why);
 	}
 	if (flow != NULL) {
 		flow->flags |= SL_FLOW_FROM_REPLY;
@@ -300,10 +324,9 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 	uint32_t backend;
 
 	if (service != SL_NO_INDEX) {
-		if (SL_UNLIKELY(snapshot_is_service_address(snapshot, &packet->tuple.source,
-							    packet->tuple.family))) {
-			worker->service_counters[service].drops++;
-			outcome->verdict = SL_VERDICT_DROP_SOURCE_IS_SERVICE;
+		if (SL_UNLIKELY(lookup_is_own_address(snapshot, &packet->tuple.source,
+						      packet->tuple.family))) {
+			refuse(worker, service, SL_VERDICT_DROP_SOURCE_IS_SERVICE, false, outcome);
 			return;
 		}
 		balance_new(worker, snapshot, service, packet, hash, length, outcome);
@@ -328,7 +351,7 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_
 		balance_unknown(worker, snapshot, packet, hash, length, outcome);
 		return;
 	}
-	backend = flow_backend(snapshot, flow);
+	backend = lookup_flow_backend(snapshot, flow);
 	if (SL_LIKELY(backend != NULL && !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
 					   direction == SL_DIRECTION_FORWARD))) {
 		balance_flow(worker, backend, flow, direction, packet, length, outcome);
@@ -341,5 +364,7 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_
 		balance_unknown(worker, snapshot, packet, hash, length, outcome);
 		return;
 	}
+	/* A client learns at once that its connection is over; a backend has no need to. */
 	outcome->verdict = SL_VERDICT_DROP_BACKEND_GONE;
+	outcome->is_refused = direction == SL_DIRECTION_FORWARD;
 }

@@ -270,6 +270,13 @@ void classifier_update(struct port *port, const struct snapshot *snapshot)
 		if (snapshot->backend[i].family != SL_FAMILY_NONE)
 			list_add(&wanted, &snapshot->backend[i].addr, snapshot->backend[i].family,
 				 SL_STEER_SOURCE);
+	for (uint32_t i = 0; i < snapshot->n_services; i++) {
+		const struct sl_service *service = &snapshot->service[i];
+
+		for (uint32_t j = 0; j < service->n_sources; j++)
+			list_add(&wanted, &snapshot->source[service->first_source + j],
+				 service->family, SL_STEER_DESTINATION);
+	}
 	list_settle(&wanted);
 	install(classifier, &wanted);
 	free(classifier->installed.steered);

@@ -82,6 +82,7 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker,
 		return status;
 	worker->service_counters = calloc(SL_MAX_SERVICES, sizeof(*worker->service_counters));
 	worker->backend_counters = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_counters));
+	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
 	snprintf(name, sizeof(name), "handoff%u", worker->id);
 	worker->handoff = rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "resolve%u", worker->id);
@@ -89,7 +90,7 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker,
 		rte_ring_create_elem(name, sizeof(struct resolve_request), RESOLVE_RING_SIZE,
 				     SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (worker->service_counters == NULL || worker->backend_counters == NULL ||
-	    worker->handoff == NULL || worker->resolve == NULL)
+	    worker->source_flows == NULL || worker->handoff == NULL || worker->resolve == NULL)
 		return -ENOMEM;
 	worker->sweep_tsc = rte_rdtsc();
 	worker->sweep_tsc_per_entry = rte_get_tsc_hz() * SWEEP_SECONDS / n_flows + 1;
@@ -157,6 +158,8 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}
+	if (status == 0)
+		status = steer_open(dataplane, error);
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
 		status = port_open(dataplane, i, error);
 	if (status == 0)
@@ -215,6 +218,7 @@ static void worker_free(struct worker *worker)
 	flow_table_fini(&worker->flows6);
 	free(worker->service_counters);
 	free(worker->backend_counters);
+	free(worker->source_flows);
 	rte_ring_free(worker->handoff);
 	rte_ring_free(worker->resolve);
 	free(worker);
@@ -233,6 +237,7 @@ void dataplane_close(struct dataplane *dataplane)
 	for (uint32_t i = 0; i < dataplane->n_workers; i++)
 		worker_free(dataplane->worker[i]);
 	snapshot_free(dataplane->snapshot);
+	free(dataplane->steering);
 	rte_free(dataplane->qsbr);
 	rte_mempool_free(dataplane->pool);
 	rte_eal_cleanup();
@@ -339,6 +344,9 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 #define X(name, unit, help) record->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);
 		SL_BACKEND_COUNTER_LIST(X)
 #undef X
+		for (uint32_t j = 0; j < SL_MAX_SOURCES_PER_SERVICE; j++)
+			record->source_flows[j] += __atomic_load_n(
+				&dataplane->worker[i]->source_flows[backend][j], __ATOMIC_RELAXED);
 	}
 	if (dataplane->snapshot != NULL && backend < dataplane->snapshot->n_backends) {
 		uint16_t adjacency = dataplane->snapshot->backend[backend].adjacency;

@@ -16,11 +16,13 @@
 #include <rte_ring.h>
 
 #include <sluice/counters.h>
+#include <sluice/packet/reject.h>
 #include <sluice/tables.h>
 
 #include "dataplane/dataplane.h"
 #include "dataplane/dpdk/flow_table.h"
 #include "dataplane/snapshot.h"
+#include "dataplane/steering.h"
 
 enum {
 	BURST_SIZE = 32,
@@ -90,6 +92,9 @@ struct worker {
 	struct sl_counters counters;
 	struct sl_service_counters *service_counters; /* by stable index */
 	struct sl_backend_counters *backend_counters; /* by stable index */
+	/* Live flows of mode fullnat by stable index of the backend and position of the source. */
+	uint32_t (*source_flows)[SL_MAX_SOURCES_PER_SERVICE];
+	struct sl_reject_bucket reject_bucket[SL_REJECT_BUCKETS];
 	struct tx_buffer tx[SL_MAX_PORTS];
 	struct hold hold;
 	bool is_retrying;         /* the burst under way comes from the hold */
@@ -114,6 +119,7 @@ struct dataplane {
 	struct rte_rcu_qsbr *qsbr;
 	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */
 	struct sl_adjacency *adjacency; /* SL_MAX_ADJACENCIES */
+	struct steering *steering;      /* which worker owns a frame by its Toeplitz hash */
 	struct rte_fib *fib4;
 	struct rte_fib6 *fib6;
 	uint16_t route_generation; /* raised after a change of fib4 or fib6 */
@@ -183,5 +189,6 @@ SL_INLINE uint16_t route_lookup(const struct dataplane *dataplane, const union s
 int worker_main(void *argument);
 
 /* steer.c: which worker owns a frame, when there are several. */
+int steer_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
 struct worker *steer_owner(struct worker *worker, const struct snapshot *snapshot,
 			   const struct sl_tuple *tuple);

@@ -1,21 +1,61 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * Which worker owns a frame, computed from the frame alone. In mode nat the client's address and
- * port stand in both directions, as source to a service and as destination of everything else, so
- * both directions of a flow have one owner, and its tables need no lock.
+ * Which worker owns a frame, computed from the frame alone, so that both directions of a flow have
+ * one owner and its tables need no lock.
+ *
+ * In mode nat the client's address and port stand in both directions, as source to a service and as
+ * destination of everything else: their keyed hash decides. In mode fullnat the Toeplitz hash of the
+ * frame's own tuple decides, as a network card would have it: a new flow's owner chooses the source
+ * port so that replies hash to itself.
  */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
 #include "dataplane/dpdk/worker.h"
 #include "dataplane/lookup.h"
+
+enum {
+	SOFTWARE_KEY_BYTES = 52,
+	SOFTWARE_RETA = 128,
+};
+
+int steer_open(struct dataplane *dataplane, char *error)
+{
+	uint8_t key[SOFTWARE_KEY_BYTES];
+	uint8_t reta[SOFTWARE_RETA];
+
+	dataplane->steering = calloc(1, sizeof(*dataplane->steering));
+	if (dataplane->steering == NULL)
+		return -ENOMEM;
+	if (getrandom(key, sizeof(key), 0) != sizeof(key))
+		return -errno;
+	for (uint32_t i = 0; i < SOFTWARE_RETA; i++)
+		reta[i] = (uint8_t)(i % dataplane->n_workers);
+	return steering_init(dataplane->steering, key, sizeof(key), reta, SOFTWARE_RETA,
+			     dataplane->n_workers, error);
+}
+
+static struct worker *owner_by_toeplitz(struct dataplane *dataplane, const struct sl_tuple *tuple)
+{
+	uint32_t hash = sl_toeplitz_hash(&dataplane->steering->toeplitz, tuple);
+
+	return dataplane->worker[steering_worker(dataplane->steering, hash)];
+}
 
 struct worker *steer_owner(struct worker *worker, const struct snapshot *snapshot,
 			   const struct sl_tuple *tuple)
 {
 	struct dataplane *dataplane = worker->dataplane;
-	bool is_forward = lookup_service(snapshot, tuple) != SL_NO_INDEX;
+	uint32_t service = lookup_service(snapshot, tuple);
+	bool is_forward = service != SL_NO_INDEX;
 	struct sl_tuple client = {.protocol = tuple->protocol, .family = tuple->family};
 	uint64_t hash;
 
+	if (is_forward ? snapshot->service[service].mode == WIRE_MODE_FULLNAT
+		       : snapshot_is_source_address(snapshot, &tuple->destination, tuple->family))
+		return owner_by_toeplitz(dataplane, tuple);
 	client.source = is_forward ? tuple->source : tuple->destination;
 	client.source_port = is_forward ? tuple->source_port : tuple->destination_port;
 	hash = sl_flow_hash(&worker->flows4.key, &client);

@@ -18,6 +18,7 @@
 #include <sluice/packet/parse.h>
 
 #include "dataplane/dpdk/balance.h"
+#include "dataplane/dpdk/refuse.h"
 #include "dataplane/dpdk/sweep.h"
 
 enum {
@@ -51,8 +52,13 @@ static void worker_flush(struct worker *worker, uint32_t index)
 		if (buffer->verdict[i] != SL_VERDICT_NONE)
 			worker->counters.verdict[buffer->verdict[i]]++;
 	for (uint16_t i = sent; i < buffer->n; i++) {
+		enum sl_verdict verdict = buffer->verdict[i];
+
 		bytes -= buffer->packet[i]->pkt_len;
-		if (buffer->verdict[i] != SL_VERDICT_NONE)
+		/* The packet that an answer was made of has been dropped whatever becomes of it. */
+		if (sl_verdict_is_drop(verdict))
+			worker->counters.verdict[verdict]++;
+		else if (verdict != SL_VERDICT_NONE)
 			worker->counters.verdict[SL_VERDICT_DROP_TX_FULL]++;
 		rte_pktmbuf_free(buffer->packet[i]);
 	}
@@ -61,7 +67,10 @@ static void worker_flush(struct worker *worker, uint32_t index)
 	buffer->n = 0;
 }
 
-/* @verdict: SL_VERDICT_NONE for a frame of the kernel, which was not received and is not judged. */
+/*
+ * @verdict: counted when the frame is out. SL_VERDICT_NONE for a frame of the kernel, which was not
+ * received and is not judged; a dropped packet's for the answer that was made of it.
+ */
 static void worker_send(struct worker *worker, uint32_t port, struct rte_mbuf *packet,
 			enum sl_verdict verdict)
 {
@@ -90,6 +99,17 @@ static void worker_punt(struct worker *worker, struct rte_mbuf *packet, enum sl_
 		worker->counters.verdict[verdict]++;
 }
 
+/* The packet ends here, and its sender is told, if that may be. */
+static void worker_refuse(struct worker *worker, struct rte_mbuf *packet, struct sl_packet *parsed,
+			  enum sl_verdict verdict)
+{
+	if (!refuse_packet(worker, packet, parsed)) {
+		worker_drop(worker, packet, verdict);
+		return;
+	}
+	worker_send(worker, worker->dataplane->port_of_id[packet->port], packet, verdict);
+}
+
 /* Steps 2 and the first half of 4: parse, hash, and ask for the index. */
 static void burst_parse(struct worker *worker, struct burst *burst)
 {
@@ -112,7 +132,7 @@ static void burst_parse(struct worker *worker, struct burst *burst)
 			verdict = sl_parse_link(data, end, port->mac);
 		if (verdict == SL_VERDICT_NONE)
 			verdict = sl_parse(data, end, parsed);
-		burst->outcome[i].verdict = verdict;
+		burst->outcome[i] = (struct outcome){.verdict = verdict};
 		if (verdict != SL_VERDICT_NONE)
 			continue;
 		burst->hash[i] = sl_flow_hash(&worker->flows4.key, &parsed->tuple);
@@ -192,6 +212,9 @@ static void burst_finish(struct worker *worker, struct burst *burst)
 			worker_send(worker, outcome->port, burst->packet[i], outcome->verdict);
 		else if (sl_verdict_is_punt(outcome->verdict))
 			worker_punt(worker, burst->packet[i], outcome->verdict);
+		else if (outcome->is_refused)
+			worker_refuse(worker, burst->packet[i], &burst->parsed[i],
+				      outcome->verdict);
 		else if (outcome->verdict != SL_VERDICT_DROP_NO_NEIGHBOUR ||
 			 !worker_hold(worker, burst->packet[i],
 				      worker->is_retrying ? burst->since[i] : worker->now))

@@ -11,7 +11,8 @@
 /** What was decided for one packet of a burst. */
 struct outcome {
 	enum sl_verdict verdict;
-	uint32_t port; /* index of the port to send it from; SL_VERDICT_FORWARD and _REPLY only */
+	uint32_t port;   /* index of the port to send it from; SL_VERDICT_FORWARD and _REPLY only */
+	bool is_refused; /* the sender is to be told */
 };
 
 SL_INLINE struct flow_table *worker_table(struct worker *worker, uint8_t family)
@@ -25,5 +26,7 @@ SL_INLINE void worker_end_flow(struct worker *worker, struct flow_table *table,
 {
 	worker->counters.event[SL_EVENT_FLOW_ENDED]++;
 	worker->backend_counters[flow->backend].flows_ended++;
+	if (SL_UNLIKELY(sl_flow_has_source(flow)))
+		worker->source_flows[flow->backend][flow->position]--;
 	flow_table_remove(table, flow);
 }

@@ -281,6 +281,11 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 #undef X
 	}
 	free(values);
+	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++) {
+		const struct sl_xdp_source_flows *flows = dataplane->source_flows.at;
+
+		record->source_flows[i] = __atomic_load_n(&flows[backend].n[i], __ATOMIC_RELAXED);
+	}
 	if (dataplane->snapshot != NULL && backend < dataplane->snapshot->n_backends) {
 		const struct sl_backend *of = &dataplane->snapshot->backend[backend];
 		struct sl_xdp_route route;

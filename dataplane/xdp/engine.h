@@ -24,6 +24,7 @@ struct port {
 	uint32_t ifindex; /* 0: the interface is not there now */
 	uint8_t mac[6];
 	bool is_generic;
+	bool is_veth;
 	int link; /* the attachment; -1: none */
 };
 
@@ -43,6 +44,7 @@ struct dataplane {
 	struct mapped ports;
 	struct mapped services;
 	struct mapped backends;
+	struct mapped source_flows;
 	struct mapped flows4;
 	struct mapped flows6;
 	uint32_t n_entries; /* of each flow table */

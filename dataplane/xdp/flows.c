@@ -98,6 +98,32 @@ static bool find(const struct dataplane *dataplane, const struct sl_tuple *tuple
 	return false;
 }
 
+/* The flow of mode fullnat whose reply has this tuple. */
+static bool find_by_reply(const struct dataplane *dataplane, const struct sl_tuple *tuple,
+			  struct sl_flow_ipv6 *copy)
+{
+	bool is_ipv6 = tuple->family == SL_FAMILY_IPV6;
+	const struct bpf_map *map =
+		is_ipv6 ? dataplane->bpf->maps.replies6 : dataplane->bpf->maps.replies4;
+	const struct sl_xdp_reply4 key4 = {.backend = tuple->source.ipv4,
+					   .source = tuple->destination.ipv4,
+					   .backend_port = tuple->source_port,
+					   .source_port = tuple->destination_port,
+					   .protocol = tuple->protocol};
+	const struct sl_xdp_reply6 key6 = {.backend = tuple->source,
+					   .source = tuple->destination,
+					   .backend_port = tuple->source_port,
+					   .source_port = tuple->destination_port,
+					   .protocol = tuple->protocol};
+	uint32_t index;
+
+	return bpf_map_lookup_elem(bpf_map__fd(map),
+				   is_ipv6 ? (const void *)&key6 : (const void *)&key4,
+				   &index) == 0 &&
+	       index < dataplane->n_entries && read_entry(dataplane, is_ipv6, index, copy) &&
+	       sl_flow_matches(&copy->flow, tuple, SL_DIRECTION_REPLY);
+}
+
 const struct snapshot *engine_snapshot(const struct dataplane *dataplane)
 {
 	return dataplane->snapshot;
@@ -115,7 +141,8 @@ bool engine_find_flow(struct dataplane *dataplane, const struct sl_tuple *tuple,
 	if (find(dataplane, tuple, SL_DIRECTION_FORWARD, copy))
 		return true;
 	*direction = SL_DIRECTION_REPLY;
-	return find(dataplane, tuple, SL_DIRECTION_REPLY, copy);
+	return find_by_reply(dataplane, tuple, copy) ||
+	       find(dataplane, tuple, SL_DIRECTION_REPLY, copy);
 }
 
 struct explain_hop engine_next_hop(struct dataplane *dataplane, const union sl_addr *addr,

@@ -35,8 +35,8 @@ enum {
 };
 
 /* What belongs to one process alone, or is written by the loader itself. */
-static const char *const unpinned[] = {"creations", "scratch_adjacency", "resolve", "no_slots",
-				       "port_devices"};
+static const char *const unpinned[] = {"creations", "scratch_adjacency", "resolve",
+				       "no_slots",  "port_devices",      "reject_buckets"};
 
 static bool is_pinned(const char *name)
 {
@@ -77,6 +77,8 @@ static uint64_t layout_hash(void)
 		sizeof(union sl_xdp_chunk),
 		sizeof(struct sl_service_counters),
 		sizeof(struct sl_backend_counters),
+		sizeof(struct sl_xdp_reply4),
+		sizeof(struct sl_xdp_reply6),
 	};
 
 	return wire_digest(sizes, sizeof(sizes)) + wire_abi_hash();
@@ -195,7 +197,9 @@ static int set_sizes(struct dataplane *dataplane, char *error)
 	bpf->rodata->max_embryonic = dataplane->max_flows / 8 > 0 ? dataplane->max_flows / 8 : 1;
 	bpf->rodata->loopback_ifindex = if_nametoindex("lo");
 	if (bpf_map__set_max_entries(bpf->maps.flows4, dataplane->n_entries) != 0 ||
-	    bpf_map__set_max_entries(bpf->maps.flows6, dataplane->n_entries) != 0)
+	    bpf_map__set_max_entries(bpf->maps.flows6, dataplane->n_entries) != 0 ||
+	    bpf_map__set_max_entries(bpf->maps.replies4, dataplane->max_flows) != 0 ||
+	    bpf_map__set_max_entries(bpf->maps.replies6, dataplane->max_flows) != 0)
 		return -EINVAL;
 	return 0;
 }
@@ -238,6 +242,8 @@ static int map_all(struct dataplane *dataplane)
 		status = map_one(&dataplane->services, bpf->maps.services, PROT_READ | PROT_WRITE);
 	if (status == 0)
 		status = map_one(&dataplane->backends, bpf->maps.backends, PROT_READ | PROT_WRITE);
+	if (status == 0)
+		status = map_one(&dataplane->source_flows, bpf->maps.source_flows, PROT_READ);
 	if (status == 0)
 		status = map_one(&dataplane->flows4, bpf->maps.flows4, PROT_READ);
 	if (status == 0)
@@ -333,6 +339,7 @@ void loader_close(struct dataplane *dataplane)
 	unmap(&dataplane->ports);
 	unmap(&dataplane->services);
 	unmap(&dataplane->backends);
+	unmap(&dataplane->source_flows);
 	unmap(&dataplane->flows4);
 	unmap(&dataplane->flows6);
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
@@ -392,7 +399,8 @@ int loader_write_ports(struct dataplane *dataplane)
 
 		if (device == 0)
 			continue;
-		*place = (struct sl_xdp_port){.ifindex = device, .index = (uint16_t)i};
+		*place = (struct sl_xdp_port){
+			.ifindex = device, .index = (uint16_t)i, .is_veth = port->is_veth};
 		memcpy(place->mac, port->mac, 6);
 		if (bpf_map_update_elem(bpf_map__fd(dataplane->bpf->maps.port_devices), &i, &device,
 					0) != 0)

@@ -19,9 +19,19 @@ struct link_state {
 	uint8_t mac[6];
 	bool has_mac;
 	bool is_up;
+	bool is_veth;
 	uint32_t mtu;
 	struct rtnl_link_stats64 stats;
 };
+
+static int read_kind(const struct nlattr *attribute, void *data)
+{
+	struct link_state *state = data;
+
+	if (mnl_attr_get_type(attribute) == IFLA_INFO_KIND)
+		state->is_veth = strcmp(mnl_attr_get_str(attribute), "veth") == 0;
+	return MNL_CB_OK;
+}
 
 static int read_attribute(const struct nlattr *attribute, void *data)
 {
@@ -41,6 +51,8 @@ static int read_attribute(const struct nlattr *attribute, void *data)
 		/* UP, or UNKNOWN where the driver does not tell (RFC 2863). */
 		state->is_up = mnl_attr_get_u8(attribute) == 6 || mnl_attr_get_u8(attribute) == 0;
 		break;
+	case IFLA_LINKINFO:
+		return mnl_attr_parse_nested(attribute, read_kind, state);
 	case IFLA_STATS64:
 		memcpy(&state->stats, mnl_attr_get_payload(attribute),
 		       length < sizeof(state->stats) ? length : sizeof(state->stats));
@@ -92,6 +104,11 @@ int port_read(struct port *port)
 	if (!state.has_mac)
 		return -EOPNOTSUPP;
 	memcpy(port->mac, state.mac, sizeof(port->mac));
+	/*
+	 * A veth that sends a frame back (XDP_TX) wakes its peer only if the peer has an XDP program,
+	 * too; one that frames are redirected to wakes a peer that polls for any reason, GRO say.
+	 */
+	port->is_veth = state.is_veth;
 	return 0;
 }
 

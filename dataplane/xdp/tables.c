@@ -209,16 +209,41 @@ static void remove_services(struct dataplane *dataplane, const struct snapshot *
 	}
 }
 
-/* The endpoint of service @index, and its address alone. */
-static int put_endpoints(struct dataplane *dataplane, const struct sl_service *service,
+static bool has_same_sources(const struct snapshot *snapshot, const struct snapshot *former,
+			     uint32_t index)
+{
+	const struct sl_service *now = &snapshot->service[index];
+	const struct sl_service *then = &former->service[index];
+
+	return now->n_sources == then->n_sources &&
+	       now->source_port_first == then->source_port_first &&
+	       now->source_port_last == then->source_port_last &&
+	       (now->n_sources == 0 ||
+		memcmp(&snapshot->source[now->first_source], &former->source[then->first_source],
+		       now->n_sources * sizeof(snapshot->source[0])) == 0);
+}
+
+/* The endpoint of service @index, and its address and those of its sources alone. */
+static int put_endpoints(struct dataplane *dataplane, const struct snapshot *snapshot,
 			 uint32_t index)
 {
+	const struct sl_service *service = &snapshot->service[index];
 	struct sl_xdp_endpoint key =
 		endpoint_of(&service->addr, service->port, service->protocol, service->family);
 	int status = put(dataplane->bpf->maps.service_of, &key, index);
 
 	key = endpoint_of(&service->addr, 0, 0, service->family);
-	return status != 0 ? status : put(dataplane->bpf->maps.service_of, &key, index);
+	if (status == 0)
+		status = put(dataplane->bpf->maps.service_of, &key, index);
+	for (uint32_t i = 0; i < service->n_sources && status == 0; i++) {
+		key = endpoint_of(&snapshot->source[service->first_source + i], 0, 0,
+				  service->family);
+		status = put(dataplane->bpf->maps.service_of, &key, index);
+		key.protocol = SL_XDP_SOURCE;
+		if (status == 0)
+			status = put(dataplane->bpf->maps.service_of, &key, index);
+	}
+	return status;
 }
 
 static int update_endpoints(struct dataplane *dataplane, const struct snapshot *snapshot,
@@ -230,8 +255,9 @@ static int update_endpoints(struct dataplane *dataplane, const struct snapshot *
 		const struct sl_service *now = service_at(snapshot, i);
 		const struct sl_service *then = service_at(former, i);
 
-		if (now != NULL && (then == NULL || then->epoch != now->epoch))
-			status = put_endpoints(dataplane, now, i);
+		if (now != NULL && (then == NULL || then->epoch != now->epoch ||
+				    !has_same_sources(snapshot, former, i)))
+			status = put_endpoints(dataplane, snapshot, i);
 	}
 	return status;
 }
@@ -239,8 +265,11 @@ static int update_endpoints(struct dataplane *dataplane, const struct snapshot *
 /* Whether @snapshot knows the key of a map of endpoints, as a service's. */
 static bool knows_endpoint(const struct snapshot *snapshot, const struct sl_xdp_endpoint *key)
 {
+	if (key->protocol == SL_XDP_SOURCE)
+		return snapshot_is_source_address(snapshot, &key->addr, key->family);
 	if (key->protocol == 0)
-		return snapshot_is_service_address(snapshot, &key->addr, key->family);
+		return snapshot_is_service_address(snapshot, &key->addr, key->family) ||
+		       snapshot_is_source_address(snapshot, &key->addr, key->family);
 	return snapshot_find_service(snapshot, &key->addr, key->port, key->family, key->protocol) !=
 	       SL_NO_INDEX;
 }
@@ -270,6 +299,11 @@ static void remove_endpoints(const struct bpf_map *map, const struct snapshot *s
 
 /* -- slots */
 
+static uint32_t n_member_chunks(const struct sl_service *service)
+{
+	return (service->n_members + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS;
+}
+
 static void fill_chunks(union sl_xdp_chunk *chunk, const struct snapshot *snapshot, uint32_t index)
 {
 	const struct sl_service *service = &snapshot->service[index];
@@ -283,6 +317,14 @@ static void fill_chunks(union sl_xdp_chunk *chunk, const struct snapshot *snapsh
 	memcpy(&chunk[1], slots->slot, slots->n_slots * sizeof(slots->slot[0]));
 	memcpy(&chunk[members_at], &snapshot->member[service->first_member],
 	       service->n_members * sizeof(snapshot->member[0]));
+	if (service->n_sources == 0)
+		return;
+	chunk[0].head.first_source_chunk = members_at + n_member_chunks(service);
+	chunk[0].head.n_sources = service->n_sources;
+	chunk[0].head.source_port_first = service->source_port_first;
+	chunk[0].head.source_port_last = service->source_port_last;
+	memcpy(&chunk[chunk[0].head.first_source_chunk], &snapshot->source[service->first_source],
+	       service->n_sources * sizeof(snapshot->source[0]));
 }
 
 /* The inner map of a service; a descriptor, or negative errno. */
@@ -293,7 +335,8 @@ static int make_inner(const struct snapshot *snapshot, uint32_t index)
 	uint32_t n_chunks =
 		1 +
 		(snapshot->slots[index]->n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS +
-		(service->n_members + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS;
+		n_member_chunks(service) +
+		((uint32_t)service->n_sources + SL_XDP_CHUNK_SOURCES - 1) / SL_XDP_CHUNK_SOURCES;
 	size_t size = (size_t)n_chunks * sizeof(union sl_xdp_chunk);
 	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_slots", 4, sizeof(union sl_xdp_chunk),
 				 n_chunks, &options);
@@ -337,7 +380,8 @@ static bool needs_slots(const struct snapshot *snapshot, const struct snapshot *
 	const struct sl_service *then = service_at(former, index);
 
 	return now != NULL && (then == NULL || then->epoch != now->epoch ||
-			       snapshot->slots[index] != former->slots[index]);
+			       snapshot->slots[index] != former->slots[index] ||
+			       !has_same_sources(snapshot, former, index));
 }
 
 static int update_slots(struct dataplane *dataplane, const struct snapshot *snapshot,
@@ -383,13 +427,19 @@ static void write_filters(struct dataplane *dataplane, const struct snapshot *sn
 {
 	static uint64_t service[SL_XDP_FILTER_WORDS];
 	static uint64_t backend[SL_XDP_FILTER_WORDS];
+	static uint64_t source[SL_XDP_FILTER_WORDS];
 	struct sl_xdp_control *control = dataplane->control;
 
 	memset(service, 0, sizeof(service));
 	memset(backend, 0, sizeof(backend));
+	memset(source, 0, sizeof(source));
 	for (uint32_t i = 0; i < snapshot->n_services; i++)
 		if (service_at(snapshot, i) != NULL)
 			set_bit(service, &snapshot->service[i].addr, snapshot->service[i].family);
+	for (uint32_t i = 0; i < snapshot->n_services; i++)
+		for (uint32_t j = 0; j < snapshot->service[i].n_sources; j++)
+			set_bit(source, &snapshot->source[snapshot->service[i].first_source + j],
+				snapshot->service[i].family);
 	for (uint32_t i = 0; i < snapshot->n_backends; i++)
 		if (backend_at(snapshot, i) != NULL)
 			set_bit(backend, &snapshot->backend[i].addr, snapshot->backend[i].family);
@@ -402,6 +452,8 @@ static void write_filters(struct dataplane *dataplane, const struct snapshot *sn
 		__atomic_store_n(&control->backend_filter[i],
 				 backend[i] | (control->backend_filter[i] & keep),
 				 __ATOMIC_RELAXED);
+		__atomic_store_n(&control->source_filter[i],
+				 source[i] | (control->source_filter[i] & keep), __ATOMIC_RELAXED);
 	}
 }
 
@@ -414,7 +466,8 @@ static bool has_removals(const struct snapshot *snapshot, const struct snapshot 
 	for (uint32_t i = 0; i < former->n_services; i++)
 		if (service_at(former, i) != NULL &&
 		    (service_at(snapshot, i) == NULL ||
-		     service_at(snapshot, i)->epoch != former->service[i].epoch))
+		     service_at(snapshot, i)->epoch != former->service[i].epoch ||
+		     !has_same_sources(snapshot, former, i)))
 			return true;
 	for (uint32_t i = 0; i < former->n_backends; i++)
 		if (backend_at(former, i) != NULL &&

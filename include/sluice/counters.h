@@ -36,7 +36,7 @@
 	X(DROP_TTL,               drop_ttl,               "TTL or hop limit 0 or 1, to be forwarded") \
 	X(DROP_MARTIAN,           drop_martian,           "an address that may not stand in a packet (RFC 6890)") \
 	X(DROP_LAND,              drop_land,              "source and destination address are the same") \
-	X(DROP_SOURCE_IS_SERVICE, drop_source_is_service, "the source is a service's address") \
+	X(DROP_SOURCE_IS_SERVICE, drop_source_is_service, "the source is a service's address, or one that stands in for clients") \
 	X(DROP_SOURCE_ROUTE,      drop_source_route,      "an IPv4 source route option, or an IPv6 routing header of type 0") \
 	X(DROP_IP_OPTIONS,        drop_ip_options,        "malformed IPv4 options") \
 	X(DROP_EXTENSION_CHAIN,   drop_extension_chain,   "IPv6 extension headers beyond 8 headers or 256 bytes, or malformed") \
@@ -47,6 +47,9 @@
 	X(DROP_NO_BACKEND,        drop_no_backend,        "the service has no backend that takes new flows") \
 	X(DROP_BACKEND_GONE,      drop_backend_gone,      "the flow's backend was deleted or is in maintenance") \
 	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
+	X(DROP_NO_FLOW,           drop_no_flow,           "to a service of mode fullnat, of no flow and opening none; TCP is answered by a reset") \
+	X(DROP_NO_SOURCE_PORT,    drop_no_source_port,    "mode fullnat found no free source port towards the backend; the client is told") \
+	X(DROP_FLOWS_FULL,        drop_flows_full,        "mode fullnat, and the flow table or its embryonic pool was full; the client is told") \
 	X(DROP_NO_ROUTE,          drop_no_route,          "no route to the next hop through a port of ours") \
 	X(DROP_NO_NEIGHBOUR,      drop_no_neighbour,      "the next hop's link address is not known yet; the kernel was asked") \
 	X(DROP_NO_CONFIG,         drop_no_config,         "arrived before the first snapshot") \
@@ -65,11 +68,16 @@
 	X(FLOW_ENDED,          flow_ended,          flows,   "flows freed") \
 	X(FLOW_PROMOTED,       flow_promoted,       flows,   "embryonic flows that became established") \
 	X(FLOW_FROM_REPLY,     flow_from_reply,     flows,   "flows learned from a backend's packet") \
-	X(FLOW_TABLE_FULL,     flow_table_full,     packets, "packets balanced without a flow: the table was full") \
-	X(EMBRYONIC_FULL,      embryonic_full,      packets, "packets balanced without a flow: the embryonic pool was full") \
+	X(FLOW_TABLE_FULL,     flow_table_full,     packets, "packets that got no flow: the table was full") \
+	X(EMBRYONIC_FULL,      embryonic_full,      packets, "packets that got no flow: the embryonic pool was full") \
 	X(STATELESS_FORWARD,   stateless_forward,   packets, "client packets balanced without a flow") \
 	X(STATELESS_REPLY,     stateless_reply,     packets, "backend packets translated without a flow") \
 	X(HANDOFF,             handoff,             packets, "packets handed to the worker that owns the flow") \
+	X(SOURCE_PORT_TRIES,   source_port_tries,   ports,   "source ports tried for new flows of mode fullnat") \
+	X(SOURCE_PORT_REUSED,  source_port_reused,  ports,   "source ports taken from connections that had ended") \
+	X(RESET_SENT,          reset_sent,          packets, "TCP resets sent to clients whose packets were refused") \
+	X(UNREACHABLE_SENT,    unreachable_sent,    packets, "ICMP port unreachables sent to clients whose packets were refused") \
+	X(REFUSAL_LIMITED,     refusal_limited,     packets, "refused packets of which the client was not told: too many from its network") \
 	X(RESOLVE,             resolve,             packets, "next hops that the kernel was asked to resolve") \
 	X(LOOPS,               loops,               loops,   "turns of the worker's loop") \
 	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets")

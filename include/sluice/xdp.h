@@ -26,12 +26,16 @@ enum {
 	SL_XDP_MAX_CPUS = 1024,
 	SL_XDP_CHUNK_SLOTS = 32,   /* slots in one element of an inner map */
 	SL_XDP_CHUNK_MEMBERS = 16, /* members in one element of an inner map */
+	SL_XDP_CHUNK_SOURCES = 4,  /* source addresses in one element of an inner map */
 	SL_XDP_MAX_CHUNKS =
 		1 + (SL_MAX_SLOTS + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS +
-		(SL_MAX_BACKENDS_PER_SERVICE + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS,
+		(SL_MAX_BACKENDS_PER_SERVICE + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS +
+		SL_MAX_SOURCES_PER_SERVICE / SL_XDP_CHUNK_SOURCES,
 	SL_XDP_ADJACENCY_TRIES = 4,
 	SL_XDP_SCRATCH_ADJACENCY = 0xffff, /* this CPU's own: the table of next hops had no room */
 	SL_XDP_RESOLVE_BYTES = 65536,
+	SL_XDP_SOURCE =
+		255, /* as a protocol in the map of services: the address stands in for clients */
 };
 
 /*
@@ -48,19 +52,25 @@ struct sl_xdp_port {
 	uint32_t ifindex; /* 0: nobody stands here */
 	uint16_t index;   /* in configuration order; key of the redirect map */
 	uint8_t mac[6];
-	uint32_t reserved;
+	uint8_t is_veth; /* 1: what goes back by it is redirected there, see port.c */
+	uint8_t reserved[3];
 };
 
-/** One element of an inner map. Element 0 is the head; then slots; then members. Agent. */
+/** One element of an inner map. Element 0 is the head; then slots, members, sources. Agent. */
 union sl_xdp_chunk {
 	struct {
 		struct sl_hash_key hash_key; /* chooses the slot */
 		uint32_t n_slots;
 		uint32_t n_members;
 		uint32_t first_member_chunk;
+		uint32_t first_source_chunk;
+		uint32_t n_sources;         /* 0 unless the mode is fullnat */
+		uint16_t source_port_first; /* host order */
+		uint16_t source_port_last;
 	} head;
 	uint16_t slot[SL_XDP_CHUNK_SLOTS];     /* position among the members; SL_NO_BACKEND_SLOT */
 	uint32_t member[SL_XDP_CHUNK_MEMBERS]; /* stable index of the backend */
+	union sl_addr source[SL_XDP_CHUNK_SOURCES];
 };
 
 /** Key of services and repliers: what an address, port and protocol belong to. */
@@ -69,6 +79,28 @@ struct sl_xdp_endpoint {
 	be16_t port;      /* 0: every port */
 	uint8_t protocol; /* 0: the address alone, as some service's */
 	uint8_t family;
+};
+
+/** Key of what finds a flow of mode fullnat by its replies, as the backend's packets carry it. */
+struct sl_xdp_reply4 {
+	be32_t backend;
+	be32_t source;
+	be16_t backend_port;
+	be16_t source_port;
+	uint32_t protocol;
+};
+
+struct sl_xdp_reply6 {
+	union sl_addr backend;
+	union sl_addr source;
+	be16_t backend_port;
+	be16_t source_port;
+	uint32_t protocol;
+};
+
+/** Live flows of mode fullnat of one backend, by position of their source. Programs. */
+struct sl_xdp_source_flows {
+	uint32_t n[SL_MAX_SOURCES_PER_SERVICE];
 };
 
 /** What the agent tells the program; one object, mapped by the agent. */
@@ -82,6 +114,7 @@ struct sl_xdp_control {
 	/* Bits by sl_xdp_filter_bit(): no service has an address whose bit is 0; no backend. */
 	uint64_t service_filter[SL_XDP_FILTER_WORDS];
 	uint64_t backend_filter[SL_XDP_FILTER_WORDS];
+	uint64_t source_filter[SL_XDP_FILTER_WORDS]; /* nor does one stand in for clients */
 };
 
 /** What one CPU counts, and what its program has no room for on the stack. */
@@ -91,6 +124,10 @@ struct sl_xdp_cpu {
 	struct sl_tuple tuple;
 	struct sl_flow flow;
 	struct sl_rewrite rewrite;
+	union {
+		struct sl_xdp_reply4 reply4;
+		struct sl_xdp_reply6 reply6;
+	};
 	uint16_t l4_offset;
 	uint8_t has_vlan;
 	uint8_t protocol;
@@ -168,6 +205,8 @@ SL_INLINE uint32_t sl_xdp_ticks(uint64_t ns)
 
 _Static_assert(sizeof(struct sl_xdp_port) == 16, "no padding");
 _Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
+_Static_assert(sizeof(struct sl_xdp_reply4) == 16, "no padding in a map's key");
+_Static_assert(sizeof(struct sl_xdp_reply6) == 40, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
 _Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");
 _Static_assert((int)SL_MAX_ADJACENCIES < (int)SL_XDP_SCRATCH_ADJACENCY, "an index of its own");

@@ -42,6 +42,10 @@ static const struct {
 	{"flow_from_reply", SL_EVENT_FLOW_FROM_REPLY},
 	{"stateless_forward", SL_EVENT_STATELESS_FORWARD},
 	{"stateless_reply", SL_EVENT_STATELESS_REPLY},
+	{"source_port_tries", SL_EVENT_SOURCE_PORT_TRIES},
+	{"source_port_reused", SL_EVENT_SOURCE_PORT_REUSED},
+	{"reset_sent", SL_EVENT_RESET_SENT},
+	{"unreachable_sent", SL_EVENT_UNREACHABLE_SENT},
 };
 
 /* What the counters must be. */
@@ -49,6 +53,7 @@ struct expectation {
 	uint64_t verdict[SL_N_VERDICTS];
 	uint64_t n;
 	uint64_t bytes;
+	uint64_t n_answers; /* to refused packets */
 };
 
 struct runner {
@@ -101,8 +106,10 @@ static void compare_frame(const struct vector *vector, const struct executor_res
 	bool is_punt = sl_verdict_is_punt(result->verdict);
 	const uint8_t *wanted = is_punt ? vector->in : vector->out;
 	size_t length = is_punt ? vector->in_length : vector->out_length;
+	bool is_back =
+		is_punt || sl_verdict_is_drop(result->verdict); /* by the port it came from */
 	enum conformance_port port =
-		vector->is_reply == is_punt ? CONFORMANCE_PORT_BACKEND : CONFORMANCE_PORT_CLIENT;
+		vector->is_reply == is_back ? CONFORMANCE_PORT_BACKEND : CONFORMANCE_PORT_CLIENT;
 
 	if (result->out_length != length || memcmp(result->out, wanted, length) != 0) {
 		conformance_failed(vector->name, "%zu bytes %s, expected %zu, or they differ",
@@ -137,6 +144,8 @@ static void run_frame(struct runner *runner, const struct vector *vector, bool i
 	runner->expected.verdict[vector->verdict]++;
 	runner->expected.n++;
 	runner->expected.bytes += vector->in_length;
+	runner->expected.n_answers +=
+		sl_verdict_is_drop((enum sl_verdict)vector->verdict) && vector->out_length != 0;
 	if (!is_judged)
 		return;
 	if ((int)result.verdict != vector->verdict)
@@ -299,7 +308,8 @@ static void compare_counters(const struct expectation *expected)
 	compare_number("rx_bytes", counters.event[SL_EVENT_RX_BYTES], expected->bytes);
 	compare_number("tx without the kernel's",
 		       counters.event[SL_EVENT_TX] - counters.event[SL_EVENT_KERNEL_TX],
-		       expected->verdict[SL_VERDICT_FORWARD] + expected->verdict[SL_VERDICT_REPLY]);
+		       expected->verdict[SL_VERDICT_FORWARD] + expected->verdict[SL_VERDICT_REPLY] +
+			       expected->n_answers);
 }
 
 static struct vector *read_file(const char *file, size_t *n)

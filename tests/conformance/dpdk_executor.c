@@ -212,6 +212,8 @@ int executor_reset_flows(void)
 	rte_eal_wait_lcore(worker->lcore);
 	table_clear(&worker->flows4);
 	table_clear(&worker->flows6);
+	memset(worker->source_flows, 0, SL_MAX_BACKENDS * sizeof(*worker->source_flows));
+	memset(worker->reject_bucket, 0, sizeof(worker->reject_bucket));
 	__atomic_store_n(&dataplane->is_stopping, false, __ATOMIC_RELAXED);
 	return rte_eal_remote_launch(worker_main, worker, worker->lcore);
 }

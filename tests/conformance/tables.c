@@ -20,6 +20,7 @@ const uint8_t tables_own_mac[6] = {2, 0, 0, 0, 0, 1};
 
 enum {
 	N_SLOTS = 401,
+	TABLES_SOURCE_PORT = 4000,
 	MAX_BACKENDS = 4,
 };
 
@@ -34,27 +35,46 @@ static const struct service_row {
 	const char *backend[MAX_BACKENDS];
 	uint16_t backend_port;
 	uint32_t weight[MAX_BACKENDS];
+	const char *source; /* mode fullnat, with one source port */
+	bool is_direct;     /* no stateless replies */
 } services[] = {
-	{"main4", "203.0.113.10", 80, {"10.0.0.2"}, 8080, {1}},
-	{"main6", "2001:db8:100::10", 80, {"2001:db8:2::2"}, 8080, {1}},
+	{"main4", "203.0.113.10", 80, {"10.0.0.2"}, 8080, {1}, NULL, false},
+	{"main6", "2001:db8:100::10", 80, {"2001:db8:2::2"}, 8080, {1}, NULL, false},
 	{"spread4",
 	 "203.0.113.20",
 	 80,
 	 {"10.0.0.11", "10.0.0.12", "10.0.0.13", "10.0.0.14"},
 	 8080,
-	 {1, 1, 2, 1}},
+	 {1, 1, 2, 1},
+	 NULL,
+	 false},
 	{"spread6",
 	 "2001:db8:100::20",
 	 80,
 	 {"2001:db8:2::11", "2001:db8:2::12", "2001:db8:2::13", "2001:db8:2::14"},
 	 8080,
-	 {1, 1, 2, 1}},
-	{"empty4", "203.0.113.30", 80, {NULL}, 0, {0}},
-	{"empty6", "2001:db8:100::30", 80, {NULL}, 0, {0}},
-	{"unrouted4", "203.0.113.40", 80, {"192.0.2.200"}, 8080, {1}},
-	{"unrouted6", "2001:db8:100::40", 80, {"2001:db8:dead::9"}, 8080, {1}},
-	{"every4", "203.0.113.60", 0, {"10.0.0.60"}, 0, {1}},
-	{"every6", "2001:db8:100::60", 0, {"2001:db8:2::60"}, 0, {1}},
+	 {1, 1, 2, 1},
+	 NULL,
+	 false},
+	{"empty4", "203.0.113.30", 80, {NULL}, 0, {0}, NULL, false},
+	{"empty6", "2001:db8:100::30", 80, {NULL}, 0, {0}, NULL, false},
+	{"unrouted4", "203.0.113.40", 80, {"192.0.2.200"}, 8080, {1}, NULL, false},
+	{"unrouted6", "2001:db8:100::40", 80, {"2001:db8:dead::9"}, 8080, {1}, NULL, false},
+	{"every4", "203.0.113.60", 0, {"10.0.0.60"}, 0, {1}, NULL, false},
+	{"every6", "2001:db8:100::60", 0, {"2001:db8:2::60"}, 0, {1}, NULL, false},
+	{"full4", "203.0.113.70", 80, {"10.0.0.70"}, 8080, {1}, "10.0.0.9", false},
+	{"full6", "2001:db8:100::70", 80, {"2001:db8:2::70"}, 8080, {1}, "2001:db8:2::9", false},
+	{"pair4", "203.0.113.80", 80, {"10.0.0.11", "10.0.0.12"}, 8080, {1, 1}, "10.0.0.9", false},
+	{"pair6",
+	 "2001:db8:100::80",
+	 80,
+	 {"2001:db8:2::11", "2001:db8:2::12"},
+	 8080,
+	 {1, 1},
+	 "2001:db8:2::9",
+	 false},
+	{"direct4", "203.0.113.90", 80, {"10.0.0.90"}, 8080, {1}, NULL, true},
+	{"direct6", "2001:db8:100::90", 80, {"2001:db8:2::90"}, 8080, {1}, NULL, true},
 };
 
 struct tables {
@@ -126,6 +146,14 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 				       .n_slots = N_SLOTS};
 	int status;
 
+	service.stateless_replies = !row->is_direct;
+	if (row->source != NULL) {
+		service.mode = WIRE_MODE_FULLNAT;
+		service.n_sources = 1;
+		read_address(row->source, &service.source[0]);
+		service.source_port_first = TABLES_SOURCE_PORT;
+		service.source_port_last = TABLES_SOURCE_PORT;
+	}
 	service.address.family = read_address(row->addr, &service.address.addr);
 	service.address.port = sl_to_be16(row->port);
 	service.address.protocol = protocol;

@@ -19,7 +19,7 @@
 enum {
 	LOG_BYTES = 1 << 16,
 	LOG_STATS = 4, /* BPF_LOG_STATS */
-	MAX_WALKED = 500000,
+	MAX_WALKED = 800000,
 	MAX_FRAME = 336, /* bytes of one function */
 	MAX_PROGRAMS = 8,
 	SKIPPED = 77,

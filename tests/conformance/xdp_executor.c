@@ -20,6 +20,8 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
+#include <sluice/packet/reject.h>
+
 #include "dataplane/staging.h"
 #include "dataplane/xdp/engine.h"
 #include "dataplane/xdp/skeleton.h"
@@ -38,6 +40,7 @@ static struct dataplane *dataplane;
 static struct staging *staging;
 static uint8_t *flows4; /* writable, for the reset alone */
 static uint8_t *flows6;
+static uint8_t *source_flows;
 
 const char *executor_name(void)
 {
@@ -77,6 +80,15 @@ static uint8_t *map_writable(const struct bpf_map *map, size_t size)
 	return at != MAP_FAILED ? at : NULL;
 }
 
+/* Frames of ports that are no veth go back by XDP_TX, from which the port is known. */
+static void mark_ports(void)
+{
+	struct sl_xdp_port *table = dataplane->ports.at;
+
+	for (uint32_t i = 0; i < SL_XDP_PORT_PLACES; i++)
+		table[i].is_veth = 0;
+}
+
 int executor_open(char *error)
 {
 	static struct dataplane_options options;
@@ -109,9 +121,12 @@ int executor_open(char *error)
 		status = dataplane_restore(dataplane, staging, &snapshot, error);
 	if (status != 0)
 		return status;
+	mark_ports();
 	flows4 = map_writable(dataplane->bpf->maps.flows4, dataplane->flows4.size);
 	flows6 = map_writable(dataplane->bpf->maps.flows6, dataplane->flows6.size);
-	return flows4 != NULL && flows6 != NULL ? 0 : -ENOMEM;
+	source_flows =
+		map_writable(dataplane->bpf->maps.source_flows, dataplane->source_flows.size);
+	return flows4 != NULL && flows6 != NULL && source_flows != NULL ? 0 : -ENOMEM;
 }
 
 static bool backends_are_reachable(void)
@@ -152,12 +167,36 @@ int executor_commit(struct snapshot *snapshot)
 	return 0;
 }
 
+static void empty(const struct bpf_map *map)
+{
+	struct sl_xdp_reply6 key; /* the larger one */
+
+	while (bpf_map_get_next_key(bpf_map__fd(map), NULL, &key) == 0)
+		if (bpf_map_delete_elem(bpf_map__fd(map), &key) != 0)
+			return;
+}
+
+/* Refused packets are answered as if none had been for long. */
+static int fill_buckets(void)
+{
+	static struct sl_reject_bucket zero[SL_XDP_MAX_CPUS];
+	int map = bpf_map__fd(dataplane->bpf->maps.reject_buckets);
+
+	for (uint32_t i = 0; i < SL_REJECT_BUCKETS; i++)
+		if (bpf_map_update_elem(map, &i, zero, BPF_EXIST) != 0)
+			return -errno;
+	return 0;
+}
+
 int executor_reset_flows(void)
 {
 	memset(flows4, 0, dataplane->flows4.size);
 	memset(flows6, 0, dataplane->flows6.size);
 	memset(&dataplane->bpf->data_usage->usage, 0, sizeof(struct sl_xdp_usage));
-	return 0;
+	memset(source_flows, 0, dataplane->source_flows.size);
+	empty(dataplane->bpf->maps.replies4);
+	empty(dataplane->bpf->maps.replies6);
+	return fill_buckets();
 }
 
 int executor_counters(struct wire_counters_reply *reply)
@@ -184,7 +223,9 @@ static bool is_action_of(uint32_t action, enum sl_verdict verdict)
 {
 	if (verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)
 		return action == XDP_TX || action == XDP_REDIRECT;
-	return action == (sl_verdict_is_drop(verdict) ? XDP_DROP : XDP_PASS);
+	if (sl_verdict_is_drop(verdict)) /* or the answer to a refused packet */
+		return action == XDP_DROP || action == XDP_TX;
+	return action == XDP_PASS;
 }
 
 int executor_send(enum conformance_port port, const uint8_t *frame, size_t length,

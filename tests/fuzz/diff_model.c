@@ -2,13 +2,18 @@
 /* Copyright (c) 2026 The Sluice authors */
 #include "tests/fuzz/diff_model.h"
 
+#include <string.h>
+
+#include <sluice/packet/reject.h>
+
 #include "dataplane/lookup.h"
 
 struct judgement {
 	struct sl_packet packet;
 	uint32_t length;
 	uint32_t out_port;
-	bool has_room;
+	const struct model_leave *leave;
+	bool is_refused;
 };
 
 /** Where a rewritten packet goes. */
@@ -30,6 +35,20 @@ static struct sl_flow *find(struct model *model, const struct sl_tuple *tuple,
 {
 	for (uint32_t i = 0; i < model->n; i++)
 		if (sl_flow_matches(&model->flow[i].flow, tuple, direction))
+			return &model->flow[i].flow;
+	return NULL;
+}
+
+/*
+ * The flow of mode fullnat, or that of mode nat, that a reply belongs to. Both are there when an
+ * address became a source while it had flows as a client.
+ */
+static struct sl_flow *find_reply(struct model *model, const struct sl_tuple *tuple,
+				  bool has_source)
+{
+	for (uint32_t i = 0; i < model->n; i++)
+		if (sl_flow_matches(&model->flow[i].flow, tuple, SL_DIRECTION_REPLY) &&
+		    sl_flow_has_source(&model->flow[i].flow) == has_source)
 			return &model->flow[i].flow;
 	return NULL;
 }
@@ -129,17 +148,41 @@ static bool is_full(struct model *model, const struct judgement *judgement, uint
 		model->counters.event[SL_EVENT_EMBRYONIC_FULL]++;
 		return true;
 	}
-	if (model->n_flows[i] >= model->max_flows || !judgement->has_room) {
+	if (model->n_flows[i] >= model->max_flows || !judgement->leave->has_room) {
 		model->counters.event[SL_EVENT_FLOW_TABLE_FULL]++;
 		return true;
 	}
 	return false;
 }
 
-/* NULL: there is no room, or (*@is_taken) another live flow of the client holds the way back. */
-static struct sl_flow *create_flow(struct model *model, const struct judgement *judgement,
-				   const struct sl_tuple *client, uint32_t index, bool *is_taken)
+/* The way back of a flow of mode fullnat is by the service's only source. */
+static void take_source(struct model *model, struct sl_flow *flow)
 {
+	const struct sl_service *service = &model->snapshot->service[flow->service];
+
+	model->counters.event[SL_EVENT_SOURCE_PORT_TRIES]++;
+	sl_flow_set_source(flow, &model->snapshot->source[service->first_source],
+			   sl_to_be16(service->source_port_first), 0, flow->family);
+}
+
+/* Whether the way back that @other holds may go to a new flow. */
+static bool yields(struct model *model, const struct judgement *judgement,
+		   const struct sl_flow *other, bool is_fullnat)
+{
+	if (flow_backend(model->snapshot, other) == NULL)
+		return true;
+	if (is_fullnat)
+		return sl_flow_yields_port(other, judgement->packet.tcp_sequence);
+	return sl_flow_is_over(other) || other->state == SL_FLOW_EMBRYONIC;
+}
+
+/* NULL: *@why is the packet's verdict, or SL_VERDICT_NONE if it is to be balanced without a flow. */
+static struct sl_flow *create_flow(struct model *model, const struct judgement *judgement,
+				   const struct sl_tuple *client, uint32_t index,
+				   enum sl_verdict *why)
+{
+	bool is_fullnat = model->snapshot->service[model->snapshot->backend[index].service].mode ==
+			  WIRE_MODE_FULLNAT;
 	const struct snapshot *snapshot = model->snapshot;
 	const struct sl_backend *backend = &snapshot->backend[index];
 	struct sl_flow_ipv6 made = {
@@ -151,17 +194,21 @@ static struct sl_flow *create_flow(struct model *model, const struct judgement *
 	struct sl_tuple reply;
 	struct sl_flow *other;
 
-	if (is_full(model, judgement, client->family))
+	if (is_full(model, judgement, client->family)) {
+		*why = is_fullnat ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
 		return NULL;
+	}
 	sl_flow_open(&made.flow, client, &backend->addr,
 		     backend->port != 0 ? backend->port : client->destination_port);
+	if (is_fullnat)
+		take_source(model, &made.flow);
 	reply = sl_flow_tuple(&made.flow, SL_DIRECTION_REPLY);
-	other = find(model, &reply, SL_DIRECTION_REPLY);
+	other = find_reply(model, &reply, is_fullnat);
 	if (other != NULL) {
-		*is_taken = !sl_flow_is_over(other) && flow_backend(snapshot, other) != NULL &&
-			    other->state != SL_FLOW_EMBRYONIC;
-		if (*is_taken)
+		*why = is_fullnat ? SL_VERDICT_DROP_NO_SOURCE_PORT : SL_VERDICT_DROP_TUPLE_TAKEN;
+		if (!yields(model, judgement, other, is_fullnat))
 			return NULL;
+		model->counters.event[SL_EVENT_SOURCE_PORT_REUSED] += is_fullnat;
 		end_flow(model, other);
 	}
 	model->counters.event[SL_EVENT_FLOW_CREATED]++;
@@ -180,25 +227,32 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	struct choice choice = lookup_choose(model->snapshot, service, &packet->tuple);
 	const struct sl_backend *backend;
 	struct sl_flow *flow = NULL;
-	bool is_taken = false;
+	enum sl_verdict why = SL_VERDICT_NONE;
 	struct way way = {
 		.verdict = SL_VERDICT_FORWARD, .service = service, .backend = choice.backend};
 
+	if (model->snapshot->service[service].mode == WIRE_MODE_FULLNAT &&
+	    packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)) {
+		model->service[service].drops++;
+		judgement->is_refused = true;
+		return SL_VERDICT_DROP_NO_FLOW;
+	}
 	if (choice.backend == SL_NO_INDEX) {
 		model->service[service].drops++;
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
 	backend = &model->snapshot->backend[choice.backend];
 	if ((packet->tcp_flags & SL_TCP_RST) == 0)
-		flow = create_flow(model, judgement, &packet->tuple, choice.backend, &is_taken);
+		flow = create_flow(model, judgement, &packet->tuple, choice.backend, &why);
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
 		return balance_flow(model, judgement, flow, SL_DIRECTION_FORWARD);
 	}
-	if (is_taken) {
+	if (why != SL_VERDICT_NONE) {
 		model->service[service].drops++;
-		return SL_VERDICT_DROP_TUPLE_TAKEN;
+		judgement->is_refused = why != SL_VERDICT_DROP_TUPLE_TAKEN;
+		return why;
 	}
 	model->counters.event[SL_EVENT_STATELESS_FORWARD]++;
 	way.to.source = packet->tuple.source;
@@ -224,7 +278,7 @@ static enum sl_verdict balance_orphan(struct model *model, struct judgement *jud
 		.destination = service->addr,
 		.destination_port = service->port != 0 ? service->port : packet->tuple.source_port};
 	struct sl_flow *flow = NULL;
-	bool is_taken = false;
+	enum sl_verdict why;
 	struct way way = {.verdict = SL_VERDICT_REPLY,
 			  .service = backend->service,
 			  .backend = index,
@@ -244,7 +298,7 @@ static enum sl_verdict balance_orphan(struct model *model, struct judgement *jud
 	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
 		/* Whether there is room is asked first, and counted, as the XDP engine does. */
 		if (find(model, &client, SL_DIRECTION_FORWARD) == NULL)
-			flow = create_flow(model, judgement, &client, index, &is_taken);
+			flow = create_flow(model, judgement, &client, index, &why);
 		else
 			(void)is_full(model, judgement, client.family);
 	}
@@ -265,7 +319,7 @@ static enum sl_verdict balance_unknown(struct model *model, struct judgement *ju
 	uint32_t backend;
 
 	if (service != SL_NO_INDEX) {
-		if (!snapshot_is_service_address(snapshot, &tuple->source, tuple->family))
+		if (!lookup_is_own_address(snapshot, &tuple->source, tuple->family))
 			return balance_new(model, judgement, service);
 		model->service[service].drops++;
 		return SL_VERDICT_DROP_SOURCE_IS_SERVICE;
@@ -283,8 +337,10 @@ static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 
 	if (flow == NULL) {
 		direction = SL_DIRECTION_REPLY;
-		flow = find(model, &packet->tuple, direction);
+		flow = find_reply(model, &packet->tuple, true);
 	}
+	if (flow == NULL)
+		flow = find_reply(model, &packet->tuple, false);
 	if (flow == NULL)
 		return balance_unknown(model, judgement);
 	if (flow_backend(model->snapshot, flow) != NULL &&
@@ -296,23 +352,59 @@ static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 		end_flow(model, flow);
 		return balance_unknown(model, judgement);
 	}
+	judgement->is_refused = direction == SL_DIRECTION_FORWARD;
 	return SL_VERDICT_DROP_BACKEND_GONE;
 }
 
-enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t length,
-			     bool has_room, uint32_t *out_port)
+/* The answer to a refused packet. False: there is none. */
+static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame, uint32_t *length,
+		   bool may_answer)
 {
-	struct judgement judgement = {.length = length, .has_room = has_room};
-	enum sl_verdict verdict = sl_parse_link(frame, frame + length, model->mac[port]);
+	enum sl_reject kind = sl_reject_kind(packet);
+	uint8_t family = packet->tuple.family;
+	uint32_t room = sl_reject_room(family);
+	bool is_made;
+
+	if (kind == SL_REJECT_NONE)
+		return false;
+	if (!may_answer) {
+		model->counters.event[SL_EVENT_REFUSAL_LIMITED]++;
+		return false;
+	}
+	if (kind == SL_REJECT_RESET) {
+		is_made = sl_reject_reset(packet, frame + *length);
+		*length = sl_reject_reset_length(packet);
+		model->counters.event[SL_EVENT_RESET_SENT]++;
+	} else {
+		uint32_t link_length = sl_reject_link_length(packet);
+
+		memmove(frame + room, frame, *length);
+		is_made = sl_reject_unreachable(frame, frame + *length + room,
+						packet->has_vlan != 0, family);
+		*length = sl_reject_unreachable_length(link_length, family);
+		model->counters.event[SL_EVENT_UNREACHABLE_SENT]++;
+	}
+	model->counters.event[SL_EVENT_TX]++;
+	model->counters.event[SL_EVENT_TX_BYTES] += *length;
+	return is_made;
+}
+
+enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t *length,
+			     const struct model_leave *leave, uint32_t *out_port, bool *is_answered)
+{
+	struct judgement judgement = {.length = *length, .leave = leave};
+	enum sl_verdict verdict = sl_parse_link(frame, frame + *length, model->mac[port]);
 
 	if (verdict == SL_VERDICT_NONE)
-		verdict = sl_parse(frame, frame + length, &judgement.packet);
+		verdict = sl_parse(frame, frame + *length, &judgement.packet);
 	if (verdict == SL_VERDICT_NONE)
 		verdict = balance(model, &judgement);
 	model->counters.verdict[verdict]++;
 	model->counters.event[SL_EVENT_RX]++;
-	model->counters.event[SL_EVENT_RX_BYTES] += length;
+	model->counters.event[SL_EVENT_RX_BYTES] += *length;
 	*out_port = judgement.out_port;
+	*is_answered = judgement.is_refused &&
+		       answer(model, &judgement.packet, frame, length, leave->may_answer);
 	return verdict;
 }
 

@@ -24,6 +24,11 @@ enum {
 /** Next hop of @addr: an index of model.adjacency, or SL_ADJACENCY_NONE, _LOCAL, _GLEAN. */
 typedef uint32_t (*model_route)(const union sl_addr *addr, uint8_t family);
 
+struct model_leave {
+	bool has_room;   /* its table had a place for a new flow */
+	bool may_answer; /* the sender's network had not been answered too often */
+};
+
 struct model {
 	const struct snapshot *snapshot;
 	model_route route;
@@ -42,11 +47,13 @@ struct model {
 
 /**
  * Judges @frame, which came in at @port, and rewrites it if it is to be sent: from *@out_port.
- * @has_room: whether the engine's table had a place for a new flow; how full it may get before it
- * has none for some is the engine's affair.
+ * Or makes it the answer to its sender, if it is refused: *@length, for which there are
+ * SL_REJECT_ROOM_IPV6 bytes of room, is then another, and *@is_answered true.
+ * @leave: what is the engine's affair, and to be taken from it.
  */
-enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t length,
-			     bool has_room, uint32_t *out_port);
+enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t *length,
+			     const struct model_leave *leave, uint32_t *out_port,
+			     bool *is_answered);
 
 /**
  * Ends the flows whose service or backend is not there any more, but those that @is_kept says are to

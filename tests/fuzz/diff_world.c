@@ -10,12 +10,15 @@
 enum {
 	TURNS = 1100, /* more than there are indices that wait */
 	N_STEPS = 9,
+	SOURCE_PORT = 5000,
 };
 
 static const char *const service_addr[] = {
 	"203.0.113.10",     "203.0.113.11",     "203.0.113.12",     "203.0.113.13",
 	"2001:db8:100::10", "2001:db8:100::11", "2001:db8:100::12", "2001:db8:100::13"};
 static const uint16_t service_port[] = {80, 443, 0};
+/* Stands in for the clients of the last service address of each family, with one port. */
+static const char *const source_addr[2] = {"10.0.0.200", "2001:db8:2::c8"};
 
 /* Hosts of the backend link, the last without a neighbour; ours; a client; far; unrouted. */
 static const char *const backend_addr[2][12] = {
@@ -248,7 +251,15 @@ int world_init(struct world *world, uint64_t seed)
 		wire->address.port = sl_to_be16(service_port[i / 2 % 3]);
 		wire->address.protocol = i % 2 == 0 ? SL_PROTOCOL_TCP : SL_PROTOCOL_UDP;
 		wire->mode = WIRE_MODE_NAT;
-		wire->stateless_replies = 1;
+		wire->stateless_replies = i % 5 != 0;
+		if (i / 6 % 4 == 3) {
+			wire->mode = WIRE_MODE_FULLNAT;
+			wire->n_sources = 1;
+			wire->source[0] =
+				address(source_addr[wire->address.family == SL_FAMILY_IPV6]);
+			wire->source_port_first = SOURCE_PORT;
+			wire->source_port_last = SOURCE_PORT;
+		}
 		wire->scheduler = WIRE_SCHEDULER_MAGLEV;
 		wire->n_slots = one_in(world, 2) ? 401 : 601;
 		wire->timeout_established_sec = SL_MAX_TIMEOUT_SEC;
@@ -566,7 +577,8 @@ static void new_talk(struct world *world, struct talk *talk)
 						? SL_BE16(80)
 						: sl_to_be16((uint16_t)(9000 + pick(world, 3)));
 	if (one_in(world, 50))
-		talk->client.source = address(service_addr[is_ipv6 ? 4 : 0]);
+		talk->client.source = address(one_in(world, 2) ? service_addr[is_ipv6 ? 4 : 0]
+							       : source_addr[is_ipv6]);
 	talk->next[0] = (uint32_t)random_next(&world->random);
 	talk->next[1] = (uint32_t)random_next(&world->random);
 }
@@ -614,8 +626,10 @@ static void draft_packet(struct world *world, struct talk *talk, struct draft *d
 				 : 0;
 	draft->tuple = talk->client;
 	if (talk->direction == SL_DIRECTION_REPLY) {
-		draft->tuple.destination = talk->client.source;
-		draft->tuple.destination_port = talk->client.source_port;
+		draft->tuple.destination =
+			talk->backend_port != 0 ? talk->source : talk->client.source;
+		draft->tuple.destination_port =
+			talk->backend_port != 0 ? talk->source_port : talk->client.source_port;
 		draft->tuple.source = talk->backend;
 		draft->tuple.source_port = talk->backend_port;
 		if (talk->backend_port == 0 || one_in(world, 30)) {
@@ -682,4 +696,6 @@ void world_heard(struct world *world, const uint8_t *bytes, uint32_t length,
 		return;
 	talk->backend = packet.tuple.destination;
 	talk->backend_port = packet.tuple.destination_port;
+	talk->source = packet.tuple.source;
+	talk->source_port = packet.tuple.source_port;
 }

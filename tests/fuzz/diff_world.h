@@ -37,9 +37,11 @@ struct world_service {
 
 /** A connection as both its ends see it. */
 struct talk {
-	struct sl_tuple client;      /* as its packets leave the client */
-	union sl_addr backend;       /* as last heard of */
-	be16_t backend_port;         /* 0: not heard of */
+	struct sl_tuple client; /* as its packets leave the client */
+	union sl_addr backend;  /* as last heard of */
+	be16_t backend_port;    /* 0: not heard of */
+	union sl_addr source;   /* what the backend takes for the client's */
+	be16_t source_port;
 	uint32_t next[2];            /* sequence numbers, of client and backend */
 	unsigned int step;           /* of an orderly connection */
 	enum sl_direction direction; /* of the last packet */

@@ -204,6 +204,9 @@ static int engine_open(char *error)
 	if (status == 0)
 		status = dataplane_restore(dataplane, unused, &snapshot, error);
 	staging_free(unused);
+	/* As ports that are no veth: by which port a frame goes, the action tells. */
+	for (uint32_t i = 0; status == 0 && i < SL_XDP_PORT_PLACES; i++)
+		((struct sl_xdp_port *)dataplane->ports.at)[i].is_veth = 0;
 	return status;
 }
 
@@ -319,21 +322,24 @@ static bool compare_frame(uint64_t i, struct sl_counters *before)
 	enum sl_verdict verdict;
 	uint32_t out_port;
 	uint32_t action;
-	bool has_room;
+	struct model_leave leave;
+	bool is_answered;
 
 	world_frame(&world, &frame);
 	engine_run(&frame, &found);
 	after = read_counters();
-	has_room =
+	leave.has_room =
 		after->event[SL_EVENT_FLOW_TABLE_FULL] == before->event[SL_EVENT_FLOW_TABLE_FULL];
+	leave.may_answer =
+		after->event[SL_EVENT_REFUSAL_LIMITED] == before->event[SL_EVENT_REFUSAL_LIMITED];
 	wanted.length = frame.length;
 	memcpy(wanted.bytes, frame.bytes, frame.length);
-	verdict =
-		model_packet(&model, frame.port, wanted.bytes, wanted.length, has_room, &out_port);
+	verdict = model_packet(&model, frame.port, wanted.bytes, &wanted.length, &leave, &out_port,
+			       &is_answered);
 	/* Before the sweep, a flow of what was removed may have made room for a new one. */
 	if (after->event[SL_EVENT_FLOW_ENDED] != model.counters.event[SL_EVENT_FLOW_ENDED])
 		model_sweep(&model, engine_has);
-	action = action_of(verdict, frame.port, out_port);
+	action = is_answered ? XDP_TX : action_of(verdict, frame.port, out_port);
 	if (action == found.action && found.length == wanted.length &&
 	    memcmp(found.bytes, wanted.bytes, wanted.length) == 0 &&
 	    memcmp(after, &model.counters, sizeof(*after)) == 0) {

@@ -45,13 +45,20 @@ def services():
     }
 
 
-def bring_up(kind, root, workers=1):
-    net = topology.Topology(kind, workers)
+def fullnat(all_services):
+    """The same services in mode fullnat."""
+    return {name: (address, backends, {},
+                   {"mode": "fullnat", "source": topology.SOURCES6 if "[" in address else topology.SOURCES4})
+            for name, (address, backends) in all_services.items()}
+
+
+def bring_up(kind, root, workers=1, one_arm=False):
+    net = topology.Topology(kind, workers, one_arm)
     try:
         net.make()
         net.start_nginx(root)
         net.start_echo()
-        net.write_config(services())
+        net.write_config(fullnat(services()) if one_arm else services())
         net.start_sluice()
     except BaseException:
         for name in ("dataplane", "sluiced"):
@@ -65,7 +72,7 @@ def bring_up(kind, root, workers=1):
 @pytest.fixture(scope="module")
 def net(request, files):
     net = bring_up(getattr(request.module, "KIND", "interface"), files[0],
-                   getattr(request.module, "WORKERS", 1))
+                   getattr(request.module, "WORKERS", 1), getattr(request.module, "ONE_ARM", False))
     yield net
     net.remove()
 

@@ -6,6 +6,10 @@ Everything has the prefix of this run, is made here and is removed here; traffic
 namespaces. A client and three backends stand around the balancer, each behind a veth pair:
 
     client eth0 --- eth1 lb eth2 --- net (bridge) --- eth0 b1, b2, b3
+
+With one arm, all of them stand on the bridge, and the backends have no route to the client:
+
+    client eth0, lb eth1, b1, b2, b3 eth0 --- net (bridge)
 """
 
 import itertools
@@ -36,6 +40,11 @@ HASH_KEY = "00112233445566778899aabbccddeeff"
 # last burst, which is TX_BUFFER_SIZE. AF_PACKET copies and holds nothing.
 DRIVER_BUFFERS = {"xdp native": (0, 0), "xdp generic": (0, 0),
                   "net_af_xdp": (2048, 64), "net_af_packet": (0, 0)}
+
+
+# One arm: what stands in for the client.
+SOURCES4 = ["10.90.2.201", "10.90.2.202"]
+SOURCES6 = ["2001:db8:2::201", "2001:db8:2::202"]
 
 
 def backend4(i):
@@ -70,13 +79,14 @@ class Topology:
 
     numbers = itertools.count(1)  # a module may have more than one
 
-    def __init__(self, kind="interface", workers=1):
+    def __init__(self, kind="interface", workers=1, one_arm=False):
         # The XDP engine attaches to kernel interfaces, and judges every frame on them.
         self.kind = "interface" if ENGINE == "xdp" else kind
         self.workers = workers
+        self.one_arm = one_arm
         self.engine = ENGINE  # as the configuration has it
         self.flows = 65536
-        self.ports = ["eth1", "eth2"]
+        self.ports = ["eth1"] if one_arm else ["eth1", "eth2"]
         self.prefix = f"sl{os.getpid()}-{next(Topology.numbers)}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
         os.chmod(self.dir, 0o755)
@@ -122,13 +132,19 @@ class Topology:
             self.ip(name, "link", "set", "lo", "up")
         # Ports below are the tests' own to bind.
         self.run_in("client", "sysctl", "-qw", "net.ipv4.ip_local_port_range=32768 60999")
-        self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1",
-                "netns", self.ns("lb"))
         self.ip("net", "link", "add", "br0", "type", "bridge")
         self.ip("net", "link", "set", "br0", "up")
-        self.ip("lb", "link", "add", "eth2", "type", "veth", "peer", "name", "lb",
+        self.ip("lb", "link", "add", self.ports[-1], "type", "veth", "peer", "name", "lb",
                 "netns", self.ns("net"))
         self.ip("net", "link", "set", "lb", "master", "br0", "up")
+        if self.one_arm:
+            self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "client",
+                    "netns", self.ns("net"))
+            self.ip("net", "link", "set", "client", "master", "br0", "up")
+            self.quiet("net", "client")
+        else:
+            self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1",
+                    "netns", self.ns("lb"))
         self.add_addresses("client", "eth0", f"{CLIENT4}/24", f"{CLIENT6}/64")
         self.ip("client", "route", "add", "default", "via", OWN4)
         self.ip("client", "route", "add", "default", "via", "2001:db8:1::1")
@@ -137,22 +153,23 @@ class Topology:
                     "netns", self.ns("net"))
             self.ip("net", "link", "set", f"b{i}", "master", "br0", "up")
             self.add_addresses(f"b{i}", "eth0", f"{backend4(i)}/24", f"{backend6(i)}/64")
-            self.ip(f"b{i}", "route", "add", "default", "via", "10.90.2.1")
-            self.ip(f"b{i}", "route", "add", "default", "via", "2001:db8:2::1")
+            if not self.one_arm:
+                self.ip(f"b{i}", "route", "add", "default", "via", "10.90.2.1")
+                self.ip(f"b{i}", "route", "add", "default", "via", "2001:db8:2::1")
             self.quiet(f"b{i}", "eth0")
             self.quiet("net", f"b{i}")
-        for name, device in (("client", "eth0"), ("lb", "eth1"), ("lb", "eth2"), ("net", "lb")):
+        for name, device in (("client", "eth0"), ("net", "lb"), *(("lb", port) for port in self.ports)):
             self.quiet(name, device)
         if ENGINE == "xdp":
             # A veth takes frames that a program sends into it only if its peer polls.
-            for name, device in (("client", "eth0"), ("net", "lb")):
+            for name, device in (("net", "lb"),) if self.one_arm else (("client", "eth0"), ("net", "lb")):
                 self.run_in(name, "ethtool", "-K", device, "gro", "on")
         self.add_addresses("lb", "lo", f"{SERVICE4}/32", f"{SERVICE6}/128")
         if self.kind == "interface":
-            self.address_ports("eth1", "eth2")
+            self.address_ports(*self.ports)
         else:
             # The dataplane has these to itself: the kernel's interfaces are the TAPs.
-            for device in ("eth1", "eth2"):
+            for device in self.ports:
                 self.run_in("lb", "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
                 self.ip("lb", "link", "set", device, "arp", "off", "promisc", "on", "up")
                 # Packet sockets get a copy: the kernel must be kept from the original.
@@ -161,9 +178,10 @@ class Topology:
                             f'{{ type filter hook ingress device "{device}" priority 0; policy drop; }}')
         return self
 
-    def address_ports(self, client_side, backend_side):
+    def address_ports(self, client_side, backend_side=None):
         self.add_addresses("lb", client_side, f"{OWN4}/24", "2001:db8:1::1/64")
-        self.add_addresses("lb", backend_side, "10.90.2.1/24", "2001:db8:2::1/64")
+        self.add_addresses("lb", backend_side or client_side, "10.90.2.1/24", "2001:db8:2::1/64",
+                           *(f"{source}/32" for source in SOURCES4), *(f"{source}/128" for source in SOURCES6))
 
     # -- programs
 
@@ -204,7 +222,8 @@ class Topology:
         raise AssertionError(f"{verdict}: {self.counters()['verdicts'][verdict] - start} of {count}")
 
     def write_config(self, services):
-        """`services`: {name: (address, [(backend, weight), ...])}, with a dict of timeouts or without."""
+        """`services`: {name: (address, [(backend, weight), ...])}, with a dict of timeouts and one of
+        other keys, or without."""
         lines = [f"run_dir: {self.run_dir}", f"state_dir: {self.state_dir}", "user: nobody",
                  "group: nogroup", "dataplane:", f"  engine: {self.engine}", f"  flows: {self.flows}", f"  workers: {self.workers}",
                  f"  hash_key: \"{HASH_KEY}\"", "  ports:"]
@@ -215,9 +234,11 @@ class Topology:
                 lines.append(f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.workers}"')
                 lines.append(f"      kernel_interface: port{i + 1}")
         lines.append("services:" if services else "services: []")
-        for name, (address, backends, *timeouts) in services.items():
+        for name, (address, backends, *more) in services.items():
+            timeouts, options = (*more, {}, {})[:2]
             lines += [f"  - name: {name}", f'    address: "{address}"']
-            lines += [f"    timeouts: {json.dumps(limits)}" for limits in timeouts]
+            lines += [f"    timeouts: {json.dumps(timeouts)}"] if timeouts else []
+            lines += [f"    {key}: {json.dumps(value)}" for key, value in options.items()]
             lines.append("    backends:")
             for backend, weight in backends:
                 lines.append(f'      - {{address: "{backend}", weight: {weight}}}')
@@ -233,8 +254,9 @@ class Topology:
     def start_sluice(self):
         self.start_dataplane()
         if self.kind != "interface":
-            wait_until("the TAPs", 20, lambda: "port2" in self.ip("lb", "-br", "link").stdout)
-            self.address_ports("port1", "port2")
+            taps = [f"port{i + 1}" for i in range(len(self.ports))]
+            wait_until("the TAPs", 20, lambda: taps[-1] in self.ip("lb", "-br", "link").stdout)
+            self.address_ports(*taps)
         self.start_daemon()
         self.wait_in_step()
 

@@ -19,7 +19,7 @@ import sys
 sys.dont_write_bytecode = True
 
 from make_vectors import B, B6, C, C6, IN, OUT, S, S6  # noqa: E402
-from scapy.all import IP, IPv6, TCP, UDP, Ether, Raw, raw  # noqa: E402
+from scapy.all import ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, IPv6, Raw, raw  # noqa: E402
 
 KEY = (0x0123456789abcdef, 0xfedcba9876543210)
 N_SLOTS = 401
@@ -37,6 +37,11 @@ EVERY = {4: ("203.0.113.60", "10.0.0.60"), 6: ("2001:db8:100::60", "2001:db8:2::
 OWN = {4: "10.0.0.1", 6: "2001:db8:2::1"}
 NOBODY = {4: "203.0.113.99", 6: "2001:db8:100::99"}
 STRANGER = {4: "192.0.2.201", 6: "2001:db8:dead::1"}  # no route leads there
+FULL = {4: ("203.0.113.70", "10.0.0.70", "10.0.0.9"), 6: ("2001:db8:100::70", "2001:db8:2::70", "2001:db8:2::9")}
+PAIR = {4: ("203.0.113.80", "10.0.0.9"), 6: ("2001:db8:100::80", "2001:db8:2::9")}
+DIRECT = {4: ("203.0.113.90", "10.0.0.90"), 6: ("2001:db8:100::90", "2001:db8:2::90")}
+SOURCE_PORT = 4000  # the only one
+TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full")
 FAR = {4: "192.0.2.5", 6: "2001:db8:3::5"}  # a client behind a gateway
 
 
@@ -80,7 +85,7 @@ def words(address):
     return [int.from_bytes(packed[:8], "little"), int.from_bytes(packed[8:], "little")]
 
 
-def maglev(backends, family, protocol):
+def maglev(backends, family, protocol, weights=WEIGHTS):
     """Slots of a service: Eisenbud et al., 2016, weights by carried-over turns."""
     walkers = []
     for position, backend in enumerate(backends):
@@ -91,10 +96,10 @@ def maglev(backends, family, protocol):
     slots = {}
     while len(slots) < N_SLOTS:
         for walker in sorted(walkers, key=lambda w: w["rank"]):
-            walker["credit"] += WEIGHTS[walker["position"]]
-            if walker["credit"] < max(WEIGHTS) or len(slots) == N_SLOTS:
+            walker["credit"] += weights[walker["position"]]
+            if walker["credit"] < max(weights) or len(slots) == N_SLOTS:
                 continue
-            walker["credit"] -= max(WEIGHTS)
+            walker["credit"] -= max(weights)
             slots[next(s for s in walker["order"] if s not in slots)] = backends[walker["position"]]
     return slots
 
@@ -116,6 +121,7 @@ class Story:
         self.name, self.family, self.l4 = f"v{family}-{l4.__name__.lower()}-{name}", family, l4
         self.client, self.service, self.backend = MAIN[family]
         self.sport, self.dport, self.bport = 40000, 80, 8080
+        self.source = None  # mode fullnat: what stands in for the client
 
     def frame(self, ends, is_out, payload, ttl, fields):
         source, sport, destination, dport = ends
@@ -129,14 +135,39 @@ class Story:
         out = "-"
         if verdict in ("forward", "reply"):
             out = self.frame(ends_out, True, payload, ttl - 1, fields)
+        elif verdict in TOLD and port == "client":
+            out = self.answer(into, ends, payload, fields)
         print(self.name, port, verdict, into, out)
 
+    def answer(self, into, ends, payload, fields):
+        """What the client of a refused packet is told."""
+        source, sport, destination, dport = ends
+        ether = Ether(src=IN["dst"], dst=IN["src"])
+        if self.l4 is TCP:
+            flags = str(fields.get("flags", "S"))
+            if "R" in flags:
+                return "-"
+            length = len(payload) + flags.count("S") + flags.count("F")
+            number = {"flags": "RA", "seq": 0, "ack": fields.get("seq", 0) + length}
+            if "A" in flags:
+                number = {"flags": "R", "seq": fields.get("ack", 0), "ack": 0}
+            l4 = TCP(sport=dport, dport=sport, window=0, **number)
+        ip = IP(src=destination, dst=source, ttl=64, id=0, flags="DF") if self.family == 4 else \
+            IPv6(src=destination, dst=source, hlim=64)
+        if self.l4 is TCP:
+            return raw(ether / ip / l4).hex()
+        if self.family == 4:
+            return raw(ether / ip / ICMP(type=3, code=3) / Raw(bytes.fromhex(into)[14:14 + 28])).hex()
+        return raw(ether / ip / ICMPv6DestUnreach(code=4) / Raw(bytes.fromhex(into)[14:14 + 48])).hex()
+
     def forward(self, verdict="forward", payload=b"", ttl=64, **fields):
+        source = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
         self.line("client", verdict, (self.client, self.sport, self.service, self.dport),
-                  (self.client, self.sport, self.backend, self.bport), payload, ttl, fields)
+                  (*source, self.backend, self.bport), payload, ttl, fields)
 
     def reply(self, verdict="reply", payload=b"", ttl=64, **fields):
-        self.line("backend", verdict, (self.backend, self.bport, self.client, self.sport),
+        source = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
+        self.line("backend", verdict, (self.backend, self.bport, *source),
                   (self.service, self.dport, self.client, self.sport), payload, ttl, fields)
 
     def tables(self, variant):
@@ -342,7 +373,8 @@ def common_stories(family, l4):
         if l4 is TCP:
             story.forward("drop_backend_gone", **ack)
         story.forward("drop_no_backend", **syn)
-        story.events(flow_created=1, flow_promoted=1, flow_ended=1)
+        told = {"reset_sent": 1} if l4 is TCP else {}
+        story.events(flow_created=1, flow_promoted=1, flow_ended=1, **told)
         # No flow is left; a backend that is gone is nobody's, one in maintenance is not heard.
         story.reply("drop_backend_gone" if variant == "maint" else "punt_not_service", **ack)
         if variant == "maint":
@@ -351,7 +383,7 @@ def common_stories(family, l4):
             story.client = MAIN[family][0]
         story.tables("base")
         story.forward(**syn)
-        story.events(flow_created=2, flow_promoted=1, flow_ended=1)
+        story.events(flow_created=2, flow_promoted=1, flow_ended=1, **told)
 
     # Another backend has come in its place: what opens a connection goes there at once.
     story = Story("replaced", family, l4)
@@ -364,14 +396,16 @@ def common_stories(family, l4):
     story.backend = REPLACEMENT[family]
     story.forward(**syn)
     story.reply(**back)
-    story.events(flow_created=2, flow_ended=1, flow_promoted=1 if l4 is TCP else 2)
+    told = {"reset_sent": 1} if l4 is TCP else {}
+    story.events(flow_created=2, flow_ended=1, flow_promoted=1 if l4 is TCP else 2, **told)
     # The former backend is back: a new object, and the flow's own one has gone.
     story.tables("base")
     if l4 is TCP:
         story.forward("drop_backend_gone", **ack)
     story.backend = MAIN[family][2]
     story.forward(**syn)
-    story.events(flow_created=3, flow_ended=2, flow_promoted=1 if l4 is TCP else 2)
+    told = {"reset_sent": 2} if l4 is TCP else {}
+    story.events(flow_created=3, flow_ended=2, flow_promoted=1 if l4 is TCP else 2, **told)
 
 
 def udp_stories(family):
@@ -391,8 +425,131 @@ def udp_stories(family):
     story.events(stateless_reply=1, flow_created=1, flow_promoted=1)
 
 
+def full(name, family, l4):
+    story = Story(name, family, l4)
+    story.service, story.backend, story.source = FULL[family]
+    return story
+
+
+def fullnat_tcp_stories(family):
+    story = full("fullnat-handshake-data-fin", family, TCP)
+    story.handshake()
+    story.forward(flags="PA", seq=101, ack=501, payload=b"request")
+    story.reply(flags="PA", seq=501, ack=108, payload=b"the answer" * 100)
+    story.forward(flags="FA", seq=108, ack=1501)
+    story.reply(flags="FA", seq=1501, ack=109)
+    story.forward(flags="A", seq=109, ack=1502)
+    story.events(flow_created=1, flow_promoted=1, source_port_tries=1)
+    # The same client's next connection: scheduled afresh, by the port that it gives back.
+    story.forward(flags="S", seq=90)
+    story.events(flow_created=2, flow_ended=1, flow_promoted=1, source_port_tries=2)
+
+    story = full("fullnat-without-flow", family, TCP)
+    story.forward("drop_no_flow", flags="PA", seq=7, ack=9, payload=b"late")
+    story.forward("drop_no_flow", flags="FA", seq=7, ack=9)
+    story.forward("drop_no_flow", flags="R", seq=7)
+    story.reply("punt_not_service", flags="A", seq=9, ack=11)
+    story.events(reset_sent=2)
+
+    # The only source port is in use: refused at once. Another backend has it, too.
+    story = full("fullnat-exhausted", family, TCP)
+    story.handshake()
+    story.sport = 40001
+    story.forward("drop_no_source_port", flags="S", seq=77)
+    story.events(flow_created=1, flow_promoted=1, source_port_tries=2, reset_sent=1)
+    # Both sides have ended, the backend first: it would take this for the old connection.
+    story.sport = 40000
+    story.reply(flags="FA", seq=501, ack=101)
+    story.forward(flags="FA", seq=101, ack=502)
+    story.sport = 40001
+    story.forward("drop_no_source_port", flags="S", seq=77)
+    # And this for a new one.
+    story.forward(flags="S", seq=5000)
+    story.reply(flags="SA", seq=800, ack=5001)
+    story.forward(flags="A", seq=5001, ack=801)
+    story.events(flow_created=2, flow_ended=1, flow_promoted=2, source_port_tries=4, source_port_reused=1,
+                 reset_sent=2)
+    # The client first: the backend has forgotten it.
+    story.forward(flags="FA", seq=5001, ack=801)
+    story.reply(flags="FA", seq=801, ack=5002)
+    story.sport = 40002
+    story.forward(flags="S", seq=9)
+    story.events(flow_created=3, flow_ended=2, flow_promoted=2, source_port_tries=5, source_port_reused=2,
+                 reset_sent=2)
+    # The former owner's late packet opens nothing.
+    story.sport = 40000
+    story.forward("drop_no_flow", flags="A", seq=102, ack=502)
+    story.events(flow_created=3, flow_ended=2, flow_promoted=2, source_port_tries=5, source_port_reused=2,
+                 reset_sent=3)
+
+
+def fullnat_stories(family, l4):
+    syn = {"flags": "S", "seq": 100}
+    ack = {"flags": "A", "seq": 101, "ack": 501}
+    back = {"flags": "SA", "seq": 500, "ack": 101}
+    told = {"reset_sent": 1} if l4 is TCP else {"unreachable_sent": 1}
+    udp = {"flow_promoted": 1} if l4 is UDP else {}
+
+    story = full("fullnat", family, l4)
+    story.forward(payload=b"question" if l4 is UDP else b"", **syn)
+    story.reply(payload=b"answer" if l4 is UDP else b"", **back)
+    story.sport = 40001
+    story.forward("drop_no_source_port", payload=b"question" if l4 is UDP else b"", **syn)
+    story.events(flow_created=1, source_port_tries=2, **told, **udp)
+
+    # The same source and port towards each of two backends.
+    story = Story("fullnat-pair", family, l4)
+    story.service, story.source = PAIR[family]
+    backends = SPREAD[family][1][:2]
+    protocol = 6 if l4 is TCP else 17
+    slots = maglev(backends, family, protocol, (1, 1))
+    seen = {}
+    for sport in range(40000, 40016):
+        story.sport = sport
+        story.backend = chosen(slots, family, protocol, story.client, sport, story.service, story.dport)
+        story.forward("drop_no_source_port" if story.backend in seen else "forward", **syn)
+        if story.backend not in seen:
+            seen[story.backend] = sport
+            story.reply(**back)
+    for story.backend, story.sport in seen.items():
+        story.forward(**ack)
+        story.reply(**ack)
+    key = "reset_sent" if l4 is TCP else "unreachable_sent"
+    story.events(flow_created=2, source_port_tries=16, flow_promoted=2, **{key: 14})
+
+    # Replies that are no flow's are the kernel's, as are packets from elsewhere to the source address.
+    story = full("fullnat-strange-replies", family, l4)
+    story.forward(**syn)
+    story.bport = 8081
+    story.reply("punt_not_service", **back)
+    story.bport, story.backend = 8080, REPLACEMENT[family]
+    story.reply("punt_not_service", **back)
+    story.client, story.source = FULL[family][2], None
+    story.backend, story.sport = FULL[family][1], SOURCE_PORT + 1
+    story.reply("punt_not_service", **back)
+    story.events(flow_created=1, source_port_tries=1)
+
+    story = full("fullnat-source-as-client", family, l4)
+    story.client = story.source
+    story.forward("drop_source_is_service", **syn)
+    story.service = MAIN[family][1]
+    story.forward("drop_source_is_service", **syn)
+    story.events()
+
+    # The client reaches backends directly, too: without a flow a backend's packet is the kernel's.
+    story = Story("direct-replies", family, l4)
+    story.service, story.backend = DIRECT[family]
+    story.reply("punt_not_service", **ack)
+    story.forward(**syn)
+    story.reply(**back)
+    story.events(flow_created=1, **udp)
+
+
 for version in (4, 6):
     tcp_stories(version)
     udp_stories(version)
     for layer4 in (TCP, UDP):
         common_stories(version, layer4)
+    fullnat_tcp_stories(version)
+    for layer4 in (TCP, UDP):
+        fullnat_stories(version, layer4)

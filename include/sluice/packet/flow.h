@@ -39,10 +39,11 @@ enum {
 	SL_FLOW_HAS_BACKEND_SEQUENCE = 0x02,
 	SL_FLOW_CLIENT_FIN = 0x04,
 	SL_FLOW_BACKEND_FIN = 0x08,
-	SL_FLOW_SYN = 0x10,        /* began with the client's SYN */
-	SL_FLOW_SYN_ACK = 0x20,    /* and the backend answered it */
-	SL_FLOW_RESET = 0x40,      /* closed by an accepted reset */
-	SL_FLOW_FROM_REPLY = 0x80, /* learned from the backend's packet */
+	SL_FLOW_SYN = 0x10,           /* began with the client's SYN */
+	SL_FLOW_SYN_ACK = 0x20,       /* embryonic: and the backend answered it */
+	SL_FLOW_BACKEND_FIRST = 0x20, /* closing and closed: the backend ended first */
+	SL_FLOW_RESET = 0x40,         /* closed by an accepted reset */
+	SL_FLOW_FROM_REPLY = 0x80,    /* learned from the backend's packet */
 };
 
 /** A sender may run ahead of what we saw of it by this much; what is further off is not believed. */
@@ -58,10 +59,11 @@ struct sl_flow {
 	be16_t client_port;
 	be16_t service_port;
 	be16_t backend_port;
-	be16_t source_port; /* what the backend sees; equals client_port in nat */
+	be16_t source_port; /* what the backend sees; client_port in nat */
 	uint8_t protocol;
 	uint8_t family;
-	uint8_t state; /* enum sl_flow_state */
+	uint8_t state : 4;    /* enum sl_flow_state */
+	uint8_t position : 4; /* fullnat: of the source among the service's source addresses */
 	uint8_t flags;
 	uint32_t service; /* stable index */
 	uint32_t backend; /* stable index */
@@ -90,6 +92,7 @@ struct sl_flow_ipv6 {
 };
 
 _Static_assert(sizeof(struct sl_flow) == 48, "common part");
+_Static_assert(SL_MAX_SOURCES_PER_SERVICE == 16, "sl_flow.position has room");
 _Static_assert(sizeof(struct sl_flow_ipv4) == SL_CACHE_LINE, "one cache line");
 _Static_assert(sizeof(struct sl_flow_ipv6) == 2 * SL_CACHE_LINE, "two cache lines");
 
@@ -301,6 +304,23 @@ SL_INLINE bool sl_flow_completes(const struct sl_flow *flow, enum sl_direction d
 	       packet->tcp_acknowledgement == flow->backend_next;
 }
 
+/** One side has sent FIN, in a flow that is not embryonic. */
+SL_INLINE void sl_flow_track_end(struct sl_flow *flow, enum sl_direction direction)
+{
+	bool is_reply = direction == SL_DIRECTION_REPLY;
+
+	flow->flags |= is_reply ? SL_FLOW_BACKEND_FIN : SL_FLOW_CLIENT_FIN;
+	if ((flow->flags & (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN)) ==
+	    (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN)) {
+		flow->state = SL_FLOW_CLOSED;
+	} else if (flow->state == SL_FLOW_ESTABLISHED) {
+		flow->state = SL_FLOW_CLOSING;
+		flow->flags &= (uint8_t)~SL_FLOW_BACKEND_FIRST;
+		if (is_reply)
+			flow->flags |= SL_FLOW_BACKEND_FIRST;
+	}
+}
+
 SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction direction,
 				 const struct sl_packet *packet)
 {
@@ -327,15 +347,8 @@ SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction directi
 		flow->state = SL_FLOW_ESTABLISHED;
 		flow->flags &= (uint8_t)~SL_FLOW_RESET;
 	}
-	if ((flags & SL_TCP_FIN) && flow->state != SL_FLOW_EMBRYONIC) {
-		flow->flags |= direction == SL_DIRECTION_FORWARD ? SL_FLOW_CLIENT_FIN
-								 : SL_FLOW_BACKEND_FIN;
-		if ((flow->flags & (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN)) ==
-		    (SL_FLOW_CLIENT_FIN | SL_FLOW_BACKEND_FIN))
-			flow->state = SL_FLOW_CLOSED;
-		else if (flow->state == SL_FLOW_ESTABLISHED)
-			flow->state = SL_FLOW_CLOSING;
-	}
+	if ((flags & SL_TCP_FIN) && flow->state != SL_FLOW_EMBRYONIC)
+		sl_flow_track_end(flow, direction);
 }
 
 /**
@@ -370,6 +383,56 @@ SL_INLINE enum sl_timeout sl_flow_timeout(const struct sl_flow *flow)
 }
 
 /**
+ * Whether the backend sees another address than the client's: mode fullnat. A client never has an
+ * address that stands in for clients: its packets are refused.
+ */
+SL_INLINE bool sl_flow_has_source_as(const struct sl_flow *flow, uint8_t family)
+{
+	if (family == SL_FAMILY_IPV4) {
+		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
+
+		return flow4->addr[SL_FLOW_SOURCE] != flow4->addr[SL_FLOW_CLIENT];
+	} else {
+		const struct sl_flow_ipv6 *flow6 = (const struct sl_flow_ipv6 *)flow;
+
+		return !sl_addr_equal(&flow6->addr[SL_FLOW_SOURCE], &flow6->addr[SL_FLOW_CLIENT]);
+	}
+}
+
+SL_INLINE bool sl_flow_has_source(const struct sl_flow *flow)
+{
+	return sl_flow_has_source_as(flow, flow->family);
+}
+
+/**
+ * Gives a new flow, which sl_flow_open() filled and no table has, its source: mode fullnat.
+ * @position: of @addr among the service's source addresses, below SL_MAX_SOURCES_PER_SERVICE.
+ */
+SL_INLINE void sl_flow_set_source(struct sl_flow *flow, const union sl_addr *addr, be16_t port,
+				  uint32_t position, uint8_t family)
+{
+	flow->source_port = port;
+	flow->position = position & (SL_MAX_SOURCES_PER_SERVICE - 1);
+	sl_flow_set_addr(flow, SL_FLOW_SOURCE, addr, family);
+}
+
+/**
+ * Whether the source port of @flow may be given to the new TCP connection that begins with sequence
+ * number @sequence (host order). Both sides have ended; if the client did first, the backend has
+ * forgotten the connection, else it waits out its TIME-WAIT and takes a SYN that is beyond all that
+ * it has seen (RFC 9293 3.6.1).
+ */
+SL_INLINE bool sl_flow_yields_port(const struct sl_flow *flow, uint32_t sequence)
+{
+	if (flow->protocol != SL_PROTOCOL_TCP || flow->state != SL_FLOW_CLOSED)
+		return false;
+	if ((flow->flags & (SL_FLOW_BACKEND_FIRST | SL_FLOW_RESET)) == 0)
+		return true;
+	return (flow->flags & SL_FLOW_HAS_CLIENT_SEQUENCE) != 0 &&
+	       (int32_t)(sequence - flow->client_next) > 0;
+}
+
+/**
  * Fills everything of a new flow but what belongs to the table (sequence, link): embryonic,
  * mode nat. @client_tuple: as a client's packet carries it. @backend_port: as the backend's packets
  * carry it.
@@ -384,6 +447,7 @@ SL_INLINE void sl_flow_open(struct sl_flow *flow, const struct sl_tuple *client_
 	flow->backend_port = backend_port;
 	flow->source_port = client_tuple->source_port;
 	flow->state = SL_FLOW_EMBRYONIC;
+	flow->position = 0;
 	flow->flags = 0;
 	sl_flow_set_addr(flow, SL_FLOW_CLIENT, &client_tuple->source, client_tuple->family);
 	sl_flow_set_addr(flow, SL_FLOW_SERVICE, &client_tuple->destination, client_tuple->family);
