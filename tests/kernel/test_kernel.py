@@ -64,6 +64,12 @@ def test_a_panic_is_no_status():
     assert "Kernel panic" in result.stderr
 
 
+def test_a_nic_without_its_tap_is_refused():
+    result = run("-n", "no-such-tap", "/bin/true")
+    assert result.returncode == HARNESS
+    assert "no-such-tap: no tap device here" in result.stderr
+
+
 def test_a_command_comes_with_its_libraries():
     result = run("-b", "ip", "/bin/sh", "-c", "ip link add veth-a type veth peer name veth-b && ip -j link show veth-a")
     assert result.returncode == 0, result.stderr
