@@ -37,9 +37,10 @@ HASH_KEY = "00112233445566778899aabbccddeeff"
 
 # What a driver holds of the pool when nothing moves: (always, at most more), per queue of a port.
 # AF_XDP keeps its fill ring full, and takes completed buffers back when it next sends: at most the
-# last burst, which is TX_BUFFER_SIZE. AF_PACKET copies and holds nothing.
+# last burst, which is TX_BUFFER_SIZE. AF_PACKET copies and holds nothing. Virtio keeps its receive
+# ring full, and takes completed buffers back only when its transmit ring runs short.
 DRIVER_BUFFERS = {"xdp native": (0, 0), "xdp generic": (0, 0),
-                  "net_af_xdp": (2048, 64), "net_af_packet": (0, 0)}
+                  "net_af_xdp": (2048, 64), "net_af_packet": (0, 0), "net_virtio": (256, 256)}
 
 
 # One arm: what stands in for the client.
@@ -164,6 +165,11 @@ class Topology:
             # A veth takes frames that a program sends into it only if its peer polls.
             for name, device in (("net", "lb"),) if self.one_arm else (("client", "eth0"), ("net", "lb")):
                 self.run_in(name, "ethtool", "-K", device, "gro", "on")
+        self.make_ports()
+        return self
+
+    def make_ports(self):
+        """Gives eth1 and eth2 of the balancer to what balances."""
         self.add_addresses("lb", "lo", f"{SERVICE4}/32", f"{SERVICE6}/128")
         if self.kind == "interface":
             self.address_ports(*self.ports)
@@ -176,7 +182,6 @@ class Topology:
                 self.run_in("lb", "nft", f"add table netdev {device}")
                 self.run_in("lb", "nft", f"add chain netdev {device} in "
                             f'{{ type filter hook ingress device "{device}" priority 0; policy drop; }}')
-        return self
 
     def address_ports(self, client_side, backend_side=None):
         self.add_addresses("lb", client_side, f"{OWN4}/24", "2001:db8:1::1/64")
@@ -221,6 +226,12 @@ class Topology:
                 return
         raise AssertionError(f"{verdict}: {self.counters()['verdicts'][verdict] - start} of {count}")
 
+    def port_lines(self, i, device):
+        if self.kind == "interface":
+            return [f"    - interface: {device}"]
+        return [f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.workers}"',
+                f"      kernel_interface: port{i + 1}"]
+
     def write_config(self, services):
         """`services`: {name: (address, [(backend, weight), ...])}, with a dict of timeouts and one of
         other keys, or without."""
@@ -228,11 +239,7 @@ class Topology:
                  "group: nogroup", "dataplane:", f"  engine: {self.engine}", f"  flows: {self.flows}", f"  workers: {self.workers}",
                  f"  hash_key: \"{HASH_KEY}\"", "  ports:"]
         for i, device in enumerate(self.ports):
-            if self.kind == "interface":
-                lines.append(f"    - interface: {device}")
-            else:
-                lines.append(f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.workers}"')
-                lines.append(f"      kernel_interface: port{i + 1}")
+            lines += self.port_lines(i, device)
         lines.append("services:" if services else "services: []")
         for name, (address, backends, *more) in services.items():
             timeouts, options = (*more, {}, {})[:2]
