@@ -37,6 +37,7 @@ const char *dataplane_engine(void)
 static void on_maintenance(evutil_socket_t fd SL_UNUSED, short what SL_UNUSED, void *data)
 {
 	routes_serve_requests(data);
+	rss_supervise(data);
 }
 
 static int maintenance_start(struct dataplane *dataplane)

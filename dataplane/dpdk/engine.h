@@ -29,6 +29,7 @@ enum {
 	TX_BUFFER_SIZE = 64,
 	RING_SIZE = 2048,              /* packets to the kernel, from the kernel, between workers */
 	RESOLVE_RING_SIZE = 256,       /* questions about link addresses under way */
+	STEERING_KEY_BYTES = 52,       /* the longest that a card of those we know takes */
 	HOLD_SIZE = 128,               /* packets that wait for a link address, of one worker */
 	HOLD_TICKS = SL_TICKS_PER_SEC, /* and no longer than this */
 };
@@ -36,6 +37,36 @@ enum {
 struct classifier;
 struct routes;
 struct punt;
+
+enum rss_state {
+	RSS_NONE = 0, /* one queue, no RSS, or none that agrees with the workers' ownership */
+	RSS_TRUSTED,
+	RSS_REFUTING, /* a worker writes what it saw */
+	RSS_REFUTED,
+};
+
+/** A packet that the card should have given another hash, or to another worker. */
+struct rss_witness {
+	struct sl_tuple tuple;
+	uint32_t hash; /* the card's, if it has_hash */
+	uint32_t our_hash;
+	uint32_t worker;
+	uint32_t our_worker;
+	bool has_hash;
+};
+
+/** How the card spreads frames over a port's queues; the table is dataplane->steering's. */
+struct rss {
+	uint8_t state; /* enum rss_state; workers change it by rss_refute() alone */
+	bool is_configured;
+	bool is_said;    /* the log has that it was verified */
+	bool is_settled; /* there is no more to be said */
+	uint8_t key_bytes;
+	uint8_t key[64];     /* as read from the card */
+	uint64_t n_to_check; /* packets, by each worker; read by workers as it is changed */
+	bool is_checking_all;
+	struct rss_witness witness;
+};
 
 /** One network device as the dataplane sees it. */
 struct port {
@@ -51,6 +82,7 @@ struct port {
 	struct rte_ring *to_kernel;    /* workers -> punt thread */
 	struct rte_ring *from_kernel;  /* punt thread -> the worker that serves queue 0 */
 	struct classifier *classifier; /* NULL unless is_classified */
+	struct rss rss;
 };
 
 /** Frames on their way out of one port, with the verdict that each will have had once it is out. */
@@ -100,6 +132,8 @@ struct worker {
 	bool is_retrying;         /* the burst under way comes from the hold */
 	struct rte_ring *handoff; /* frames whose flows are this worker's, from other workers */
 	struct rte_ring *resolve; /* struct resolve_request, to the control thread */
+	uint64_t n_checked[SL_MAX_PORTS];   /* packets compared with what the port's RSS says */
+	uint64_t hashes_seen[SL_MAX_PORTS]; /* of these: a bit for the highest six of each hash */
 	uint64_t now_tsc;
 	uint32_t now; /* ticks */
 	uint64_t sweep_tsc;
@@ -120,6 +154,8 @@ struct dataplane {
 	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */
 	struct sl_adjacency *adjacency; /* SL_MAX_ADJACENCIES */
 	struct steering *steering;      /* which worker owns a frame by its Toeplitz hash */
+	uint8_t steering_key[STEERING_KEY_BYTES];
+	bool is_steering_cards; /* steering is what a card says that it does */
 	struct rte_fib *fib4;
 	struct rte_fib6 *fib6;
 	uint16_t route_generation; /* raised after a change of fib4 or fib6 */
@@ -142,6 +178,16 @@ int port_open(struct dataplane *dataplane, uint32_t index, char *error) SL_MUST_
 int port_start(struct dataplane *dataplane, struct port *port, char *error) SL_MUST_USE;
 void port_close(struct port *port);
 void port_describe(struct dataplane *dataplane, struct port *port, struct wire_port_record *record);
+
+/* rss.c: which queue a card gives a frame to. */
+void rss_configure(const struct dataplane *dataplane, struct port *port,
+		   const struct rte_eth_dev_info *info, struct rte_eth_conf *config);
+/** Of a started port, before the workers run: asks the card what it does. */
+void rss_open(struct dataplane *dataplane, struct port *port);
+/** Says once what packets have shown. Now and then. */
+void rss_supervise(struct dataplane *dataplane);
+/** A worker saw it: from now on the port is steered in software. */
+void rss_refute(struct port *port, const struct rss_witness *witness);
 
 /* tap.c: the kernel's end of a port. Sets port->tap, and port->ifindex unless it is classified. */
 int tap_open(struct port *port, char *error) SL_MUST_USE;

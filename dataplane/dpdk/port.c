@@ -123,12 +123,7 @@ static int queues_open(struct dataplane *dataplane, struct port *port, char *err
 		return -EINVAL;
 	}
 	port->n_queues = (uint16_t)dataplane->n_workers;
-	if (port->n_queues > 1 && (info.flow_type_rss_offloads & RTE_ETH_RSS_IP)) {
-		config.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		config.rx_adv_conf.rss_conf.rss_hf =
-			info.flow_type_rss_offloads &
-			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
-	}
+	rss_configure(dataplane, port, &info, &config);
 	status = rte_eth_dev_configure(port->id, port->n_queues, port->n_queues, &config);
 	if (status == 0)
 		status = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &n_descriptors,
@@ -175,7 +170,7 @@ int port_open(struct dataplane *dataplane, uint32_t index, char *error)
 	return status;
 }
 
-int port_start(struct dataplane *dataplane SL_UNUSED, struct port *port, char *error)
+int port_start(struct dataplane *dataplane, struct port *port, char *error)
 {
 	int status = rte_eth_dev_start(port->id);
 
@@ -189,6 +184,7 @@ int port_start(struct dataplane *dataplane SL_UNUSED, struct port *port, char *e
 	if (!port->is_classified && rte_eth_allmulticast_enable(port->id) != 0)
 		log_debug("port %s: %s cannot receive all groups", port->options.name,
 			  port->driver);
+	rss_open(dataplane, port);
 	return 0;
 }
 

@@ -17,24 +17,22 @@
 #include "dataplane/lookup.h"
 
 enum {
-	SOFTWARE_KEY_BYTES = 52,
 	SOFTWARE_RETA = 128,
 };
 
 int steer_open(struct dataplane *dataplane, char *error)
 {
-	uint8_t key[SOFTWARE_KEY_BYTES];
 	uint8_t reta[SOFTWARE_RETA];
 
 	dataplane->steering = calloc(1, sizeof(*dataplane->steering));
 	if (dataplane->steering == NULL)
 		return -ENOMEM;
-	if (getrandom(key, sizeof(key), 0) != sizeof(key))
+	if (getrandom(dataplane->steering_key, STEERING_KEY_BYTES, 0) != STEERING_KEY_BYTES)
 		return -errno;
 	for (uint32_t i = 0; i < SOFTWARE_RETA; i++)
 		reta[i] = (uint8_t)(i % dataplane->n_workers);
-	return steering_init(dataplane->steering, key, sizeof(key), reta, SOFTWARE_RETA,
-			     dataplane->n_workers, error);
+	return steering_init(dataplane->steering, dataplane->steering_key, STEERING_KEY_BYTES, reta,
+			     SOFTWARE_RETA, dataplane->n_workers, error);
 }
 
 static struct worker *owner_by_toeplitz(struct dataplane *dataplane, const struct sl_tuple *tuple)

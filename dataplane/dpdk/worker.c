@@ -19,6 +19,7 @@
 
 #include "dataplane/dpdk/balance.h"
 #include "dataplane/dpdk/refuse.h"
+#include "dataplane/dpdk/rss.h"
 #include "dataplane/dpdk/sweep.h"
 
 enum {
@@ -150,6 +151,46 @@ static void burst_prefetch_flows(struct worker *worker, struct burst *burst)
 				burst->hash[i]);
 }
 
+static bool has_to_check(const struct worker *worker, const struct port *port)
+{
+	return worker->n_checked[port - worker->dataplane->port] <
+	       __atomic_load_n(&port->rss.n_to_check, __ATOMIC_RELAXED);
+}
+
+/* Whether the card steers as it says: the first packets of each port are asked, or all. */
+static void burst_check_steering(struct worker *worker, struct port *port,
+				 const struct burst *burst)
+{
+	struct dataplane *dataplane = worker->dataplane;
+	uint32_t index = (uint32_t)(port - dataplane->port);
+
+	for (uint16_t i = 0; i < burst->n; i++) {
+		const struct rte_mbuf *packet = burst->packet[i];
+		struct rss_witness witness = {
+			.hash = packet->hash.rss,
+			.worker = worker->id,
+			.has_hash = (packet->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0,
+		};
+		enum rss_judgement judgement;
+
+		if (burst->outcome[i].verdict != SL_VERDICT_NONE)
+			continue;
+		judgement = rss_judge(dataplane->steering, &burst->parsed[i], worker->id,
+				      witness.has_hash, witness.hash, &witness.our_hash);
+		if (judgement == RSS_NOT_JUDGED)
+			continue;
+		worker->n_checked[index]++;
+		worker->hashes_seen[index] |= 1ull << (witness.our_hash >> 26);
+		worker->counters.event[SL_EVENT_AFFINITY_CHECKED]++;
+		if (SL_LIKELY(judgement == RSS_RIGHT))
+			continue;
+		witness.tuple = burst->parsed[i].tuple;
+		witness.our_worker = steering_worker(dataplane->steering, witness.our_hash);
+		worker->counters.event[SL_EVENT_AFFINITY_MISS] += witness.our_worker != worker->id;
+		rss_refute(port, &witness);
+	}
+}
+
 /* Frames of flows that another worker owns leave the burst here. */
 static void burst_steer(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
 {
@@ -238,17 +279,20 @@ static void burst_without_snapshot(struct worker *worker, struct burst *burst)
 	}
 }
 
-static void worker_burst(struct worker *worker, struct burst *burst, bool is_steered)
+/* @from: the port that the burst came from; NULL if it came from this worker's own ring or hold. */
+static void worker_burst(struct worker *worker, struct burst *burst, struct port *from)
 {
 	struct snapshot *snapshot;
 
 	/* Acquire: what the snapshot points to was written before it was published. */
 	snapshot = __atomic_load_n(&worker->dataplane->snapshot, __ATOMIC_ACQUIRE);
 	burst_parse(worker, burst);
+	if (from != NULL && SL_UNLIKELY(has_to_check(worker, from)))
+		burst_check_steering(worker, from, burst);
 	if (SL_UNLIKELY(snapshot == NULL)) {
 		burst_without_snapshot(worker, burst);
 	} else {
-		if (worker->dataplane->n_workers > 1 && !is_steered)
+		if (worker->dataplane->n_workers > 1 && from != NULL)
 			burst_steer(worker, snapshot, burst);
 		burst_prefetch_flows(worker, burst);
 		burst_balance(worker, snapshot, burst);
@@ -273,7 +317,7 @@ static bool worker_receive(struct worker *worker, struct port *port, struct burs
 	}
 	worker->counters.event[SL_EVENT_RX] += burst->n;
 	worker->counters.event[SL_EVENT_RX_BYTES] += bytes;
-	worker_burst(worker, burst, false);
+	worker_burst(worker, burst, port);
 	return true;
 }
 
@@ -283,7 +327,7 @@ static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
 						    BURST_SIZE, NULL);
 	if (burst->n == 0)
 		return false;
-	worker_burst(worker, burst, true);
+	worker_burst(worker, burst, NULL);
 	return true;
 }
 
@@ -304,7 +348,7 @@ static void worker_retry(struct worker *worker, struct burst *burst)
 			burst->packet[j] = waiting.packet[i + j];
 			burst->since[j] = waiting.since[i + j];
 		}
-		worker_burst(worker, burst, true);
+		worker_burst(worker, burst, NULL);
 	}
 	worker->is_retrying = false;
 }

@@ -78,6 +78,8 @@
 	X(RESET_SENT,          reset_sent,          packets, "TCP resets sent to clients whose packets were refused") \
 	X(UNREACHABLE_SENT,    unreachable_sent,    packets, "ICMP port unreachables sent to clients whose packets were refused") \
 	X(REFUSAL_LIMITED,     refusal_limited,     packets, "refused packets of which the client was not told: too many from its network") \
+	X(AFFINITY_CHECKED,    affinity_checked,    packets, "packets whose worker was compared with the NIC's RSS key and table: the first of each port") \
+	X(AFFINITY_MISS,       affinity_miss,       packets, "packets of these that arrived at another worker than key and table say") \
 	X(RESOLVE,             resolve,             packets, "next hops that the kernel was asked to resolve") \
 	X(LOOPS,               loops,               loops,   "turns of the worker's loop") \
 	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets")

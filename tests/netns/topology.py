@@ -337,13 +337,14 @@ http {{
 
     def check_buffers(self):
         """Every buffer is back in the pool but for those that the drivers hold."""
-        ports = self.status()["ports"]
-        always, more = (self.workers * sum(DRIVER_BUFFERS[port["driver"]][i] for port in ports) for i in (0, 1))
+        seen = {}
 
-        def used():
-            return {port["buffers_in_use"] for port in self.status()["ports"]}
-        wait_until(lambda: f"buffers in use {used()} to be {always} and at most {more} more", 5,
-                   lambda: all(always <= n <= always + more for n in used()))
+        def settled():
+            ports = self.status()["ports"]
+            always, more = (self.workers * sum(DRIVER_BUFFERS[port["driver"]][i] for port in ports) for i in (0, 1))
+            seen.update(used={port["buffers_in_use"] for port in ports}, always=always, more=more)
+            return all(always <= n <= always + more for n in seen["used"])
+        wait_until(lambda: "buffers in use {used} to be {always} and at most {more} more".format(**seen), 5, settled)
 
     def remove(self):
         for name in list(self.processes):

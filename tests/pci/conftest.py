@@ -71,6 +71,7 @@ def machine(files, portable, kernel):
 def net(request, machine):
     """The machine with Sluice running, on ports that another Sluice had before."""
     machine.workers = request.param
+    machine.checks_all = request.param == 4
     machine.write_config(services())
     try:
         machine.start_sluice()

@@ -21,7 +21,7 @@ PORTABLE = os.path.join(topology.BUILD, "portable")
 NICS = ["0000:00:10.0", "0000:00:11.0"]  # as run-on-6.1 numbers them
 DRIVERS = ["bus_pci", "bus_vdev", "mempool_ring", "net_virtio"]
 FILES = ["/etc/passwd", "/etc/group", "/lib/x86_64-linux-gnu/libgcc_s.so.1"]
-PROCESSORS = 4
+PROCESSORS = 5  # four workers at most, and one that does not poll
 MEGABYTES = 1536
 HUGEPAGES = 200  # of 2 MB
 LIFE_SECONDS = 300
@@ -102,6 +102,7 @@ class GuestTopology(topology.Topology):
         super().__init__("pci")
         self.machine = None
         self.pids = {}
+        self.checks_all = False  # whether every packet's queue is compared, or the first ones
 
     def make_ports(self):
         for i in (1, 2):
@@ -137,11 +138,12 @@ class GuestTopology(topology.Topology):
                          f"ip addr add {topology.SERVICE6}/128 dev lo nodad")
 
     def start_program(self, name, path, *more):
-        words = shlex.join([path, "-c", self.config, *more])
+        words = shlex.join([*more, path, "-c", self.config])
         self.pids[name] = int(self.machine.run(f"{words} >{self.dir}/{name}.log 2>&1 & echo $!").stdout)
 
     def start_dataplane(self):
-        self.start_program("dataplane", os.path.join(PORTABLE, "sluice-dpdk"))
+        more = ["env", "SLUICE_CHECK_STEERING=all"] if self.checks_all else []
+        self.start_program("dataplane", os.path.join(PORTABLE, "sluice-dpdk"), *more)
 
     def start_daemon(self):
         self.start_program("sluiced", os.path.join(topology.BUILD, "sluiced"))
