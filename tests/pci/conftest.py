@@ -51,6 +51,12 @@ def services():
         "web6": (f"[{topology.SERVICE6}]:80/tcp", [(f"[{topology.backend6(i)}]:8080", 1) for i in (1, 2, 3)]),
         "echo": (f"{topology.SERVICE4}:53/udp", [(f"{topology.backend4(i)}:5353", 1) for i in (1, 2, 3)]),
         "echo6": (f"[{topology.SERVICE6}]:53/udp", [(f"[{topology.backend6(i)}]:5353", 1) for i in (1, 2, 3)]),
+        "full": (f"{topology.SERVICE4}:81/tcp", [(f"{topology.backend4(i)}:8080", 1) for i in (1, 2, 3)], {},
+                 {"mode": "fullnat", "source": topology.SOURCES4}),
+        "full6": (f"[{topology.SERVICE6}]:81/tcp", [(f"[{topology.backend6(i)}]:8080", 1) for i in (1, 2, 3)], {},
+                  {"mode": "fullnat", "source": topology.SOURCES6}),
+        "fullecho": (f"{topology.SERVICE4}:54/udp", [(f"{topology.backend4(i)}:5353", 1) for i in (1, 2, 3)], {},
+                     {"mode": "fullnat", "source": topology.SOURCES4}),
     }
 
 

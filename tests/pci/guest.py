@@ -154,7 +154,9 @@ class GuestTopology(topology.Topology):
         self.start_dataplane()
         topology.wait_until("the TAPs", 30, lambda: self.machine.run("ip link show dev port2", check=False).returncode == 0)
         for port, *addresses in (("port1", f"{topology.OWN4}/24", "2001:db8:1::1/64"),
-                                 ("port2", "10.90.2.1/24", "2001:db8:2::1/64")):
+                                 ("port2", "10.90.2.1/24", "2001:db8:2::1/64",
+                                  *(f"{source}/32" for source in topology.SOURCES4),
+                                  *(f"{source}/128" for source in topology.SOURCES6))):
             for address in addresses:
                 nodad = "nodad" if ":" in address else ""
                 self.machine.run(f"ip addr add {address} dev {port} {nodad}")

@@ -15,8 +15,8 @@ TARGETS = [topology.SERVICE4, topology.SERVICE6]
 CONNECTIONS = 120
 
 
-def url(host, path):
-    return f"http://[{host}]/{path}" if ":" in host else f"http://{host}/{path}"
+def url(host, path, port=80):
+    return f"http://[{host}]:{port}/{path}" if ":" in host else f"http://{host}:{port}/{path}"
 
 
 def test_each_port_is_the_nics(net):
@@ -49,6 +49,27 @@ def test_each_backend_answers_and_each_worker_owns_flows(net, host):
     for old, new in zip(before["workers"], after["workers"]):
         assert new["events"]["flow_created"] > old["events"]["flow_created"], (old, new)
         assert new["events"]["rx"] > old["events"]["rx"], (old, new)
+
+
+def test_replies_of_fullnat_come_to_the_worker_that_chose_the_port(net):
+    """No frame is handed to another worker: the card gives each reply to the flow's owner."""
+    before = net.counters()
+    for host, sources in zip(TARGETS, (topology.SOURCES4, topology.SOURCES6)):
+        done = net.run_in("client", sys.executable, os.path.join(NETNS, "http_client.py"), host, "81",
+                          str(CONNECTIONS), "12000")
+        result = json.loads(done.stdout)
+        assert result["failed"] == 0, result
+        assert set(result["answers"]) == {"backend1", "backend2", "backend3"}
+        who = net.run_in("client", "curl", "-sfg", "--max-time", "20", url(host, "who", 81))
+        assert who.stdout.strip() in sources
+    done = net.run_in("client", sys.executable, os.path.join(NETNS, "udp_client.py"), topology.SERVICE4, "54", "200")
+    assert done.stdout.split() == ["200", "200"]
+    after = net.counters()
+    assert after["events"]["flow_created"] - before["events"]["flow_created"] > 2 * CONNECTIONS
+    assert after["events"]["handoff"] == before["events"]["handoff"]
+    assert after["events"]["affinity_miss"] == before["events"]["affinity_miss"] == 0
+    for old, new in zip(before["workers"], after["workers"]):
+        assert new["events"]["flow_created"] > old["events"]["flow_created"], (old, new)
 
 
 def test_datagrams_of_all_sizes_are_echoed(net):
