@@ -628,13 +628,19 @@ SL_INLINE void sl_proxy_acknowledged(struct sl_proxy *proxy, const struct sl_pac
 		proxy->phase = SL_PROXY_ACKED;
 }
 
-/** The backend's SYN-ACK: it says where the client's bytes begin. */
+/**
+ * The backend's SYN-ACK: it says where the client's bytes begin. If it says what is known, it may be
+ * a repetition that the header overtook, so the header counts as sent.
+ */
 SL_INLINE void sl_proxy_opened(struct sl_proxy *proxy, const struct sl_packet *packet)
 {
-	if (proxy->phase == SL_PROXY_ACKED && packet->tcp_acknowledgement != proxy->first)
+	bool is_known =
+		proxy->phase >= SL_PROXY_SENT && packet->tcp_acknowledgement == proxy->first;
+
+	if (proxy->phase == SL_PROXY_ACKED && !is_known)
 		return;
 	proxy->first = packet->tcp_acknowledgement;
-	proxy->phase = SL_PROXY_UNSENT;
+	proxy->phase = is_known ? SL_PROXY_SENT : SL_PROXY_UNSENT;
 }
 
 /**
