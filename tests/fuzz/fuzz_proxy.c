@@ -76,7 +76,7 @@ static void translate(uint8_t *frame, size_t length, struct sl_packet *packet,
 	uint32_t headers = sl_proxy_headers(packet);
 	uint32_t before = l4_error(packet, packet->l4_length);
 
-	sl_proxy_reply(proxy, packet, frame + length);
+	sl_proxy_reply(proxy, packet, sl_proxy_options(packet));
 	REQUIRE(proxy->phase < SL_N_PROXY_PHASES);
 	REQUIRE(l4_error(packet, packet->l4_length) == before);
 	REQUIRE(memcmp(frame, original,
@@ -111,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 			REQUIRE(action < SL_N_PROXY_ACTIONS);
 			if (action == SL_PROXY_SYN)
-				sl_proxy_syn(&packet, frame + length, 0);
+				sl_proxy_syn(&packet, sl_proxy_options(&packet), 0);
 			else if (action == SL_PROXY_SHIFT)
 				sl_proxy_shift(&packet, sequence);
 			else if (action == SL_PROXY_INSERT)

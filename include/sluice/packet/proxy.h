@@ -61,8 +61,9 @@ enum {
 	SL_PROXY_LENGTH_IPV4 = 28,
 	SL_PROXY_LENGTH_IPV6 = 52,
 	SL_PROXY_MAX_LENGTH = SL_PROXY_LENGTH_IPV6,
-	SL_PROXY_MAX_HEADERS = 192, /* bytes from Ethernet to TCP that sl_proxy_make_room() moves */
-	SL_PROXY_LEAST_MSS = 536,   /* RFC 9293 3.7.1; with any header it fits every Ethernet */
+	SL_PROXY_OPTIONS_BYTES = 68, /* of a copy of TCP options; see sl_proxy_syn() */
+	SL_PROXY_MAX_HEADERS = 142,  /* Ethernet, VLAN, IPv4 and TCP with all options; or IPv6 */
+	SL_PROXY_LEAST_MSS = 536,    /* RFC 9293 3.7.1; with any header it fits every Ethernet */
 	SL_PROXY_BELIEF =
 		1 << 30, /* the largest window of TCP: no acknowledgement is further off */
 };
@@ -302,8 +303,8 @@ SL_INLINE uint32_t sl_proxy_headers(const struct sl_packet *packet)
  * Moves the headers of a frame to its new first byte and points @packet at them. @data: the frame,
  * in front of which the engine put sl_proxy_length() unused bytes. @packet: as sl_parse() filled it
  * before that. @headers: sl_proxy_headers() of it, before that. The gap stands behind the headers
- * then. False: @headers is above SL_PROXY_MAX_HEADERS or beyond @data_end; the frame must be
- * dropped.
+ * then. False: @headers is above SL_PROXY_MAX_HEADERS (long IPv6 extension headers) or beyond
+ * @data_end; the frame must be dropped.
  */
 SL_MUST_USE SL_INLINE bool sl_proxy_make_room(void *data, const void *data_end,
 					      struct sl_packet *packet, uint32_t headers)
@@ -311,14 +312,17 @@ SL_MUST_USE SL_INLINE bool sl_proxy_make_room(void *data, const void *data_end,
 	uint8_t *to = data;
 	const uint8_t *from = to + sl_proxy_length(packet->tuple.family);
 
-	if (headers > SL_PROXY_MAX_HEADERS)
+	/* Ethernet's 14 bytes make two more than whole words of what follows. */
+	if (headers > SL_PROXY_MAX_HEADERS || (headers & 3) != 2 ||
+	    (const void *)(from + 2) > data_end)
 		return false;
-	for (uint32_t i = 0; i < SL_PROXY_MAX_HEADERS; i += 2) {
+	sl_store16(to, sl_load16(from));
+	for (uint32_t i = 2; i < SL_PROXY_MAX_HEADERS; i += 4) {
 		if (i >= headers)
 			break;
-		if ((const void *)(from + i + 2) > data_end)
+		if ((const void *)(from + i + 4) > data_end)
 			return false;
-		sl_store16(to + i, sl_load16(from + i));
+		sl_store32(to + i, sl_load32(from + i));
 	}
 	return sl_proxy_point(data, data_end, packet);
 }
@@ -430,63 +434,54 @@ SL_MUST_USE SL_INLINE bool sl_proxy_insert(struct sl_packet *packet, const void 
 	return sl_proxy_insert_udp(packet, data_end, client);
 }
 
-/** The difference @diff of a field, as it counts where the field stands at an odd byte. */
+/**
+ * The difference @diff of a field, as it counts where the field stands at byte @at: at an odd one
+ * with its bytes swapped, which modulo 0xffff is a shift. Without a branch, for the BPF verifier.
+ */
 SL_INLINE uint64_t sl_proxy_diff_at(uint64_t diff, uint32_t at)
 {
-	return (at & 1) ? __builtin_bswap16(sl_checksum_fold(diff)) : diff;
+	return (uint64_t)sl_checksum_fold(diff) << (at & 1) * 8;
 }
 
-/** Bytes of options of @tcp. */
-SL_INLINE uint32_t sl_tcp_options_length(const struct sl_tcp *tcp)
+/** The options of @packet in its frame; sl_proxy_options_length() bytes. */
+SL_INLINE uint8_t *sl_proxy_options(const struct sl_packet *packet)
 {
+	return (uint8_t *)packet->ports + sizeof(struct sl_tcp);
+}
+
+/** Bytes of options of @packet: at most SL_TCP_MAX_OPTIONS. */
+SL_INLINE uint32_t sl_proxy_options_length(const struct sl_packet *packet)
+{
+	const struct sl_tcp *tcp = (const struct sl_tcp *)packet->ports;
 	uint32_t length = (uint32_t)(tcp->offset >> 4) * 4;
 
 	return length < sizeof(*tcp) ? 0 : length - (uint32_t)sizeof(*tcp);
 }
 
 /**
- * The option at @at of @options, of which there are @length bytes, padding that says nothing
- * included: its size, or 0 where the list ends. @at is below @length. An option that lies about its
- * length ends the list, as it does in TCP. The kind and, if it has one, the length are in the frame.
+ * The size of @option, which stands at @at of @length bytes of options, or 0 where the list ends. An
+ * option that lies about its length ends the list, as it does in TCP.
  */
-SL_INLINE uint32_t sl_tcp_option_size(const uint8_t *option, uint32_t at, uint32_t length,
-				      const void *data_end)
+SL_INLINE uint32_t sl_tcp_option_size(const uint8_t *option, uint32_t at, uint32_t length)
 {
 	uint32_t size;
 
-	if ((const void *)(option + 1) > data_end || option[0] == SL_TCP_OPTION_END)
-		return 0;
 	if (option[0] == SL_TCP_OPTION_NOP)
 		return 1;
-	if (at + 2 > length || (const void *)(option + 2) > data_end)
+	if (option[0] == SL_TCP_OPTION_END || at + 2 > length)
 		return 0;
 	size = option[1];
 	return size < 2 || at + size > length ? 0 : size;
 }
 
 /** Whether @option, of @size bytes, may not be negotiated: Multipath TCP or Fast Open. */
-SL_INLINE bool sl_proxy_is_unwanted(const uint8_t *option, uint32_t size, const void *data_end)
+SL_INLINE bool sl_proxy_is_unwanted(const uint8_t *option, uint32_t size)
 {
 	if (option[0] == SL_TCP_OPTION_MULTIPATH || option[0] == SL_TCP_OPTION_FAST_OPEN)
 		return true;
 	if (option[0] != SL_TCP_OPTION_EXPERIMENT_1 && option[0] != SL_TCP_OPTION_EXPERIMENT_2)
 		return false;
-	return size >= 4 && (const void *)(option + 4) <= data_end &&
-	       sl_load16(option + 2) == SL_BE16(SL_TCP_FAST_OPEN_ID);
-}
-
-/** Makes @size no-operations of @option, which stands at @at. The sum to add to the checksum. */
-SL_INLINE uint64_t sl_proxy_blank(uint8_t *option, uint32_t at, uint32_t size, const void *data_end)
-{
-	uint64_t diff = 0;
-
-	for (uint32_t i = 0; i < SL_TCP_MAX_OPTIONS; i++) {
-		if (i >= size || (const void *)(option + i + 1) > data_end)
-			break;
-		diff += sl_proxy_diff_at(sl_checksum_diff16(option[i], SL_TCP_OPTION_NOP), at + i);
-		option[i] = SL_TCP_OPTION_NOP;
-	}
-	return diff;
+	return size >= 4 && sl_load16(option + 2) == SL_BE16(SL_TCP_FAST_OPEN_ID);
 }
 
 /** Lowers the MSS @option, which stands at @at, by @lower. The sum to add to the checksum. */
@@ -497,7 +492,7 @@ SL_INLINE uint64_t sl_proxy_lower_mss(uint8_t *option, uint32_t at, uint32_t low
 	uint32_t least = SL_PROXY_LEAST_MSS;
 	be16_t after;
 
-	if (mss <= least)
+	if (mss <= least || lower == 0)
 		return 0;
 	after = sl_to_be16((uint16_t)(mss < least + lower ? least : mss - lower));
 	sl_store16(option + 2, after);
@@ -506,35 +501,51 @@ SL_INLINE uint64_t sl_proxy_lower_mss(uint8_t *option, uint32_t at, uint32_t low
 
 /**
  * Takes Fast Open and Multipath TCP out of the SYN or SYN-ACK @packet and lowers its MSS by
- * @lower, 0 for the client's.
+ * @lower, 0 for the client's. @options: sl_proxy_options(), or a copy of them in a block of
+ * SL_PROXY_OPTIONS_BYTES, which the caller then puts back: what an engine needs whose verifier
+ * follows a walk through map memory, but not through a packet.
  */
-SL_INLINE void sl_proxy_syn(struct sl_packet *packet, const void *data_end, uint32_t lower)
+SL_INLINE void sl_proxy_syn(struct sl_packet *packet, uint8_t *options, uint32_t lower)
 {
-	struct sl_tcp *tcp = (struct sl_tcp *)packet->ports;
-	uint32_t length = sl_tcp_options_length(tcp);
-	uint32_t at =
-		sl_proxy_hide(length) - length; /* 0, which no compiler or verifier may know */
+	uint32_t length = sl_proxy_options_length(packet);
+	uint32_t at = sl_proxy_hide(length) - length; /* 0, but no BPF verifier knows */
+	uint32_t left = 0;                            /* bytes of an unwanted option */
 	uint64_t diff = 0;
 
 	for (uint32_t i = 0; i < SL_TCP_MAX_OPTIONS; i++) {
 		uint8_t *option;
-		uint32_t size;
 
 		at = sl_proxy_hide(at) & 63;
 		if (at >= length)
 			break;
-		option = (uint8_t *)(tcp + 1) + at;
-		size = sl_tcp_option_size(option, at, length, data_end);
-		if (size == 0)
-			break;
-		if (size > 1 && sl_proxy_is_unwanted(option, size, data_end))
-			diff += sl_proxy_blank(option, at, size, data_end);
-		else if (option[0] == SL_TCP_OPTION_MSS && size == 4 && lower != 0 &&
-			 (const void *)(option + 4) <= data_end)
-			diff += sl_proxy_lower_mss(option, at, lower);
-		at += size;
+		option = options + at;
+		if (left == 0) {
+			uint32_t size = sl_tcp_option_size(option, at, length);
+
+			if (size == 0)
+				break;
+			if (size == 1 || !sl_proxy_is_unwanted(option, size)) {
+				if (option[0] == SL_TCP_OPTION_MSS && size == 4)
+					diff += sl_proxy_lower_mss(option, at, lower);
+				at += size;
+				continue;
+			}
+			left = size;
+		}
+		diff += sl_proxy_diff_at(sl_checksum_diff16(option[0], SL_TCP_OPTION_NOP), at);
+		option[0] = SL_TCP_OPTION_NOP;
+		at++;
+		left--;
 	}
 	*packet->l4_checksum = sl_checksum_update(*packet->l4_checksum, diff);
+}
+
+/** What sl_proxy_to_client() takes off a number: @least to @most, as far as it is ahead. */
+SL_INLINE uint32_t sl_proxy_off(int32_t ahead, int32_t least, int32_t most)
+{
+	if (ahead < least)
+		return (uint32_t)least;
+	return (uint32_t)(ahead > most ? most : ahead);
 }
 
 /**
@@ -545,73 +556,63 @@ SL_INLINE void sl_proxy_syn(struct sl_packet *packet, const void *data_end, uint
 SL_INLINE uint32_t sl_proxy_to_client(const struct sl_proxy *proxy, uint32_t sequence,
 				      uint32_t length)
 {
-	int32_t ahead = (int32_t)(sequence - proxy->first);
-
 	if (SL_LIKELY(proxy->phase == SL_PROXY_ACKED))
 		return sequence - length;
-	if (proxy->phase < SL_PROXY_UNSENT || ahead <= 0)
+	if (proxy->phase < SL_PROXY_UNSENT)
 		return sequence;
-	return ahead < (int32_t)length ? proxy->first : sequence - length;
-}
-
-/** Translates one SACK option's @n edges at @edge, @at. The sum to add to the checksum. */
-SL_INLINE uint64_t sl_proxy_sack_edges(const struct sl_proxy *proxy, uint8_t *edge, uint32_t at,
-				       uint32_t n, const void *data_end, uint32_t length)
-{
-	uint64_t diff = 0;
-
-	for (uint32_t i = 0; i < 8; i++, edge += 4) {
-		be32_t before;
-		be32_t after;
-
-		if (i >= n || (const void *)(edge + 4) > data_end)
-			break;
-		before = sl_load32(edge);
-		after = sl_to_be32(sl_proxy_to_client(proxy, sl_from_be32(before), length));
-		sl_store32(edge, after);
-		diff += sl_checksum_diff32(before, after);
-	}
-	return sl_proxy_diff_at(diff, at);
+	return sequence - sl_proxy_off((int32_t)(sequence - proxy->first), 0, (int32_t)length);
 }
 
 /**
- * Translates the SACK blocks of @tcp, a backend's packet. The sum to add to its checksum. A SACK
- * option that is not of whole blocks is no one's and left alone.
+ * Translates the SACK blocks among @n bytes of @options; the phase is UNSENT or later. The sum to
+ * add to the checksum. A SACK option that is not of whole blocks is no one's and left alone.
  */
-SL_INLINE uint64_t sl_proxy_sack(const struct sl_proxy *proxy, struct sl_tcp *tcp,
-				 const void *data_end, uint32_t length)
+SL_INLINE uint64_t sl_proxy_sack(const struct sl_proxy *proxy, uint8_t *options, uint32_t n,
+				 uint32_t length)
 {
-	uint32_t n = sl_tcp_options_length(tcp);
+	int32_t least = proxy->phase == SL_PROXY_ACKED ? (int32_t)length : 0;
+	uint32_t first = proxy->first;
 	uint32_t at = sl_proxy_hide(n) - n; /* as in sl_proxy_syn() */
+	uint32_t left = 0;                  /* bytes of the blocks under way */
 	uint64_t diff = 0;
 
 	for (uint32_t i = 0; i < SL_TCP_MAX_OPTIONS; i++) {
 		uint8_t *option;
-		uint32_t size;
 
 		at = sl_proxy_hide(at) & 63;
 		if (at >= n)
 			break;
-		option = (uint8_t *)(tcp + 1) + at;
-		size = sl_tcp_option_size(option, at, n, data_end);
-		if (size == 0)
-			break;
-		if (option[0] == SL_TCP_OPTION_SACK && size > 2 && ((size - 2) & 7) == 0)
-			diff += sl_proxy_sack_edges(proxy, option + 2, at, (size - 2) / 4, data_end,
-						    length);
-		at += size;
+		option = options + at;
+		if (left == 0) {
+			uint32_t size = sl_tcp_option_size(option, at, n);
+
+			if (size == 0)
+				break;
+			if (option[0] == SL_TCP_OPTION_SACK && (size & 7) == 2) {
+				left = size - 2;
+				size = 2;
+			}
+			at += size;
+		} else {
+			be32_t before = sl_load32(option);
+			uint32_t sequence = sl_from_be32(before);
+			be32_t after =
+				sl_to_be32(sequence - sl_proxy_off((int32_t)(sequence - first),
+								   least, (int32_t)length));
+
+			sl_store32(option, after);
+			diff += sl_proxy_diff_at(sl_checksum_diff32(before, after), at);
+			at += 4;
+			left -= 4;
+		}
 	}
 	return diff;
 }
 
-/** Whether @tcp has no options, or the timestamps alone as all common stacks lay them out. */
-SL_INLINE bool sl_proxy_has_plain_options(const struct sl_tcp *tcp, const void *data_end)
+/** Whether @n bytes of @options are none, or timestamps alone as all common stacks write them. */
+SL_INLINE bool sl_proxy_has_plain_options(const uint8_t *options, uint32_t n)
 {
-	uint32_t length = sl_tcp_options_length(tcp);
-
-	return length == 0 ||
-	       (length == 12 && (const void *)((const uint8_t *)(tcp + 1) + 4) <= data_end &&
-		sl_load32(tcp + 1) == SL_BE32(0x0101080a));
+	return n == 0 || (n == 12 && sl_load32(options) == SL_BE32(0x0101080a));
 }
 
 /** What the acknowledgement of @packet, a backend's, says of the header. */
@@ -645,16 +646,16 @@ SL_INLINE void sl_proxy_opened(struct sl_proxy *proxy, const struct sl_packet *p
 
 /**
  * Follows and translates @packet, a backend's of a flow with a header: acknowledgement and SACK
- * blocks; of a SYN-ACK the options instead. @packet: as sl_parse() filled it, TCP. Nothing fails:
- * every packet is then to be rewritten and sent.
+ * blocks; of a SYN-ACK the options instead. @packet: as sl_parse() filled it, TCP. @options: as for
+ * sl_proxy_syn(). Nothing fails: every packet is then to be rewritten and sent.
  */
-SL_INLINE void sl_proxy_reply(struct sl_proxy *proxy, struct sl_packet *packet,
-			      const void *data_end)
+SL_INLINE void sl_proxy_reply(struct sl_proxy *proxy, struct sl_packet *packet, uint8_t *options)
 {
 	struct sl_tcp *tcp = (struct sl_tcp *)packet->ports;
 	uint32_t length = sl_proxy_length(packet->tuple.family);
 	/* Blocks of the packet that acknowledges the header still see where it began. */
 	const struct sl_proxy before = *proxy;
+	uint32_t n = sl_proxy_options_length(packet);
 	be32_t after;
 	uint64_t diff;
 
@@ -662,15 +663,15 @@ SL_INLINE void sl_proxy_reply(struct sl_proxy *proxy, struct sl_packet *packet,
 		return;
 	if (packet->tcp_flags & SL_TCP_SYN) {
 		sl_proxy_opened(proxy, packet);
-		sl_proxy_syn(packet, data_end, length);
+		sl_proxy_syn(packet, options, length);
 		return;
 	}
 	if (proxy->phase == SL_PROXY_OPENING)
 		return;
 	after = sl_to_be32(sl_proxy_to_client(&before, packet->tcp_acknowledgement, length));
 	diff = sl_checksum_diff32(tcp->acknowledgement, after);
-	if (!sl_proxy_has_plain_options(tcp, data_end))
-		diff += sl_proxy_sack(&before, tcp, data_end, length);
+	if (!sl_proxy_has_plain_options(options, n))
+		diff += sl_proxy_sack(&before, options, n, length);
 	if (SL_UNLIKELY(before.phase != SL_PROXY_ACKED))
 		sl_proxy_acknowledged(proxy, packet, length);
 	tcp->acknowledgement = after;
