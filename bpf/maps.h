@@ -82,7 +82,7 @@ ARRAY(backends, SL_MAX_BACKENDS, struct sl_backend, BPF_F_MMAPABLE);
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 6 * SL_MAX_SERVICES);
+	__uint(max_entries, 2 * SL_MAX_SERVICES + 2 * SL_MAX_SOURCES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct sl_xdp_endpoint);
 	__type(value, uint32_t);

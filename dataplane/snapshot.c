@@ -124,9 +124,15 @@ static int fill_sources(struct snapshot *snapshot, const struct staging *staging
 		snapshot->source[index] = *source;
 		snapshot->source_family[index] = family;
 		snapshot->n_sources++;
-		if (is_new)
-			index_put(&snapshot->by_source, snapshot_index_hash(source, 0, family, 0),
-				  index);
+		if (!is_new)
+			continue;
+		index_put(&snapshot->by_source, snapshot_index_hash(source, 0, family, 0), index);
+		if (++snapshot->n_distinct_sources > SL_MAX_SOURCES) {
+			snprintf(error, SL_MAX_ERROR,
+				 "service %.63s: source addresses of all services (limit %d)",
+				 wire->name, SL_MAX_SOURCES);
+			return -ENOSPC;
+		}
 	}
 	return 0;
 }

@@ -55,6 +55,7 @@ struct snapshot {
 	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
 					     where one service alone has that backend */
 	struct snapshot_index by_address; /* service address alone -> a service index that has it */
+	uint32_t n_distinct_sources;
 	struct snapshot_index
 		by_source; /* source address alone -> an index of source[] that has it */
 	bool has_wildcard; /* some service has port 0 */

@@ -619,6 +619,7 @@ Test(snapshot, source_pools_lie_one_behind_the_other)
 Test(snapshot, all_source_pools_that_there_may_be, .timeout = 60)
 {
 	struct staging *staging = staging_new();
+	struct wire_service one_more;
 	struct snapshot *snapshot;
 
 	for (uint32_t i = 0; i < SL_MAX_SERVICES; i++) {
@@ -626,8 +627,12 @@ Test(snapshot, all_source_pools_that_there_may_be, .timeout = 60)
 		struct wire_service service;
 
 		snprintf(name, sizeof(name), "s%u", i);
-		service = fullnat_at(name, 0xcb000000u + i, 0x0a000000u + 16 * i,
-				     SL_MAX_SOURCES_PER_SERVICE);
+		/* Each source address is shared by 16 services. */
+		service = fullnat_at(
+			name, 0xcb000000u + i,
+			0x0a000000u + SL_MAX_SOURCES_PER_SERVICE *
+					      (i % (SL_MAX_SOURCES / SL_MAX_SOURCES_PER_SERVICE)),
+			SL_MAX_SOURCES_PER_SERVICE);
 		service.n_slots = SL_MIN_SLOTS;
 		put_service(staging, &service);
 	}
@@ -635,13 +640,20 @@ Test(snapshot, all_source_pools_that_there_may_be, .timeout = 60)
 	cr_assert_eq(snapshot->n_sources, SL_MAX_SERVICES * SL_MAX_SOURCES_PER_SERVICE);
 	cr_expect_leq(snapshot->by_source.max_probes, 64, "a run of %u",
 		      snapshot->by_source.max_probes);
-	for (uint32_t i = 0; i < snapshot->n_sources + 1000; i++) {
+	for (uint32_t i = 0; i < SL_MAX_SOURCES + 1000; i++) {
 		const union sl_addr addr = {.word = {sl_to_be32(0x0a000000u + i)}};
 
 		cr_assert_eq(snapshot_is_source_address(snapshot, &addr, SL_FAMILY_IPV4),
-			     i < snapshot->n_sources, "%u", i);
+			     i < SL_MAX_SOURCES, "%u", i);
 	}
 	snapshot_free(snapshot);
+	/* One more address is refused. */
+	one_more = fullnat_at("s0", 0xcb000000u, 0x0b000000u, 1);
+	one_more.n_slots = SL_MIN_SLOTS;
+	put_service(staging, &one_more);
+	cr_expect_eq(snapshot_build(staging, 2, &key, NULL, &snapshot, error), -ENOSPC);
+	cr_expect_not_null(strstr(error, "source addresses of all services (limit 16384)"), "%s",
+			   error);
 	staging_free(staging);
 }
 
