@@ -215,76 +215,94 @@ static __always_inline void count_ended(const struct sl_flow *flow, uint8_t fami
 		backend->flows_ended++;
 }
 
-/* Fills the CPU's key of replies, and says which map it is of. */
-static __always_inline void *reply_key4(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply)
+/** This CPU's room for a key of replies. @room: SL_XDP_PACKETS or _SWEEPS. */
+static __always_inline union sl_xdp_reply *reply_room(uint32_t room)
 {
-	cpu->reply4 = (struct sl_xdp_reply4){.backend = reply->source.ipv4,
-					     .source = reply->destination.ipv4,
-					     .backend_port = reply->source_port,
-					     .source_port = reply->destination_port,
-					     .protocol = reply->protocol};
-	return &replies4;
+	return bpf_map_lookup_elem(&reply_rooms, &room);
 }
 
-static __always_inline void *reply_key6(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply)
+static __always_inline void reply_fill(union sl_xdp_reply *key, const struct sl_tuple *reply,
+				       uint8_t family)
 {
-	cpu->reply6.backend = reply->source;
-	cpu->reply6.source = reply->destination;
-	cpu->reply6.backend_port = reply->source_port;
-	cpu->reply6.source_port = reply->destination_port;
-	cpu->reply6.protocol = reply->protocol;
-	return &replies6;
+	if (family == SL_FAMILY_IPV4) {
+		key->ipv4 = (struct sl_xdp_reply4){.backend = reply->source.ipv4,
+						   .source = reply->destination.ipv4,
+						   .backend_port = reply->source_port,
+						   .source_port = reply->destination_port,
+						   .protocol = reply->protocol};
+		return;
+	}
+	key->ipv6.backend = reply->source;
+	key->ipv6.source = reply->destination;
+	key->ipv6.backend_port = reply->source_port;
+	key->ipv6.source_port = reply->destination_port;
+	key->ipv6.protocol = reply->protocol;
 }
 
-/** Index of the flow of mode fullnat whose reply has this tuple, or SL_NO_INDEX. @cpu: this one's. */
-static __always_inline uint32_t reply_find(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply,
-					   uint8_t family)
+/** Index of the flow of mode fullnat whose reply has this tuple, or SL_NO_INDEX. For packets. */
+static __always_inline uint32_t reply_find(const struct sl_tuple *reply, uint8_t family)
 {
+	union sl_xdp_reply *key = reply_room(SL_XDP_PACKETS);
 	const uint32_t *index;
 
+	if (key == NULL)
+		return SL_NO_INDEX;
+	reply_fill(key, reply, family);
 	if (family == SL_FAMILY_IPV4)
-		index = bpf_map_lookup_elem(reply_key4(cpu, reply), &cpu->reply4);
+		index = bpf_map_lookup_elem(&replies4, &key->ipv4);
 	else
-		index = bpf_map_lookup_elem(reply_key6(cpu, reply), &cpu->reply6);
+		index = bpf_map_lookup_elem(&replies6, &key->ipv6);
 	return index != NULL ? *index : SL_NO_INDEX;
 }
 
-/** Makes replies with this tuple find flow @index, unless they find another. 0 or negative errno. */
-static __always_inline long reply_put(struct sl_xdp_cpu *cpu, const struct sl_tuple *reply,
-				      uint32_t index, uint8_t family)
+/** Makes replies with this tuple find flow @index, unless they find another. For packets. */
+static __always_inline bool reply_put(const struct sl_tuple *reply, uint32_t index, uint8_t family)
 {
+	union sl_xdp_reply *key = reply_room(SL_XDP_PACKETS);
+
+	if (key == NULL)
+		return false;
+	reply_fill(key, reply, family);
 	if (family == SL_FAMILY_IPV4)
-		return bpf_map_update_elem(reply_key4(cpu, reply), &cpu->reply4, &index,
-					   BPF_NOEXIST);
-	return bpf_map_update_elem(reply_key6(cpu, reply), &cpu->reply6, &index, BPF_NOEXIST);
+		return bpf_map_update_elem(&replies4, &key->ipv4, &index, BPF_NOEXIST) == 0;
+	return bpf_map_update_elem(&replies6, &key->ipv6, &index, BPF_NOEXIST) == 0;
 }
 
-/** Gives back the source of a flow of mode fullnat, which ends. */
-static __always_inline void source_free(const struct sl_flow *flow, uint8_t family)
+/** Gives back the source of a flow of mode fullnat, which ends. @room: whose room is used. */
+static __always_inline void source_free(const struct sl_flow *flow, uint8_t family, uint32_t room)
 {
-	uint32_t zero = 0;
 	uint32_t backend = flow->backend;
-	struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
+	union sl_xdp_reply *key = reply_room(room);
 	struct sl_xdp_source_flows *flows = bpf_map_lookup_elem(&source_flows, &backend);
 
-	if (cpu == NULL)
+	if (key == NULL)
 		return;
-	cpu->tuple = (struct sl_tuple){.protocol = flow->protocol,
-				       .family = family,
-				       .source = sl_flow_addr_as(flow, SL_FLOW_BACKEND, family),
-				       .source_port = flow->backend_port,
-				       .destination = sl_flow_addr_as(flow, SL_FLOW_SOURCE, family),
-				       .destination_port = flow->source_port};
-	if (family == SL_FAMILY_IPV4)
-		bpf_map_delete_elem(reply_key4(cpu, &cpu->tuple), &cpu->reply4);
-	else
-		bpf_map_delete_elem(reply_key6(cpu, &cpu->tuple), &cpu->reply6);
+	if (family == SL_FAMILY_IPV4) {
+		const struct sl_flow_ipv4 *flow4 = (const struct sl_flow_ipv4 *)flow;
+
+		key->ipv4 = (struct sl_xdp_reply4){.backend = flow4->addr[SL_FLOW_BACKEND],
+						   .source = flow4->addr[SL_FLOW_SOURCE],
+						   .backend_port = flow->backend_port,
+						   .source_port = flow->source_port,
+						   .protocol = flow->protocol};
+		bpf_map_delete_elem(&replies4, &key->ipv4);
+	} else {
+		const struct sl_flow_ipv6 *flow6 = (const struct sl_flow_ipv6 *)flow;
+
+		key->ipv6.backend = flow6->addr[SL_FLOW_BACKEND];
+		key->ipv6.source = flow6->addr[SL_FLOW_SOURCE];
+		key->ipv6.backend_port = flow->backend_port;
+		key->ipv6.source_port = flow->source_port;
+		key->ipv6.protocol = flow->protocol;
+		bpf_map_delete_elem(&replies6, &key->ipv6);
+	}
 	if (flows != NULL)
 		__sync_fetch_and_add(&flows->n[flow->position], -1);
 }
 
-/** Ends flow @index, which stands in the bucket @first, whose lock is held. */
-static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint8_t family)
+/** Ends flow @index, which stands in the bucket @first, whose lock is held. @room: the caller's. */
+static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint8_t family,
+					    uint32_t room)
 {
 	struct sl_flow *flow = flow_at(index, family);
 	union sl_addr client;
@@ -298,7 +316,7 @@ static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint
 			 0, family);
 	count_ended(flow, family);
 	if (sl_flow_has_source_as(flow, family))
-		source_free(flow, family);
+		source_free(flow, family, room);
 	flow_write_begin(flow);
 	flow->state = SL_FLOW_FREE;
 	flow_write_end(flow);
@@ -306,7 +324,7 @@ static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint
 		bucket_spill(home, family, -1);
 }
 
-static __always_inline bool end_in(uint32_t index, uint32_t sequence, uint8_t family)
+static __always_inline bool end_in(uint32_t index, uint32_t sequence, uint8_t family, uint32_t room)
 {
 	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
 	const struct sl_flow *flow = flow_at(index, family);
@@ -316,26 +334,28 @@ static __always_inline bool end_in(uint32_t index, uint32_t sequence, uint8_t fa
 		return false;
 	is_ended = flow->state != SL_FLOW_FREE && read_once(&flow->sequence) == sequence;
 	if (is_ended)
-		flow_end_locked(first, index, family);
+		flow_end_locked(first, index, family, room);
 	bucket_unlock(first, family);
 	return is_ended;
 }
 
 /* Ends flow @index if its sequence number still is @sequence. Whether it did. */
 
-__noinline uint32_t flow_end4(uint32_t index, uint32_t sequence)
+__noinline uint32_t flow_end4(uint32_t index, uint32_t sequence, uint32_t room)
 {
-	return end_in(index, sequence, SL_FAMILY_IPV4);
+	return end_in(index, sequence, SL_FAMILY_IPV4, room);
 }
 
-__noinline uint32_t flow_end6(uint32_t index, uint32_t sequence)
+__noinline uint32_t flow_end6(uint32_t index, uint32_t sequence, uint32_t room)
 {
-	return end_in(index, sequence, SL_FAMILY_IPV6);
+	return end_in(index, sequence, SL_FAMILY_IPV6, room);
 }
 
-static __always_inline bool flow_end(uint32_t index, uint32_t sequence, uint8_t family)
+static __always_inline bool flow_end(uint32_t index, uint32_t sequence, uint8_t family,
+				     uint32_t room)
 {
-	return family == SL_FAMILY_IPV4 ? flow_end4(index, sequence) : flow_end6(index, sequence);
+	return family == SL_FAMILY_IPV4 ? flow_end4(index, sequence, room)
+					: flow_end6(index, sequence, room);
 }
 
 /** The service's timeout for @flow has passed, or its service or backend is not there any more. */
@@ -375,7 +395,7 @@ static __always_inline uint32_t bucket_take(uint32_t first, uint64_t hash, uint8
 		const struct sl_flow *flow = flow_at(first + i, family);
 
 		if (flow != NULL && flow_has_expired(flow, now)) {
-			flow_end_locked(first, first + i, family);
+			flow_end_locked(first, first + i, family, SL_XDP_PACKETS);
 			return first + i;
 		}
 	}
@@ -494,7 +514,7 @@ static __always_inline enum created entry_judge(uint32_t first, uint32_t index,
 		return CREATED;
 	if (!may_succeed(flow))
 		return CREATED_TAKEN;
-	flow_end_locked(first, index, family);
+	flow_end_locked(first, index, family, SL_XDP_PACKETS);
 	return CREATED;
 }
 
@@ -536,10 +556,10 @@ static __always_inline bool source_end(uint32_t index, uint32_t wanted,
 	if ((stamp & 1) != 0 || !source_yields(other, creation))
 		return false;
 	if (first == creation->home || first == (wanted & ~(uint32_t)(SL_XDP_WAYS - 1))) {
-		flow_end_locked(first, index, family);
+		flow_end_locked(first, index, family, SL_XDP_PACKETS);
 		return true;
 	}
-	return flow_end(index, stamp, family);
+	return flow_end(index, stamp, family, SL_XDP_PACKETS);
 }
 
 /* The source port in creation->source_port, from the flow that has it and yields it. */
@@ -552,10 +572,10 @@ static __always_inline bool source_reclaim_in(struct creation *creation, uint32_
 	if (cpu == NULL)
 		return false;
 	creation->reply.destination_port = creation->source_port;
-	if (!source_end(reply_find(cpu, &creation->reply, family), index, creation, family))
+	if (!source_end(reply_find(&creation->reply, family), index, creation, family))
 		return false;
 	cpu->counters.event[SL_EVENT_SOURCE_PORT_REUSED]++;
-	return reply_put(cpu, &creation->reply, index, family) == 0;
+	return reply_put(&creation->reply, index, family);
 }
 
 __noinline uint32_t source_reclaim4(struct creation *creation, uint32_t index)
@@ -606,9 +626,9 @@ static __always_inline enum source source_find_in(struct creation *creation, uin
 		creation->source_port = sl_port_walk_next(&walk);
 		creation->reply.destination_port = creation->source_port;
 		cpu->counters.event[SL_EVENT_SOURCE_PORT_TRIES]++;
-		if (reply_put(cpu, &creation->reply, index, family) == 0)
+		if (reply_put(&creation->reply, index, family))
 			return SOURCE_TAKEN;
-		other = flow_at(reply_find(cpu, &creation->reply, family), family);
+		other = flow_at(reply_find(&creation->reply, family), family);
 		if (yielding == 0 && other != NULL && source_yields(other, creation))
 			yielding = creation->source_port;
 	}

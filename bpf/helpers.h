@@ -22,7 +22,8 @@ static __always_inline void sweep_entry(struct sweep *sweep, uint32_t index, uin
 		return;
 	/* A packet that comes between the two looks at the clock finds its flow gone, and makes one. */
 	if (flow_has_expired(flow, sweep->now))
-		sweep->question.n_ended += flow_end(index, read_once(&flow->sequence), family);
+		sweep->question.n_ended +=
+			flow_end(index, read_once(&flow->sequence), family, SL_XDP_SWEEPS);
 	sweep->question.n_flows += flow->state != SL_FLOW_FREE;
 	sweep->question.n_embryonic += flow->state == SL_FLOW_EMBRYONIC;
 }

@@ -44,6 +44,7 @@ PERCPU_ARRAY(backend_counters, SL_MAX_BACKENDS, struct sl_backend_counters);
 PERCPU_ARRAY(scratch_adjacency, 1, struct sl_adjacency);
 
 ARRAY(source_flows, SL_MAX_BACKENDS, struct sl_xdp_source_flows, BPF_F_MMAPABLE);
+PERCPU_ARRAY(reply_rooms, SL_XDP_N_ROOMS, union sl_xdp_reply);
 PERCPU_ARRAY(reject_buckets, SL_REJECT_BUCKETS, struct sl_reject_bucket);
 
 /*

@@ -197,7 +197,7 @@ static __always_inline int balance_found(struct story *story, struct sl_packet *
 			finish(story, SL_VERDICT_DROP_BACKEND_GONE, from);
 			return direction == SL_DIRECTION_FORWARD ? REFUSE : XDP_DROP;
 		}
-		flow_end(found.index, found.sequence, family);
+		flow_end(found.index, found.sequence, family, SL_XDP_PACKETS);
 		return LOOK_AGAIN;
 	}
 	verdict = balance_flow(story, &found, family, direction, packet);
@@ -221,7 +221,7 @@ static __always_inline int balance(struct story *story, struct sl_packet *packet
 		index = flow_find(story->cpu, tuple, SL_DIRECTION_FORWARD, family);
 	if (index == SL_NO_INDEX && from_backend) {
 		if (SL_UNLIKELY(may_be(control.source_filter, &tuple->destination, family)))
-			index = reply_find(story->cpu, tuple, family);
+			index = reply_find(tuple, family);
 		if (SL_LIKELY(index == SL_NO_INDEX))
 			index = flow_find(story->cpu, tuple, SL_DIRECTION_REPLY, family);
 		direction = SL_DIRECTION_REPLY;

@@ -35,8 +35,9 @@ enum {
 };
 
 /* What belongs to one process alone, or is written by the loader itself. */
-static const char *const unpinned[] = {"creations", "scratch_adjacency", "resolve",
-				       "no_slots",  "port_devices",      "reject_buckets"};
+static const char *const unpinned[] = {"creations",  "scratch_adjacency", "resolve",
+				       "no_slots",   "port_devices",      "reject_buckets",
+				       "reply_rooms"};
 
 static bool is_pinned(const char *name)
 {

@@ -98,6 +98,22 @@ struct sl_xdp_reply6 {
 	uint32_t protocol;
 };
 
+/** Room for a key of either family. */
+union sl_xdp_reply {
+	struct sl_xdp_reply4 ipv4;
+	struct sl_xdp_reply6 ipv6;
+};
+
+/*
+ * Whose room: before Linux 6.2 a packet may come while the agent's sweep runs on the same CPU, and
+ * finds what the sweep has there half done.
+ */
+enum {
+	SL_XDP_PACKETS = 0,
+	SL_XDP_SWEEPS,
+	SL_XDP_N_ROOMS,
+};
+
 /** Live flows of mode fullnat of one backend, by position of their source. Programs. */
 struct sl_xdp_source_flows {
 	uint32_t n[SL_MAX_SOURCES_PER_SERVICE];
@@ -124,10 +140,6 @@ struct sl_xdp_cpu {
 	struct sl_tuple tuple;
 	struct sl_flow flow;
 	struct sl_rewrite rewrite;
-	union {
-		struct sl_xdp_reply4 reply4;
-		struct sl_xdp_reply6 reply6;
-	};
 	uint16_t l4_offset;
 	uint8_t has_vlan;
 	uint8_t protocol;
