@@ -122,6 +122,25 @@ struct {
 	__type(value, uint32_t);
 } port_devices SEC(".maps");
 
+/*
+ * Programs of their own, which the main one ends in (bpf_tail_call()): what is not the hot path, and
+ * would make the main program more than a verifier walks through. Pinned as long as it may be used,
+ * for the kernel empties it when no process and no pin has it any more.
+ */
+int sl_refuse(struct xdp_md *ctx);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, SL_XDP_N_PROGRAMS);
+	__uint(key_size, sizeof(uint32_t));
+	__array(values, int(struct xdp_md *));
+} programs SEC(".maps") = {
+	.values =
+		{
+			[SL_XDP_PROGRAM_REFUSE] = (void *)&sl_refuse,
+		},
+};
+
 /* Known when the program is loaded. */
 const volatile uint32_t n_buckets4 = 1;
 const volatile uint32_t n_buckets6 = 1;

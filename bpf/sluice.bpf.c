@@ -13,7 +13,7 @@ enum {
 	/* Not actions: */
 	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
 	SEND6 = -2,      /* send6() is to end the story */
-	REFUSE = -3,     /* counted as dropped; refuse() is to tell the sender */
+	REFUSE = -3,     /* counted as dropped; sl_refuse() is to tell the sender */
 	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
 };
 
@@ -279,7 +279,8 @@ __noinline int send6(struct xdp_md *ctx)
  * Makes the frame of a refused packet the answer to its sender, and counts it. The verdict has been
  * counted.
  */
-__noinline int refuse(struct xdp_md *ctx)
+SEC("xdp")
+int sl_refuse(struct xdp_md *ctx)
 {
 	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
 	struct sl_reject_bucket *bucket;
@@ -366,17 +367,20 @@ static __always_inline int balance_frame(struct xdp_md *ctx)
 		if (action == LOOK_AGAIN)
 			action = is_six ? balance_packet6(ctx, 0) : balance_packet4(ctx, 0);
 	}
-	if (action == SEND6)
-		action = send6(ctx);
-	else if (SL_UNLIKELY(action == REFUSE))
-		action = refuse(ctx);
-	return action < 0 ? XDP_DROP : action;
+	return action;
 }
 
 SEC("xdp")
 int sl_balance(struct xdp_md *ctx)
 {
-	return balance_frame(ctx);
+	int action = balance_frame(ctx);
+
+	if (action == SEND6)
+		action = send6(ctx);
+	else if (SL_UNLIKELY(action == REFUSE))
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_REFUSE);
+	/* Here a tail call comes that leads nowhere, which it never does: see maps.h. */
+	return action < 0 ? XDP_DROP : action;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -34,10 +34,12 @@ enum {
 	STATE_BLOCK = 4096,
 };
 
+#define PROGRAMS_PIN "programs_"
+
 /* What belongs to one process alone, or is written by the loader itself. */
-static const char *const unpinned[] = {"creations",  "scratch_adjacency", "resolve",
-				       "no_slots",   "port_devices",      "reject_buckets",
-				       "reply_rooms"};
+static const char *const unpinned[] = {"creations", "scratch_adjacency", "resolve",
+				       "no_slots",  "port_devices",      "reject_buckets",
+				       "programs",  "reply_rooms"};
 
 static bool is_pinned(const char *name)
 {
@@ -285,6 +287,34 @@ static int load(struct dataplane *dataplane, char *error)
 	return status;
 }
 
+/*
+ * The main program ends in others by way of this map, which must be pinned for as long as a port has
+ * that program. Each process has its own, for its own programs: the pin's name is the map's number.
+ */
+static struct path programs_path(const struct dataplane *dataplane)
+{
+	struct bpf_map_info info = {0};
+	uint32_t length = sizeof(info);
+	char number[16];
+
+	if (bpf_obj_get_info_by_fd(bpf_map__fd(dataplane->bpf->maps.programs), &info, &length) != 0)
+		info.id = 0;
+	snprintf(number, sizeof(number), "%u", info.id);
+	return pin_path(dataplane, PROGRAMS_PIN, number);
+}
+
+static int pin_programs(struct dataplane *dataplane, char *error)
+{
+	struct path path = programs_path(dataplane);
+
+	/* Numbers come again after long: then the pin is nobody's. */
+	unlink(path.text);
+	if (bpf_obj_pin(bpf_map__fd(dataplane->bpf->maps.programs), path.text) == 0)
+		return 0;
+	snprintf(error, SL_MAX_ERROR, "%.200s: %s", path.text, strerror(errno));
+	return -errno;
+}
+
 /* As a number of its own for every start of the tables, like the DPDK engine's. */
 static int init_tables(struct dataplane *dataplane)
 {
@@ -320,6 +350,8 @@ int loader_open(struct dataplane *dataplane, char *error)
 		status = set_pins(dataplane);
 	if (status == 0)
 		status = load(dataplane, error);
+	if (status == 0)
+		status = pin_programs(dataplane, error);
 	if (status != 0)
 		return status;
 	dataplane->control = &dataplane->bpf->data_control->control;
@@ -552,9 +584,27 @@ static uint32_t release_ports(const struct dataplane *dataplane, uint32_t n_kept
 	return n;
 }
 
+/* Removes the pins of programs in which no port's main program ends any more: all but @kept. */
+static void release_programs(const struct dataplane *dataplane, const char *kept)
+{
+	DIR *folder = opendir(dataplane->folder);
+	const struct dirent *entry;
+
+	while (folder != NULL && (entry = readdir(folder)) != NULL) {
+		struct path path = pin_path(dataplane, "", entry->d_name);
+
+		if (strncmp(entry->d_name, PROGRAMS_PIN, strlen(PROGRAMS_PIN)) == 0 &&
+		    strcmp(path.text, kept) != 0)
+			unlink(path.text);
+	}
+	if (folder != NULL)
+		closedir(folder);
+}
+
 void loader_release_others(const struct dataplane *dataplane)
 {
 	release_ports(dataplane, dataplane->n_ports);
+	release_programs(dataplane, programs_path(dataplane).text);
 }
 
 /* -- saved state: a blob in an array of blocks, replaced whole by a rename */
@@ -635,6 +685,7 @@ int dataplane_unload(const struct dataplane_options *options, char *error)
 	if (dataplane.bpf == NULL)
 		return -ENOMEM;
 	n = release_ports(&dataplane, 0);
+	release_programs(&dataplane, "");
 	remove_tables(&dataplane);
 	sluice_bpf__destroy(dataplane.bpf);
 	log_info("unload: %u ports are free, the tables are gone", n);

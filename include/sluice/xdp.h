@@ -38,6 +38,12 @@ enum {
 		255, /* as a protocol in the map of services: the address stands in for clients */
 };
 
+/** Places of the programs that the main one ends in. */
+enum sl_xdp_program {
+	SL_XDP_PROGRAM_REFUSE = 0, /* tells the sender that its packet was refused */
+	SL_XDP_N_PROGRAMS
+};
+
 /*
  * A flow table is an array of entries; SL_XDP_WAYS neighbours are a bucket, the flows of one hash.
  * In the first one's sl_flow.link: the bucket's lock (bit 31), and how many flows whose home this is

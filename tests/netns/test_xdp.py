@@ -212,6 +212,42 @@ def test_download_and_new_connections_go_on_without_the_agent(net, files):
         net.wait_in_step()
 
 
+TOLD = """import socket, sys
+held = socket.create_connection((sys.argv[1], 80), 10)
+print("connected", flush=True)
+for line in sys.stdin:
+    try:
+        held.sendall(b"GET")
+        held.recv(1)
+        print("alive", flush=True)
+    except ConnectionResetError:
+        print("reset", flush=True)
+"""
+
+
+def test_clients_are_told_of_refusals_without_the_agent(net):
+    """The program that makes the answers is another, which the kernel would forget with its last pin."""
+    backends = [row["address"] for row in net.json("backend", "list", "web")["backends"]]
+    with subprocess.Popen(net.in_ns("client", sys.executable, "-c", TOLD, topology.SERVICE4),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout.readline() == "connected\n"
+        for _ in range(2):
+            restart(net)
+        net.wait_in_step()
+        assert len([name for name in os.listdir(pin(net, "")) if name.startswith("programs_")]) == 1
+        for backend in backends:
+            net.sluice("backend", "set", "web", backend, "state", "maint")
+        net.stop("dataplane", signal.SIGKILL)
+        try:
+            out, _ = client.communicate("go\n", timeout=20)
+            assert out == "reset\n"
+        finally:
+            net.start_dataplane()
+            for backend in backends:
+                net.sluice("backend", "set", "web", backend, "state", "ready")
+            net.wait_in_step()
+
+
 def test_generations_of_routes_that_a_dead_agent_left_are_used_up(net):
     """Without the agent, every second is a generation of its own to the program: next hops that it kept
     under one of those may be out of date, and the next agent must not come by it again."""
