@@ -77,6 +77,49 @@ SL_INLINE uint32_t sl_load32(const void *at)
 #endif
 }
 
+/** Likewise of 16 bits. */
+SL_INLINE uint16_t sl_load16(const void *at)
+{
+#ifdef __bpf__
+	return *(const uint16_t *)at;
+#else
+	uint16_t word;
+
+	__builtin_memcpy(&word, at, sizeof(word));
+	return word;
+#endif
+}
+
+/** Writes the word @word, as it lies in memory, at @at, which need not be aligned. */
+SL_INLINE void sl_store16(void *at, uint16_t word)
+{
+#ifdef __bpf__
+	*(uint16_t *)at = word;
+#else
+	__builtin_memcpy(at, &word, sizeof(word));
+#endif
+}
+
+/** Likewise of 32 bits. */
+SL_INLINE void sl_store32(void *at, uint32_t word)
+{
+#ifdef __bpf__
+	*(uint32_t *)at = word;
+#else
+	__builtin_memcpy(at, &word, sizeof(word));
+#endif
+}
+
+/**
+ * @value, of which the compiler then knows nothing: so it keeps the bounds checks that follow, which
+ * it would prove redundant and the BPF verifier would miss.
+ */
+SL_INLINE uint32_t sl_hide(uint32_t value)
+{
+	__asm__("" : "+r"(value));
+	return value;
+}
+
 /** Copies a link address from @from to @to; neither need be aligned. */
 SL_INLINE void sl_copy_mac(void *to, const void *from)
 {

@@ -50,15 +50,19 @@ SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, 
 	*packet->l4_checksum = checksum;
 }
 
-/** Writes @to over the address at @at; the sum to add. A word at a time: it needs few registers. */
-SL_INLINE uint64_t sl_nat_ipv6_address(be32_t *at, const union sl_addr *to)
+/**
+ * Writes @to over the address at @at, which need not be aligned; the sum to add. A word at a time: it
+ * needs few registers.
+ */
+SL_INLINE uint64_t sl_nat_ipv6_address(void *at, const union sl_addr *to)
 {
+	uint8_t *word = at;
 	uint64_t diff = 0;
 
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
-		diff += sl_checksum_diff32(at[i], to->word[i]);
-		at[i] = to->word[i];
+		diff += sl_checksum_diff32(sl_load32(word + 4 * i), to->word[i]);
+		sl_store32(word + 4 * i, to->word[i]);
 	}
 	return diff;
 }

@@ -118,36 +118,6 @@ SL_INLINE uint32_t sl_proxy_length(uint8_t family)
 	return family == SL_FAMILY_IPV4 ? SL_PROXY_LENGTH_IPV4 : SL_PROXY_LENGTH_IPV6;
 }
 
-SL_INLINE uint16_t sl_load16(const void *at)
-{
-#ifdef __bpf__
-	return *(const uint16_t *)at;
-#else
-	uint16_t word;
-
-	__builtin_memcpy(&word, at, sizeof(word));
-	return word;
-#endif
-}
-
-SL_INLINE void sl_store16(void *at, uint16_t word)
-{
-#ifdef __bpf__
-	*(uint16_t *)at = word;
-#else
-	__builtin_memcpy(at, &word, sizeof(word));
-#endif
-}
-
-SL_INLINE void sl_store32(void *at, uint32_t word)
-{
-#ifdef __bpf__
-	*(uint32_t *)at = word;
-#else
-	__builtin_memcpy(at, &word, sizeof(word));
-#endif
-}
-
 /** The last word of the fixed part: version 2, PROXY; family and protocol; length of the rest. */
 SL_INLINE be32_t sl_proxy_v2_kind(const struct sl_tuple *client)
 {
@@ -248,20 +218,10 @@ SL_INLINE void sl_proxy_sent(struct sl_proxy *proxy)
 		proxy->phase = SL_PROXY_SENT;
 }
 
-/**
- * @value, of which the compiler then knows nothing: so it keeps the bounds checks that follow, which
- * it would prove redundant and the BPF verifier would miss.
- */
-SL_INLINE uint32_t sl_proxy_hide(uint32_t value)
-{
-	__asm__("" : "+r"(value));
-	return value;
-}
-
 /** Points @packet's headers into the frame [@data, @data_end), which holds them where it did. */
 SL_INLINE bool sl_proxy_point(void *data, const void *data_end, struct sl_packet *packet)
 {
-	uint32_t l4_offset = sl_proxy_hide(packet->l4_offset);
+	uint32_t l4_offset = sl_hide(packet->l4_offset);
 	uint8_t *l3 = (uint8_t *)data + sizeof(struct sl_ethernet);
 	uint8_t *l4;
 
@@ -508,14 +468,14 @@ SL_INLINE uint64_t sl_proxy_lower_mss(uint8_t *option, uint32_t at, uint32_t low
 SL_INLINE void sl_proxy_syn(struct sl_packet *packet, uint8_t *options, uint32_t lower)
 {
 	uint32_t length = sl_proxy_options_length(packet);
-	uint32_t at = sl_proxy_hide(length) - length; /* 0, but no BPF verifier knows */
-	uint32_t left = 0;                            /* bytes of an unwanted option */
+	uint32_t at = sl_hide(length) - length; /* 0, but no BPF verifier knows */
+	uint32_t left = 0;                      /* bytes of an unwanted option */
 	uint64_t diff = 0;
 
 	for (uint32_t i = 0; i < SL_TCP_MAX_OPTIONS; i++) {
 		uint8_t *option;
 
-		at = sl_proxy_hide(at) & 63;
+		at = sl_hide(at) & 63;
 		if (at >= length)
 			break;
 		option = options + at;
@@ -572,14 +532,14 @@ SL_INLINE uint64_t sl_proxy_sack(const struct sl_proxy *proxy, uint8_t *options,
 {
 	int32_t least = proxy->phase == SL_PROXY_ACKED ? (int32_t)length : 0;
 	uint32_t first = proxy->first;
-	uint32_t at = sl_proxy_hide(n) - n; /* as in sl_proxy_syn() */
-	uint32_t left = 0;                  /* bytes of the blocks under way */
+	uint32_t at = sl_hide(n) - n; /* as in sl_proxy_syn() */
+	uint32_t left = 0;            /* bytes of the blocks under way */
 	uint64_t diff = 0;
 
 	for (uint32_t i = 0; i < SL_TCP_MAX_OPTIONS; i++) {
 		uint8_t *option;
 
-		at = sl_proxy_hide(at) & 63;
+		at = sl_hide(at) & 63;
 		if (at >= n)
 			break;
 		option = options + at;
