@@ -101,12 +101,11 @@ static __always_inline void count_sent(const struct way *way, uint32_t length)
 	}
 }
 
-/** The last step: next hop, TTL, and only then the first write. *@port: to send from. */
-static __always_inline enum sl_verdict rewrite(struct sl_packet *packet, const struct way *way,
-					       uint32_t length, uint32_t *port)
+/** Whether @packet may go *@way, to @adjacency. SL_VERDICT_NONE: it may. */
+static __always_inline enum sl_verdict way_judge(const struct sl_packet *packet,
+						 const struct way *way,
+						 const struct sl_adjacency *adjacency)
 {
-	const struct sl_adjacency *adjacency = adjacency_at(way->adjacency);
-
 	if (SL_UNLIKELY(adjacency == NULL || way->adjacency < SL_ADJACENCY_FIRST)) {
 		count_service_drop(way->service);
 		return SL_VERDICT_DROP_NO_ROUTE;
@@ -115,6 +114,18 @@ static __always_inline enum sl_verdict rewrite(struct sl_packet *packet, const s
 		count_service_drop(way->service);
 		return SL_VERDICT_DROP_TTL;
 	}
+	return SL_VERDICT_NONE;
+}
+
+/** The last step: next hop, TTL, and only then the first write. *@port: to send from. */
+static __always_inline enum sl_verdict rewrite(struct sl_packet *packet, const struct way *way,
+					       uint32_t length, uint32_t *port)
+{
+	const struct sl_adjacency *adjacency = adjacency_at(way->adjacency);
+	enum sl_verdict verdict = way_judge(packet, way, adjacency);
+
+	if (SL_UNLIKELY(adjacency == NULL || verdict != SL_VERDICT_NONE))
+		return verdict;
 	sl_nat_rewrite(packet, way->to);
 	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);
 	*port = adjacency->port;

@@ -6,9 +6,9 @@
  */
 #include "balance.h"
 #include "helpers.h"
+#include "refuse.h"
 
 enum {
-	COUNTED_VERDICTS = 64,
 	LOOKS = 3,
 	/* Not actions: */
 	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
@@ -17,18 +17,7 @@ enum {
 	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
 };
 
-_Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&
-		       sizeof(struct sl_xdp_cpu) >= COUNTED_VERDICTS * sizeof(uint64_t),
-	       "whatever is masked lies within the record");
-
-static __always_inline int send_by(uint32_t port, const struct sl_xdp_port *from)
-{
-	if (port == from->index && !from->is_veth)
-		return XDP_TX;
-	return (int)bpf_redirect_map(&port_devices, port, XDP_DROP);
-}
-
-/* Step 6: counts the verdict once, and says what the kernel is to do with the frame. */
+/* Step 6. */
 static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 				  const struct sl_xdp_port *from)
 {
@@ -36,26 +25,7 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 		return SEND6;
 	if (verdict == CREATE_LATER)
 		return CREATE;
-	/* A mask, not a comparison, which verifiers before Linux 6.2 lose on the way. */
-	story->cpu->counters.verdict[verdict & (COUNTED_VERDICTS - 1)]++;
-	if (SL_LIKELY(verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)) {
-		story->cpu->counters.event[SL_EVENT_TX]++;
-		story->cpu->counters.event[SL_EVENT_TX_BYTES] += story->length;
-		return send_by(story->port, from);
-	}
-	return sl_verdict_is_drop(verdict) ? XDP_DROP : XDP_PASS;
-}
-
-static __always_inline bool story_begin(struct xdp_md *ctx, struct story *story)
-{
-	long length = (long)ctx->data_end - (long)ctx->data;
-	uint32_t zero = 0;
-
-	/* The difference is to be taken at full width: half a pointer is nothing to the verifier. */
-	barrier_var(length);
-	*story = (struct story){.ctx = ctx, .length = (uint32_t)length};
-	story->cpu = bpf_map_lookup_elem(&cpus, &zero);
-	return story->cpu != NULL;
+	return conclude(story, verdict, from);
 }
 
 /* Step 1. */
@@ -63,70 +33,6 @@ static __always_inline void receive(struct story *story)
 {
 	story->cpu->counters.event[SL_EVENT_RX]++;
 	story->cpu->counters.event[SL_EVENT_RX_BYTES] += story->length;
-}
-
-/*
- * There are many ways to a layer-4 header, and the verifier would follow the rest of the story once
- * for each. What it reads from a map is any number to it, and what it reads from the context is a
- * frame of which nothing is known: so it forgets which way was taken. False: never.
- */
-static __always_inline bool forget_way(const struct story *story, struct sl_packet *packet,
-				       void **data, const void **data_end)
-{
-	volatile uint64_t *scratch = (volatile uint64_t *)&story->cpu->scratch;
-	const volatile struct xdp_md *ctx = story->ctx;
-	uint64_t word;
-	void *l3;
-
-	*scratch = (uint64_t)packet->l4_length << 32 | (uint64_t)packet->tuple.protocol << 16 |
-		   packet->l4_offset;
-	word = *scratch;
-	packet->l4_offset = (uint16_t)word & (SL_MAX_L4_OFFSET - 1);
-	packet->tuple.protocol = (uint8_t)(word >> 16);
-	packet->l4_length = (uint16_t)(word >> 32);
-	*data = (void *)(long)ctx->data;
-	*data_end = (void *)(long)ctx->data_end;
-	packet->ethernet = *data;
-	l3 = *data + sizeof(struct sl_ethernet) + (packet->has_vlan ? sizeof(struct sl_vlan) : 0);
-	if (packet->tuple.family == SL_FAMILY_IPV4) {
-		packet->ipv4 = l3;
-		return (const void *)(packet->ipv4 + 1) <= *data_end;
-	}
-	packet->ipv6 = l3;
-	return (const void *)(packet->ipv6 + 1) <= *data_end;
-}
-
-/* Step 2. */
-static __always_inline enum sl_verdict
-parse(const struct story *story, const struct sl_xdp_port *from, struct sl_packet *packet)
-{
-	void *data = (void *)(long)story->ctx->data;
-	const void *data_end = (void *)(long)story->ctx->data_end;
-	enum sl_verdict verdict = sl_parse_link(data, data_end, from->mac);
-
-	if (verdict == SL_VERDICT_NONE)
-		verdict = sl_parse_l3(data, data_end, packet);
-	if (verdict != SL_VERDICT_NONE)
-		return verdict;
-	if (!forget_way(story, packet, &data, &data_end))
-		return SL_VERDICT_DROP_TRUNCATED;
-	return sl_parse_l4(data, data_end, packet);
-}
-
-/*
- * The coarse clock goes on with jiffies, which the kernel's compiler reads in line: so the clock is
- * asked when they changed. What is kept is at most one of them late.
- */
-static __always_inline void clock_read(struct story *story)
-{
-	uint64_t jiffies = bpf_jiffies64();
-
-	if (SL_UNLIKELY(story->cpu->jiffies != jiffies)) {
-		story->cpu->now = sl_xdp_ticks(bpf_ktime_get_coarse_ns());
-		story->cpu->jiffies = jiffies;
-	}
-	story->now = story->cpu->now;
-	story->generation = route_generation(story->now);
 }
 
 /* Whether the client is told that its packet is dropped. */
@@ -273,75 +179,6 @@ __noinline int send6(struct xdp_md *ctx)
 		return XDP_PASS;
 	verdict = rewrite6(ctx, story.cpu, &story.port);
 	return finish(&story, verdict, from);
-}
-
-/*
- * Makes the frame of a refused packet the answer to its sender, and counts it. The verdict has been
- * counted.
- */
-SEC("xdp")
-int sl_refuse(struct xdp_md *ctx)
-{
-	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
-	struct sl_reject_bucket *bucket;
-	struct sl_packet packet;
-	struct story story;
-	enum sl_reject kind;
-	uint32_t length;
-	uint32_t index;
-	uint8_t family;
-
-	if (from == NULL || !story_begin(ctx, &story))
-		return XDP_DROP;
-	clock_read(&story);
-	if (parse(&story, from, &packet) != SL_VERDICT_NONE)
-		return XDP_DROP;
-	family = packet.tuple.family;
-	kind = sl_reject_kind(&packet);
-	if (kind == SL_REJECT_NONE)
-		return XDP_DROP;
-	index = sl_reject_bucket_of(&packet.tuple.source, family);
-	bucket = bpf_map_lookup_elem(&reject_buckets, &index);
-	if (bucket == NULL || !sl_reject_allow(bucket, story.now)) {
-		story.cpu->counters.event[SL_EVENT_REFUSAL_LIMITED]++;
-		return XDP_DROP;
-	}
-	if (kind == SL_REJECT_RESET) {
-		length = sl_reject_reset_length(&packet);
-		if (!sl_reject_reset(&packet, (const void *)(long)ctx->data_end))
-			return XDP_DROP;
-		story.cpu->counters.event[SL_EVENT_RESET_SENT]++;
-	} else {
-		bool has_vlan = packet.has_vlan != 0;
-
-		length = sl_reject_unreachable_length(sl_reject_link_length(&packet), family);
-		if (bpf_xdp_adjust_head(ctx, -(int)sl_reject_room(family)) != 0)
-			return XDP_DROP;
-		story.length += sl_reject_room(family);
-		if (!sl_reject_unreachable((uint8_t *)(long)ctx->data,
-					   (const void *)(long)ctx->data_end, has_vlan, family))
-			return XDP_DROP;
-		story.cpu->counters.event[SL_EVENT_UNREACHABLE_SENT]++;
-	}
-	if (story.length > length && bpf_xdp_adjust_tail(ctx, (int)length - (int)story.length) != 0)
-		return XDP_DROP;
-	story.cpu->counters.event[SL_EVENT_TX]++;
-	story.cpu->counters.event[SL_EVENT_TX_BYTES] += length;
-	return send_by(from->index, from);
-}
-
-/* Whether the parser will find IPv6. Judges nothing. */
-static __always_inline bool is_ipv6(const struct xdp_md *ctx)
-{
-	const struct sl_ethernet *ethernet = (void *)(long)ctx->data;
-	const struct sl_vlan *vlan = (const struct sl_vlan *)(ethernet + 1);
-	const void *data_end = (void *)(long)ctx->data_end;
-
-	if ((const void *)(vlan + 1) > data_end)
-		return false;
-	return ethernet->type == SL_BE16(SL_ETHERTYPE_IPV6) ||
-	       (ethernet->type == SL_BE16(SL_ETHERTYPE_VLAN) &&
-		vlan->type == SL_BE16(SL_ETHERTYPE_IPV6));
 }
 
 /* A packet without a flow. LOOK_AGAIN: it has one now. */
