@@ -2,8 +2,9 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * The classifier of a kernel interface that the DPDK engine drives through AF_XDP: TCP and UDP to
- * a service's address, and from a backend's, go to the socket; everything else stays with the
- * kernel. It decides by address alone and judges no packet: that is the worker's affair.
+ * a service's address, and from a backend's, go to the socket, and so do ICMP errors that quote
+ * what we sent for these; everything else stays with the kernel. It decides by address alone and
+ * judges no packet: that is the worker's affair.
  *
  * While no socket is bound (the dataplane is being restarted) steered frames are dropped, not
  * passed: the kernel, which owns the service's address, would reset every connection.
@@ -13,6 +14,7 @@
 
 #include <sluice/base.h>
 #include <sluice/packet/headers.h>
+#include <sluice/packet/icmp.h>
 #include <sluice/steer.h>
 
 struct {
@@ -38,12 +40,45 @@ static __always_inline bool is_steered(const struct sl_steer_key *key, __u32 as)
 	return roles != NULL && (*roles & as) != 0;
 }
 
+/* An ICMP error at @icmp: what it quotes went from a service's address, or to a backend's. */
+static __always_inline bool icmp_is_steered(const struct sl_icmp *icmp, const void *data_end)
+{
+	const struct sl_ipv4 *quoted = (const struct sl_ipv4 *)(icmp + 1);
+	struct sl_steer_key key = {.family = SL_FAMILY_IPV4};
+
+	if ((const void *)(quoted + 1) > data_end ||
+	    !sl_icmp_is_error(icmp->type, SL_PROTOCOL_ICMP))
+		return false;
+	key.addr.ipv4 = quoted->source;
+	if (is_steered(&key, SL_STEER_DESTINATION))
+		return true;
+	key.addr.ipv4 = quoted->destination;
+	return is_steered(&key, SL_STEER_SOURCE);
+}
+
+static __always_inline bool icmpv6_is_steered(const struct sl_icmp *icmp, const void *data_end)
+{
+	const struct sl_ipv6 *quoted = (const struct sl_ipv6 *)(icmp + 1);
+	struct sl_steer_key key = {.family = SL_FAMILY_IPV6};
+
+	if ((const void *)(quoted + 1) > data_end ||
+	    !sl_icmp_is_error(icmp->type, SL_PROTOCOL_ICMPV6))
+		return false;
+	__builtin_memcpy(&key.addr, quoted->source, 16);
+	if (is_steered(&key, SL_STEER_DESTINATION))
+		return true;
+	__builtin_memcpy(&key.addr, quoted->destination, 16);
+	return is_steered(&key, SL_STEER_SOURCE);
+}
+
 static __always_inline bool ipv4_is_steered(const struct sl_ipv4 *ipv4, const void *data_end)
 {
 	struct sl_steer_key key = {.family = SL_FAMILY_IPV4};
 
 	if ((const void *)(ipv4 + 1) > data_end)
 		return false;
+	if (ipv4->protocol == SL_PROTOCOL_ICMP)
+		return icmp_is_steered((const void *)ipv4 + (ipv4->version_ihl & 15) * 4, data_end);
 	if (ipv4->protocol != SL_PROTOCOL_TCP && ipv4->protocol != SL_PROTOCOL_UDP)
 		return false;
 	key.addr.ipv4 = ipv4->destination;
@@ -61,7 +96,7 @@ static __always_inline bool ipv6_is_steered(const struct sl_ipv6 *ipv6, const vo
 		return false;
 	/* With extension headers the worker looks further; ND and echo come without. */
 	if (ipv6->next_header == SL_PROTOCOL_ICMPV6)
-		return false;
+		return icmpv6_is_steered((const struct sl_icmp *)(ipv6 + 1), data_end);
 	__builtin_memcpy(&key.addr, ipv6->destination, 16);
 	if (is_steered(&key, SL_STEER_DESTINATION))
 		return true;

@@ -128,6 +128,7 @@ struct {
  * for the kernel empties it when no process and no pin has it any more.
  */
 int sl_refuse(struct xdp_md *ctx);
+int sl_icmp(struct xdp_md *ctx);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -138,6 +139,7 @@ struct {
 	.values =
 		{
 			[SL_XDP_PROGRAM_REFUSE] = (void *)&sl_refuse,
+			[SL_XDP_PROGRAM_ICMP] = (void *)&sl_icmp,
 		},
 };
 

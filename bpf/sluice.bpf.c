@@ -6,6 +6,7 @@
  */
 #include "balance.h"
 #include "helpers.h"
+#include "icmp.h"
 #include "refuse.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
 	SEND6 = -2,      /* send6() is to end the story */
 	REFUSE = -3,     /* counted as dropped; sl_refuse() is to tell the sender */
 	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
+	ICMP = -5,       /* not counted; sl_icmp() is to judge it */
 };
 
 /* Step 6. */
@@ -25,6 +27,8 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 		return SEND6;
 	if (verdict == CREATE_LATER)
 		return CREATE;
+	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
+		return ICMP;
 	return conclude(story, verdict, from);
 }
 
@@ -216,6 +220,8 @@ int sl_balance(struct xdp_md *ctx)
 		action = send6(ctx);
 	else if (SL_UNLIKELY(action == REFUSE))
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_REFUSE);
+	else if (SL_UNLIKELY(action == ICMP))
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_ICMP);
 	/* Here a tail call comes that leads nowhere, which it never does: see maps.h. */
 	return action < 0 ? XDP_DROP : action;
 }

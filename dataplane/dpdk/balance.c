@@ -10,6 +10,7 @@
 #include "dataplane/dpdk/balance.h"
 
 #include <sluice/packet/flow.h>
+#include <sluice/packet/icmp.h>
 #include <sluice/packet/nat.h>
 
 #include "dataplane/dpdk/source.h"
@@ -23,6 +24,7 @@ struct way {
 	uint32_t service;
 	uint32_t backend;
 	uint8_t family;
+	bool keeps_source; /* of an ICMP error: see sl_icmp_rewrite() */
 };
 
 static void ask_resolve(struct worker *worker, uint16_t adjacency, const union sl_addr *addr,
@@ -57,6 +59,22 @@ static void count(struct worker *worker, const struct way *way, uint32_t length)
 	}
 }
 
+/* Writes the packet. @length: of its frame. */
+static void rewrite(struct worker *worker, struct sl_packet *packet, const struct way *way,
+		    uint32_t length)
+{
+	uint8_t *frame = (uint8_t *)packet->ethernet;
+
+	if (SL_LIKELY(!sl_packet_is_icmp_error(packet))) {
+		sl_nat_rewrite(packet, &way->to);
+		return;
+	}
+	worker->counters.event[SL_EVENT_ICMP_ERROR]++;
+	worker->counters.event[SL_EVENT_ICMP_SMALL_MTU] += packet->has_small_mtu;
+	/* It was parsed, so it can be. */
+	(void)!sl_icmp_rewrite(frame, frame + length, packet, &way->to, way->keeps_source);
+}
+
 /* The last step: next hop, TTL, and only then the first write. */
 static void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
 		     uint32_t length, struct outcome *outcome)
@@ -74,7 +92,7 @@ static void dispatch(struct worker *worker, struct sl_packet *packet, const stru
 	} else if (SL_UNLIKELY(!sl_nat_has_ttl(packet))) {
 		outcome->verdict = SL_VERDICT_DROP_TTL;
 	} else {
-		sl_nat_rewrite(packet, &way->to);
+		rewrite(worker, packet, way, length);
 		sl_nat_ethernet(packet->ethernet, adjacency->destination_mac,
 				adjacency->source_mac);
 		outcome->port = adjacency->port;
@@ -339,6 +357,113 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 		outcome->verdict = SL_VERDICT_PUNT_NOT_SERVICE;
 }
 
+/* An ICMP error about a packet of @flow: it goes the flow's way, and leaves no trace in it. */
+static void balance_flow_error(struct worker *worker, const struct snapshot *snapshot,
+			       struct sl_flow *flow, enum sl_direction direction,
+			       struct sl_packet *packet, uint32_t length, struct outcome *outcome)
+{
+	const struct sl_backend *backend = lookup_flow_backend(snapshot, flow);
+	struct way way = {
+		.service = flow->service, .backend = flow->backend, .family = flow->family};
+
+	if (backend == NULL) {
+		outcome->verdict = SL_VERDICT_DROP_BACKEND_GONE;
+		return;
+	}
+	sl_flow_rewrite(flow, direction, &way.to);
+	if (direction == SL_DIRECTION_FORWARD) {
+		way.verdict = SL_VERDICT_FORWARD;
+		way.adjacency = backend->adjacency;
+		way.keeps_source = !sl_flow_has_source(flow);
+	} else {
+		way.verdict = SL_VERDICT_REPLY;
+		way.adjacency = flow_client_adjacency(worker, flow);
+	}
+	dispatch(worker, packet, &way, length, outcome);
+}
+
+/*
+ * An ICMP error about a packet that a client's host did not take, which no flow knows: as a client's
+ * packet without a flow would go, so that it comes through on another host than the flow's.
+ */
+static void balance_client_error(struct worker *worker, const struct snapshot *snapshot,
+				 uint32_t service, struct sl_packet *packet, uint32_t length,
+				 struct outcome *outcome)
+{
+	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
+	const struct sl_backend *backend;
+	struct way way = {.verdict = SL_VERDICT_FORWARD,
+			  .service = service,
+			  .backend = choice.backend,
+			  .family = packet->tuple.family,
+			  .keeps_source = true};
+
+	if (snapshot->service[service].mode != WIRE_MODE_NAT || choice.backend == SL_NO_INDEX) {
+		refuse(worker, service, SL_VERDICT_DROP_ICMP_NO_FLOW, false, outcome);
+		return;
+	}
+	backend = &snapshot->backend[choice.backend];
+	way.to.source = packet->tuple.source;
+	way.to.source_port = packet->tuple.source_port;
+	way.to.destination = backend->addr;
+	way.to.destination_port =
+		backend->port != 0 ? backend->port : packet->tuple.destination_port;
+	way.adjacency = backend->adjacency;
+	worker->counters.event[SL_EVENT_STATELESS_FORWARD]++;
+	dispatch(worker, packet, &way, length, outcome);
+}
+
+/* Likewise about a packet that did not reach a backend. */
+static void balance_backend_error(struct worker *worker, const struct snapshot *snapshot,
+				  uint32_t backend_index, struct sl_packet *packet, uint32_t length,
+				  struct outcome *outcome)
+{
+	const struct sl_backend *backend = &snapshot->backend[backend_index];
+	const struct sl_service *service = &snapshot->service[backend->service];
+	struct way way = {.verdict = SL_VERDICT_REPLY,
+			  .service = backend->service,
+			  .backend = backend_index,
+			  .family = packet->tuple.family};
+
+	way.adjacency =
+		route_lookup(worker->dataplane, &packet->tuple.destination, packet->tuple.family);
+	/* The host's own packet it was, a health check's say. */
+	if (way.adjacency == SL_ADJACENCY_LOCAL || way.adjacency == SL_ADJACENCY_NONE) {
+		outcome->verdict = SL_VERDICT_PUNT_ICMP;
+		return;
+	}
+	way.to.source = service->addr;
+	way.to.source_port = service->port != 0 ? service->port : packet->tuple.source_port;
+	way.to.destination = packet->tuple.destination;
+	way.to.destination_port = packet->tuple.destination_port;
+	worker->counters.event[SL_EVENT_STATELESS_REPLY]++;
+	dispatch(worker, packet, &way, length, outcome);
+}
+
+/* @flow, @direction: of the packets that go where the error goes. */
+static void balance_error(struct worker *worker, const struct snapshot *snapshot,
+			  struct sl_flow *flow, enum sl_direction direction,
+			  struct sl_packet *packet, uint32_t length, struct outcome *outcome)
+{
+	uint32_t service;
+	uint32_t backend;
+
+	if (flow != NULL) {
+		balance_flow_error(worker, snapshot, flow, direction, packet, length, outcome);
+		return;
+	}
+	service = lookup_service(snapshot, &packet->tuple);
+	if (service != SL_NO_INDEX) {
+		balance_client_error(worker, snapshot, service, packet, length, outcome);
+		return;
+	}
+	backend = lookup_replier(snapshot, &packet->tuple);
+	if (backend != SL_NO_INDEX)
+		balance_backend_error(worker, snapshot, backend, packet, length, outcome);
+	else
+		outcome->verdict = SL_VERDICT_PUNT_ICMP;
+}
+
 void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_packet *packet,
 		    uint64_t hash, uint32_t length, struct outcome *outcome)
 {
@@ -347,6 +472,10 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_
 	struct sl_flow *flow = flow_table_find(table, hash, &packet->tuple, &direction);
 	const struct sl_backend *backend;
 
+	if (SL_UNLIKELY(sl_packet_is_icmp_error(packet))) {
+		balance_error(worker, snapshot, flow, direction, packet, length, outcome);
+		return;
+	}
 	if (SL_UNLIKELY(flow == NULL)) {
 		balance_unknown(worker, snapshot, packet, hash, length, outcome);
 		return;

@@ -13,6 +13,7 @@
 #include <rte_prefetch.h>
 
 #include <sluice/packet/flow.h>
+#include <sluice/packet/icmp.h>
 #include <sluice/packet/maglev.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
@@ -133,6 +134,8 @@ static void burst_parse(struct worker *worker, struct burst *burst)
 			verdict = sl_parse_link(data, end, port->mac);
 		if (verdict == SL_VERDICT_NONE)
 			verdict = sl_parse(data, end, parsed);
+		if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
+			verdict = sl_icmp_parse(data, end, parsed);
 		burst->outcome[i] = (struct outcome){.verdict = verdict};
 		if (verdict != SL_VERDICT_NONE)
 			continue;
@@ -173,7 +176,8 @@ static void burst_check_steering(struct worker *worker, struct port *port,
 		};
 		enum rss_judgement judgement;
 
-		if (burst->outcome[i].verdict != SL_VERDICT_NONE)
+		if (burst->outcome[i].verdict != SL_VERDICT_NONE ||
+		    sl_packet_is_icmp_error(&burst->parsed[i]))
 			continue;
 		judgement = rss_judge(dataplane->steering, &burst->parsed[i], worker->id,
 				      witness.has_hash, witness.hash, &witness.our_hash);

@@ -115,7 +115,7 @@ static int open_folder(struct dataplane *dataplane, char *error)
 }
 
 struct path {
-	char text[640];
+	char text[800];
 };
 
 static struct path pin_path(const struct dataplane *dataplane, const char *prefix, const char *name)

@@ -24,7 +24,7 @@
 	X(PUNT_MULTICAST,         punt_multicast,         "to a multicast or broadcast address, handed to the kernel") \
 	X(PUNT_NOT_SERVICE,       punt_not_service,       "TCP or UDP that is no service's and no backend's, handed to the kernel") \
 	X(PUNT_PROTOCOL,          punt_protocol,          "IP, but neither TCP nor UDP, handed to the kernel") \
-	X(PUNT_ICMP,              punt_icmp,              "ICMP or ICMPv6, handed to the kernel") \
+	X(PUNT_ICMP,              punt_icmp,              "ICMP or ICMPv6 that is no error about a packet of a service, handed to the kernel") \
 	X(PUNT_FRAGMENT,          punt_fragment,          "a fragment, handed to the kernel") \
 	X(PUNT_LOCAL,             punt_local,             "a backend's packet to one of the host's own addresses, handed to the kernel") \
 	X(DROP_TRUNCATED,         drop_truncated,         "the frame ends before its headers do") \
@@ -44,6 +44,8 @@
 	X(DROP_TCP_FLAGS,         drop_tcp_flags,         "a combination of TCP flags that no stack sends (null, SYN+FIN, SYN+RST, FIN without ACK)") \
 	X(DROP_UDP_HEADER,        drop_udp_header,        "UDP length below 8 or beyond the packet, or port 0") \
 	X(DROP_UDP6_CHECKSUM,     drop_udp6_checksum,     "UDP over IPv6 without a checksum (RFC 8200)") \
+	X(DROP_ICMP_MALFORMED,    drop_icmp_malformed,    "an ICMP error with a wrong checksum, or that quotes too little or nonsense") \
+	X(DROP_ICMP_NO_FLOW,      drop_icmp_no_flow,      "an ICMP error about a packet of a service that is no flow's") \
 	X(DROP_NO_BACKEND,        drop_no_backend,        "the service has no backend that takes new flows") \
 	X(DROP_BACKEND_GONE,      drop_backend_gone,      "the flow's backend was deleted or is in maintenance") \
 	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
@@ -73,6 +75,8 @@
 	X(STATELESS_FORWARD,   stateless_forward,   packets, "client packets balanced without a flow") \
 	X(STATELESS_REPLY,     stateless_reply,     packets, "backend packets translated without a flow") \
 	X(HANDOFF,             handoff,             packets, "packets handed to the worker that owns the flow") \
+	X(ICMP_ERROR,          icmp_error,          packets, "ICMP errors about packets of flows, translated") \
+	X(ICMP_SMALL_MTU,      icmp_small_mtu,      packets, "ICMP errors of these that name an MTU below 68 (IPv4) or 1280 (IPv6)") \
 	X(SOURCE_PORT_TRIES,   source_port_tries,   ports,   "source ports tried for new flows of mode fullnat") \
 	X(SOURCE_PORT_REUSED,  source_port_reused,  ports,   "source ports taken from connections that had ended") \
 	X(RESET_SENT,          reset_sent,          packets, "TCP resets sent to clients whose packets were refused") \

@@ -41,6 +41,7 @@ enum {
 /** Places of the programs that the main one ends in. */
 enum sl_xdp_program {
 	SL_XDP_PROGRAM_REFUSE = 0, /* tells the sender that its packet was refused */
+	SL_XDP_PROGRAM_ICMP,       /* translates ICMP errors about packets of flows */
 	SL_XDP_N_PROGRAMS
 };
 
@@ -149,6 +150,11 @@ struct sl_xdp_cpu {
 	uint16_t l4_offset;
 	uint8_t has_vlan;
 	uint8_t protocol;
+	uint16_t l4_length;
+	uint16_t quoted_offset; /* as in sl_packet, and so the next two */
+	uint16_t quoted_l4_offset;
+	uint8_t has_small_mtu;
+	uint8_t keeps_source;
 	uint32_t length; /* of the frame, bytes */
 	uint32_t adjacency;
 	uint32_t service;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include <sluice/packet/icmp.h>
 #include <sluice/packet/reject.h>
 
 #include "dataplane/lookup.h"
@@ -23,6 +24,7 @@ struct way {
 	enum sl_verdict verdict;
 	uint32_t service;
 	uint32_t backend;
+	bool keeps_source; /* of an ICMP error */
 };
 
 static unsigned int family_index(uint8_t family)
@@ -115,7 +117,17 @@ static enum sl_verdict dispatch(struct model *model, struct judgement *judgement
 		model->service[way->service].drops++;
 		return SL_VERDICT_DROP_TTL;
 	}
-	sl_nat_rewrite(&judgement->packet, &way->to);
+	if (sl_packet_is_icmp_error(&judgement->packet)) {
+		uint8_t *frame = (uint8_t *)judgement->packet.ethernet;
+
+		if (!sl_icmp_rewrite(frame, frame + judgement->length, &judgement->packet, &way->to,
+				     way->keeps_source))
+			return SL_VERDICT_NONE;
+		model->counters.event[SL_EVENT_ICMP_ERROR]++;
+		model->counters.event[SL_EVENT_ICMP_SMALL_MTU] += judgement->packet.has_small_mtu;
+	} else {
+		sl_nat_rewrite(&judgement->packet, &way->to);
+	}
 	sl_nat_ethernet(judgement->packet.ethernet, adjacency->destination_mac,
 			adjacency->source_mac);
 	judgement->out_port = adjacency->port;
@@ -329,6 +341,61 @@ static enum sl_verdict balance_unknown(struct model *model, struct judgement *ju
 				      : SL_VERDICT_PUNT_NOT_SERVICE;
 }
 
+/* An ICMP error about a packet of @flow, or of none (NULL). */
+static enum sl_verdict balance_error(struct model *model, struct judgement *judgement,
+				     const struct sl_flow *flow, enum sl_direction direction)
+{
+	const struct snapshot *snapshot = model->snapshot;
+	const struct sl_tuple *tuple = &judgement->packet.tuple;
+	uint32_t service = lookup_service(snapshot, tuple);
+	bool is_forward = flow != NULL ? direction == SL_DIRECTION_FORWARD : service != SL_NO_INDEX;
+	struct way way = {.verdict = is_forward ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY,
+			  .service = service,
+			  .keeps_source = is_forward,
+			  .to = {.source = tuple->source,
+				 .source_port = tuple->source_port,
+				 .destination = tuple->destination,
+				 .destination_port = tuple->destination_port}};
+
+	if (flow != NULL) {
+		if (flow_backend(snapshot, flow) == NULL)
+			return SL_VERDICT_DROP_BACKEND_GONE;
+		way.service = flow->service;
+		way.backend = flow->backend;
+		way.keeps_source = is_forward && !sl_flow_has_source(flow);
+		sl_flow_rewrite(flow, direction, &way.to);
+	} else if (is_forward) {
+		const struct sl_backend *backend;
+
+		way.backend = lookup_choose(snapshot, service, tuple).backend;
+		if (snapshot->service[service].mode != WIRE_MODE_NAT ||
+		    way.backend == SL_NO_INDEX) {
+			model->service[service].drops++;
+			return SL_VERDICT_DROP_ICMP_NO_FLOW;
+		}
+		backend = &snapshot->backend[way.backend];
+		way.to.destination = backend->addr;
+		if (backend->port != 0)
+			way.to.destination_port = backend->port;
+		model->counters.event[SL_EVENT_STATELESS_FORWARD]++;
+	} else {
+		const struct sl_service *record;
+
+		way.backend = lookup_replier(snapshot, tuple);
+		if (way.backend == SL_NO_INDEX ||
+		    model->route(&tuple->destination, tuple->family) < SL_ADJACENCY_GLEAN)
+			return SL_VERDICT_PUNT_ICMP;
+		way.service = snapshot->backend[way.backend].service;
+		record = &snapshot->service[way.service];
+		way.to.source = record->addr;
+		if (record->port != 0)
+			way.to.source_port = record->port;
+		model->counters.event[SL_EVENT_STATELESS_REPLY]++;
+	}
+	way.adjacency = model->route(&way.to.destination, tuple->family);
+	return dispatch(model, judgement, &way);
+}
+
 static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 {
 	const struct sl_packet *packet = &judgement->packet;
@@ -341,6 +408,8 @@ static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 	}
 	if (flow == NULL)
 		flow = find_reply(model, &packet->tuple, false);
+	if (sl_packet_is_icmp_error(packet))
+		return balance_error(model, judgement, flow, direction);
 	if (flow == NULL)
 		return balance_unknown(model, judgement);
 	if (flow_backend(model->snapshot, flow) != NULL &&
@@ -397,6 +466,8 @@ enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame,
 
 	if (verdict == SL_VERDICT_NONE)
 		verdict = sl_parse(frame, frame + *length, &judgement.packet);
+	if (verdict == SL_VERDICT_PUNT_ICMP)
+		verdict = sl_icmp_parse(frame, frame + *length, &judgement.packet);
 	if (verdict == SL_VERDICT_NONE)
 		verdict = balance(model, &judgement);
 	model->counters.verdict[verdict]++;

@@ -288,6 +288,8 @@ struct draft {
 	uint32_t sequence;
 	uint32_t acknowledgement;
 	uint32_t payload;
+	const uint8_t *quoted; /* of an ICMP error: what it quotes; NULL: no error */
+	uint32_t n_quoted;     /* bytes */
 };
 
 static void put(struct draft *draft, const void *bytes, size_t size)
@@ -314,9 +316,40 @@ static be16_t random_checksum(struct world *world)
 	}
 }
 
+/* Errors mostly, of all kinds. The checksum is right, mostly. */
+static void put_icmp_error(struct world *world, struct draft *draft)
+{
+	static const uint8_t types[2][6] = {{3, 3, 11, 12, 4, 5}, {1, 2, 2, 3, 4, 128}};
+	bool is_ipv6 = draft->tuple.family == SL_FAMILY_IPV6;
+	struct sl_icmp icmp = {
+		.type = types[is_ipv6][pick(world, 6)],
+		.code = (uint8_t)(one_in(world, 2) ? 4 : pick(world, 16)),
+		.rest = sl_to_be32(one_in(world, 2) ? pick(world, 1500) : pick(world, 1u << 31))};
+	uint32_t length = (uint32_t)sizeof(icmp) + draft->n_quoted;
+	uint64_t sum = 0;
+
+	put(draft, &icmp, sizeof(icmp));
+	put(draft, draft->quoted, draft->n_quoted);
+	for (uint32_t i = 0; i < length; i++)
+		sum += (uint64_t)draft->l4[i] << (i & 1) * 8;
+	if (is_ipv6) {
+		sum += (uint64_t)SL_BE16(SL_PROTOCOL_ICMPV6) + sl_to_be16((uint16_t)length);
+		for (int i = 0; i < 4; i++)
+			sum += (uint64_t)draft->tuple.source.word[i] +
+			       draft->tuple.destination.word[i];
+	}
+	((struct sl_icmp *)draft->l4)->checksum = (be16_t)~sl_checksum_fold(sum);
+	if (one_in(world, 30))
+		((struct sl_icmp *)draft->l4)->checksum ^= (be16_t)(1 + pick(world, 65535));
+}
+
 static void put_l4(struct world *world, struct draft *draft)
 {
 	draft->l4 = draft->end;
+	if (draft->quoted != NULL) {
+		put_icmp_error(world, draft);
+		return;
+	}
 	if (draft->tuple.protocol == SL_PROTOCOL_TCP) {
 		uint32_t options = one_in(world, 4) ? 4 * pick(world, 11) : 0;
 		struct sl_tcp tcp = {.source = draft->tuple.source_port,
@@ -654,21 +687,60 @@ static void draft_packet(struct world *world, struct talk *talk, struct draft *d
 		draft->tuple.protocol = (uint8_t)pick(world, 256);
 }
 
+static void put_ip(struct world *world, struct draft *draft)
+{
+	if (draft->tuple.family == SL_FAMILY_IPV4)
+		put_ipv4(world, draft);
+	else
+		put_ipv6(world, draft);
+}
+
+/* The packet becomes an ICMP error that goes its way: about a packet of the opposite direction. */
+static void become_error(struct world *world, struct draft *draft, struct frame *room)
+{
+	bool is_ipv6 = draft->tuple.family == SL_FAMILY_IPV6;
+	struct draft inner = *draft;
+
+	inner.tuple.source = draft->tuple.destination;
+	inner.tuple.source_port = draft->tuple.destination_port;
+	inner.tuple.destination = draft->tuple.source;
+	inner.tuple.destination_port = draft->tuple.source_port;
+	inner.end = room->bytes;
+	put_ip(world, &inner);
+	room->length = (uint32_t)(inner.end - room->bytes);
+	if (!is_ipv6)
+		fix_ipv4_checksum(&inner, room);
+	for (uint32_t n = one_in(world, 10) ? 1 + pick(world, 2) : 0; n > 0; n--)
+		mutate(world, room, &inner);
+	draft->quoted = room->bytes;
+	draft->n_quoted = room->length;
+	if (one_in(world, 2) && room->length > 28)
+		draft->n_quoted =
+			one_in(world, 3) ? pick(world, room->length) : 28 + pick(world, 60);
+	if (draft->n_quoted > room->length)
+		draft->n_quoted = room->length;
+	draft->tuple.protocol = is_ipv6 ? SL_PROTOCOL_ICMPV6 : SL_PROTOCOL_ICMP;
+	if (!one_in(world, 3)) /* from a router */
+		draft->tuple.source = address(client_addr[is_ipv6][pick(world, 8)]);
+}
+
 void world_frame(struct world *world, struct frame *frame)
 {
 	struct talk *talk = &world->talk[pick(world, WORLD_N_TALKS)];
 	struct draft draft = {.end = frame->bytes};
+	struct frame room;
 
 	if (talk->client.family == 0 || one_in(world, 40))
 		new_talk(world, talk);
 	world->last = talk;
 	draft_packet(world, talk, &draft);
+	if (one_in(world, 10)) {
+		become_error(world, &draft, &room);
+		talk->length = 0;
+	}
 	frame->port = (uint32_t)talk->direction ^ one_in(world, 10);
 	put_ethernet(world, frame, &draft);
-	if (draft.tuple.family == SL_FAMILY_IPV4)
-		put_ipv4(world, &draft);
-	else
-		put_ipv6(world, &draft);
+	put_ip(world, &draft);
 	frame->length = (uint32_t)(draft.end - frame->bytes);
 	if (draft.tuple.family == SL_FAMILY_IPV4)
 		fix_ipv4_checksum(&draft, frame);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <sluice/packet/flow.h>
+#include <sluice/packet/icmp.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
 
@@ -84,6 +85,29 @@ static void rewrite_and_back(uint8_t *frame, size_t length, struct sl_packet *pa
 	free(original);
 }
 
+/* What was right stays right; there and back the quotation is as it was. */
+static void rewrite_error(uint8_t *frame, size_t length, struct sl_packet *packet,
+			  const struct sl_rewrite *to)
+{
+	struct sl_rewrite back = {.source = packet->tuple.source,
+				  .destination = packet->tuple.destination,
+				  .source_port = packet->tuple.source_port,
+				  .destination_port = packet->tuple.destination_port};
+	/* Up to UDP's checksum: that may come back as the other zero, and so may the quoted IPv4's. */
+	uint32_t n = packet->quoted_l4_offset + 6u - packet->quoted_offset;
+	uint8_t *original = malloc(length);
+	uint8_t *quoted = frame + packet->quoted_offset;
+
+	REQUIRE(packet->quoted_l4_offset + (size_t)SL_ICMP_MIN_QUOTED <= length);
+	memcpy(original, frame, length);
+	REQUIRE(sl_icmp_rewrite(frame, frame + length, packet, to, false));
+	REQUIRE(sl_icmp_rewrite(frame, frame + length, packet, &back, false));
+	if (packet->ipv4 != NULL)
+		memcpy(quoted + 10, original + (quoted - frame) + 10, 2);
+	REQUIRE(memcmp(quoted, original + (quoted - frame), n) == 0);
+	free(original);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct sl_packet packet;
@@ -112,6 +136,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		REQUIRE((packet.ipv4 != NULL) != (packet.ipv6 != NULL));
 		to = read_rewrite(data, packet.tuple.family);
 		rewrite_and_back(frame, length, &packet, &to);
+	} else if (verdict == SL_VERDICT_PUNT_ICMP &&
+		   sl_icmp_parse(frame, frame + length, &packet) == SL_VERDICT_NONE) {
+		to = read_rewrite(data, packet.tuple.family);
+		rewrite_error(frame, length, &packet, &to);
 	}
 	free(frame);
 	return 0;

@@ -38,6 +38,14 @@ struct frame {
 	struct sl_udp udp;
 } __attribute__((packed));
 
+struct error_frame {
+	struct sl_ethernet ethernet;
+	struct sl_ipv4 ipv4;
+	struct sl_icmp icmp;
+	struct sl_ipv4 quoted;
+	struct sl_udp udp;
+} __attribute__((packed));
+
 static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
 {
 	va_list args;
@@ -75,10 +83,32 @@ static uint32_t verdict_on(int program, uint32_t address)
 	return run.retval;
 }
 
-static void expect_verdict(int program, const char *what, uint32_t address, uint32_t wanted)
+/* The verdict of the classifier on an ICMP error of @type about a packet from @address. */
+static uint32_t verdict_on_error(int program, uint32_t address, uint8_t type)
 {
-	uint32_t verdict = verdict_on(program, address);
+	struct error_frame frame = {
+		.ethernet = {.destination = {2, 0, 0, 0, 0, 1}, .source = {2, 0, 0, 0, 0, 2}},
+	};
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &frame, .data_size_in = sizeof(frame),
+		    .repeat = 1);
+	int status;
 
+	frame.ethernet.type = SL_BE16(SL_ETHERTYPE_IPV4);
+	frame.ipv4.version_ihl = 0x45;
+	frame.ipv4.protocol = SL_PROTOCOL_ICMP;
+	frame.ipv4.destination = sl_to_be32(address);
+	frame.icmp.type = type;
+	frame.quoted.version_ihl = 0x45;
+	frame.quoted.protocol = SL_PROTOCOL_UDP;
+	frame.quoted.source = sl_to_be32(address);
+	status = bpf_prog_test_run_opts(program, &run);
+	if (status != 0)
+		fail("test run: %s", strerror(-status));
+	return run.retval;
+}
+
+static void expect(const char *what, uint32_t verdict, uint32_t wanted)
+{
 	if (verdict != wanted)
 		fail("%s: verdict %u, not %u", what, verdict, wanted);
 	printf("%s: verdict %u\n", what, verdict);
@@ -199,10 +229,16 @@ int main(void)
 				      sizeof(key), &roles, sizeof(roles), BPF_ANY);
 	if (status != 0)
 		fail("the map refuses an address: %s", strerror(-status));
-	expect_verdict(program, "another address goes to the kernel", ADDRESS_OTHER, XDP_PASS);
+	expect("another address goes to the kernel", verdict_on(program, ADDRESS_OTHER), XDP_PASS);
 	/* No socket is bound: what is steered is dropped. */
-	expect_verdict(program, "a service's address is kept from the kernel", ADDRESS_STEERED,
-		       XDP_DROP);
+	expect("a service's address is kept from the kernel", verdict_on(program, ADDRESS_STEERED),
+	       XDP_DROP);
+	expect("and so is an error about its packet", verdict_on_error(program, ADDRESS_STEERED, 3),
+	       XDP_DROP);
+	expect("an error about another's goes to the kernel",
+	       verdict_on_error(program, ADDRESS_OTHER, 3), XDP_PASS);
+	expect("and so does an echo request", verdict_on_error(program, ADDRESS_STEERED, 8),
+	       XDP_PASS);
 	attach_native(program);
 	bpf_object__close(object);
 	return 0;

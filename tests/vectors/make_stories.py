@@ -19,7 +19,8 @@ import sys
 sys.dont_write_bytecode = True
 
 from make_vectors import B, B6, C, C6, IN, OUT, S, S6  # noqa: E402
-from scapy.all import ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, IPv6, Raw, raw  # noqa: E402
+from scapy.all import (ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, ICMPv6PacketTooBig,  # noqa: E402
+                       ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt, PadN, Raw, raw)
 
 KEY = (0x0123456789abcdef, 0xfedcba9876543210)
 N_SLOTS = 401
@@ -43,6 +44,8 @@ DIRECT = {4: ("203.0.113.90", "10.0.0.90"), 6: ("2001:db8:100::90", "2001:db8:2:
 SOURCE_PORT = 4000  # the only one
 TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full")
 FAR = {4: "192.0.2.5", 6: "2001:db8:3::5"}  # a client behind a gateway
+ROUTER = {4: "192.0.2.66", 6: "2001:db8:3::66"}  # that says what became of a packet
+SHORT = 8  # bytes of layer 4 that an error quotes at least
 
 
 def siphash13(words):
@@ -169,6 +172,49 @@ class Story:
         source = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
         self.line("backend", verdict, (self.backend, self.bport, *source),
                   (self.service, self.dport, self.client, self.sport), payload, ttl, fields)
+
+    def quoted(self, ends, options, n_quoted):
+        """What an error quotes: a packet of @ends, of whose layer 4 @n_quoted bytes are left."""
+        source, sport, destination, dport = ends
+        l4 = raw(self.l4(sport=sport, dport=dport, **({"seq": 4242, "flags": "A"} if self.l4 is TCP else {})))
+        if self.family == 4:
+            ip = IP(src=source, dst=destination, ttl=1, flags="DF", options=options)
+        else:
+            ip = IPv6(src=source, dst=destination, hlim=1)
+            ip = ip / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"x" * 12)]) if options else ip
+        whole = raw(ip / self.l4(sport=sport, dport=dport, **({"seq": 4242, "flags": "A"} if self.l4 is TCP else {}))
+                    / Raw(b"payload" * 30))
+        return whole[:len(whole) - len(l4) - 210 + n_quoted]
+
+    def error(self, port, verdict, kind="too big", source=None, options=(), n_quoted=SHORT, ttl=64, spoil=None,
+              mtu=1400, fullnat=False):
+        """An ICMP error that comes in at @port, about a packet that went out there."""
+        pool = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
+        if port == "client":
+            sent, had = (self.service, self.dport, self.client, self.sport), (self.backend, self.bport, *pool)
+            source_out = pool[0] if fullnat else source or ROUTER[self.family]
+            ends, ends_out = (source or ROUTER[self.family], self.service), (source_out, self.backend)
+        else:
+            sent, had = (*pool, self.backend, self.bport), (self.client, self.sport, self.service, self.dport)
+            ends, ends_out = (source or self.backend, pool[0]), (self.service, self.client)
+
+        def frame(ends, is_out, quotation, ttl):
+            if self.family == 4:
+                ip = IP(src=ends[0], dst=ends[1], ttl=ttl)
+                icmp = {"too big": ICMP(type=3, code=4, nexthopmtu=mtu), "unreachable": ICMP(type=3, code=1),
+                        "time": ICMP(type=11), "problem": ICMP(type=12), "quench": ICMP(type=4),
+                        "redirect": ICMP(type=5)}[kind]
+            else:
+                ip = IPv6(src=ends[0], dst=ends[1], hlim=ttl)
+                icmp = {"too big": ICMPv6PacketTooBig(mtu=mtu), "unreachable": ICMPv6DestUnreach(code=0),
+                        "time": ICMPv6TimeExceeded(), "problem": ICMPv6ParamProblem()}[kind]
+            return raw(Ether(**(OUT if is_out else IN)) / ip / icmp / Raw(quotation))
+
+        into = frame(ends, False, self.quoted(sent, options, n_quoted), ttl)
+        if spoil is not None:  # a byte of the quoted IP header's, and ICMP's own checksum true or not
+            into = spoil(into)
+        out = frame(ends_out, True, self.quoted(had, options, n_quoted), ttl - 1).hex()
+        print(self.name, port, verdict, into.hex(), out if verdict in ("forward", "reply") else "-")
 
     def tables(self, variant):
         print(self.name, "tables", variant, "- -")
@@ -408,6 +454,130 @@ def common_stories(family, l4):
     story.events(flow_created=3, flow_ended=2, flow_promoted=1 if l4 is TCP else 2, **told)
 
 
+def flip(at):
+    """Changes the byte @at of a frame, counted from its end if negative."""
+    def spoil(frame):
+        frame = bytearray(frame)
+        frame[at] ^= 0x55
+        return bytes(frame)
+    return spoil
+
+
+def requoted(family, at, change):
+    """Changes byte @at of the quotation, and makes ICMP's own checksum true again."""
+    def spoil(frame):
+        ether = Ether(frame)
+        if family == 4:
+            ip, icmp = ether[IP], ether[IP].payload
+            quotation = bytearray(raw(icmp.payload))
+            quotation[at] = change(quotation[at])
+            fresh = IP(src=ip.src, dst=ip.dst, ttl=ip.ttl) / ICMP(type=icmp.type, code=icmp.code,
+                                                                 nexthopmtu=icmp.nexthopmtu)
+        else:
+            ip = ether[IPv6]
+            message = raw(ip.payload)
+            quotation = bytearray(message[8:])
+            quotation[at] = change(quotation[at])
+            fresh = IPv6(src=ip.src, dst=ip.dst, hlim=ip.hlim) / ICMPv6PacketTooBig(
+                mtu=int.from_bytes(message[4:8], "big"))
+        return raw(Ether(**IN) / fresh / Raw(bytes(quotation)))
+    return spoil
+
+
+def error_stories(family, l4):
+    """ICMP errors: RFC 792, 4443, 5508; T-12."""
+    syn = {"flags": "S", "seq": 100}
+    back = {"flags": "SA", "seq": 500, "ack": 101}
+    udp = {"flow_promoted": 1} if l4 is UDP else {}
+    kinds = ("too big", "unreachable", "time", "problem")
+
+    # Both ways, of every kind, with little and much quoted, with options; nothing ends or is refreshed.
+    story = Story("errors", family, l4)
+    story.forward(**syn)
+    story.reply(**back)
+    for kind in kinds:
+        story.error("client", "forward", kind)
+        story.error("backend", "reply", kind)
+        story.error("backend", "reply", kind, source=REPLACEMENT[family])
+    for n_quoted in (9, 16, 18, 20, 32, 33, 100):  # with 17 half of TCP's checksum would be there, and stay
+        story.error("client", "forward", n_quoted=n_quoted)
+        story.error("backend", "reply", n_quoted=n_quoted)
+    options = [IPOption_NOP()] * 4
+    story.error("client", "forward", options=options)
+    story.error("backend", "reply", options=options, n_quoted=40)
+    story.error("client", "drop_ttl", ttl=1)
+    story.error("backend", "drop_ttl", ttl=1)
+    story.events(flow_created=1, icmp_error=28, **udp)
+    for mtu in (0, 67 if family == 4 else 1279):
+        story.error("client", "forward", mtu=mtu)
+        story.error("backend", "reply", mtu=mtu)
+    story.error("backend", "reply", mtu=68 if family == 4 else 1280)
+    story.events(flow_created=1, icmp_error=33, icmp_small_mtu=4, **udp)
+
+    # What is wrong is dropped: checksums, lengths, versions; and what is not about our packets is the kernel's.
+    story = Story("errors-malformed", family, l4)
+    story.forward(**syn)
+    story.reply(**back)
+    header = 20 if family == 4 else 40
+    for port in ("client", "backend"):
+        story.error(port, "drop_icmp_malformed", spoil=flip(-1))
+        story.error(port, "drop_icmp_malformed", spoil=flip(14 + header + 2))
+        story.error(port, "drop_icmp_malformed", n_quoted=7)
+        story.error(port, "drop_icmp_malformed", n_quoted=0)
+        story.error(port, "drop_icmp_malformed", n_quoted=-1)
+        story.error(port, "drop_icmp_malformed", n_quoted=-header)
+        story.error(port, "drop_icmp_malformed", spoil=requoted(family, 0, lambda byte: byte ^ 0x20))
+        if family == 4:
+            story.error(port, "drop_icmp_malformed", spoil=requoted(family, 0, lambda byte: 0x44))
+            story.error(port, "drop_icmp_malformed", spoil=requoted(family, 0, lambda byte: 0x4f))
+            story.error(port, "drop_icmp_malformed", spoil=requoted(family, 8, lambda byte: byte + 1))
+            story.error(port, "punt_icmp", "quench")
+            story.error(port, "punt_icmp", "redirect")
+        else:
+            story.error(port, "punt_icmp", spoil=requoted(family, 6, lambda byte: 58))
+            story.error(port, "drop_icmp_no_flow", spoil=requoted(family, 6, lambda byte: 0))
+    story.events(flow_created=1, **udp)
+
+    # Without a flow: as packets of that tuple would go, but nothing is remembered.
+    story = Story("errors-without-flow", family, l4)
+    story.error("client", "forward")
+    story.error("backend", "reply")
+    story.dport = 81
+    story.error("client", "punt_icmp")
+    story.dport, story.bport = 80, 8081
+    story.error("backend", "punt_icmp")
+    story.bport = 8080
+    story.client = OWN[family]
+    story.error("backend", "punt_icmp")
+    story.service = EMPTY[family]
+    story.error("client", "drop_icmp_no_flow")
+    story.events(icmp_error=2, stateless_forward=1, stateless_reply=1)
+
+    # The flow's backend is in maintenance, or replaced.
+    story = Story("errors-backend-gone", family, l4)
+    story.forward(**syn)
+    story.reply(**back)
+    story.tables("maint")
+    story.error("client", "drop_backend_gone")
+    story.error("backend", "drop_backend_gone")
+    story.events(flow_created=1, **udp)
+
+    # Mode fullnat: what a backend receives comes from the pool, whoever sent it.
+    story = full("errors-fullnat", family, l4)
+    story.error("client", "drop_icmp_no_flow")
+    story.error("backend", "punt_icmp")
+    story.forward(**syn)
+    story.reply(**back)
+    for kind in kinds:
+        story.error("client", "forward", kind, fullnat=True)
+        story.error("backend", "reply", kind)
+    story.error("client", "forward", n_quoted=40, fullnat=True)
+    story.error("backend", "reply", n_quoted=40, source=REPLACEMENT[family])
+    story.sport = 40001
+    story.error("client", "drop_icmp_no_flow")
+    story.events(flow_created=1, icmp_error=10, source_port_tries=1, **udp)
+
+
 def udp_stories(family):
     story = Story("both-ways", family, UDP)
     story.forward(payload=b"question")
@@ -553,3 +723,4 @@ for version in (4, 6):
     fullnat_tcp_stories(version)
     for layer4 in (TCP, UDP):
         fullnat_stories(version, layer4)
+        error_stories(version, layer4)

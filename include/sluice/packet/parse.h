@@ -46,6 +46,10 @@ struct sl_packet {
 	uint16_t l4_length; /* header and payload, bytes, from the IP header, not the frame */
 	uint8_t tcp_flags;
 	uint8_t has_vlan; /* 1: one 802.1Q tag stands before the IP header */
+	/* Of an ICMP error (icmp.h), from the frame's first byte; else 0. */
+	uint16_t quoted_offset;    /* of the IP header that it quotes */
+	uint16_t quoted_l4_offset; /* of the layer-4 header behind that */
+	uint8_t has_small_mtu;     /* 1: it names an MTU that no link may have */
 };
 
 /**
