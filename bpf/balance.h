@@ -251,36 +251,48 @@ static __always_inline void track(struct story *story, const struct found *found
 	sl_flow_track(flow, direction, packet, story->now);
 }
 
+/**
+ * Follows a packet of a flow that is in the table, and says where it goes: *@way, whose `to` the
+ * caller has set. False: the flow was replaced meanwhile.
+ */
+static __always_inline bool follow(struct story *story, const struct found *found, uint8_t family,
+				   enum sl_direction direction, const struct sl_packet *packet,
+				   struct way *way)
+{
+	struct sl_flow *flow = found->flow;
+	uint16_t epoch = flow->backend_epoch;
+	bool is_of_packet = sl_flow_matches(flow, &packet->tuple, direction);
+
+	way->service = flow->service;
+	way->backend = flow->backend;
+	sl_flow_rewrite_as(flow, family, direction, way->to);
+	barrier();
+	if (SL_UNLIKELY(!is_of_packet || read_once(&flow->sequence) != found->sequence))
+		return false;
+	track(story, found, family, direction, packet);
+	if (direction == SL_DIRECTION_FORWARD) {
+		way->verdict = SL_VERDICT_FORWARD;
+		way->adjacency = backend_adjacency(story, way->backend, epoch,
+						   &way->to->destination, family);
+	} else {
+		way->verdict = SL_VERDICT_REPLY;
+		way->adjacency = route_kept(story->ctx, (uint32_t *)&flow->client_adjacency,
+					    story->generation, &way->to->destination, family);
+	}
+	return true;
+}
+
 /** A packet of a flow that is in the table. SL_VERDICT_NONE: the flow was replaced meanwhile. */
 static __always_inline enum sl_verdict balance_flow(struct story *story, const struct found *found,
 						    uint8_t family, enum sl_direction direction,
 						    struct sl_packet *packet)
 {
-	struct sl_flow *flow = found->flow;
 	struct sl_rewrite to;
-	struct way way = {
-		/* IPv6's is too large for the stack. */
-		.to = family == SL_FAMILY_IPV4 ? &to : &story->cpu->rewrite,
-		.service = flow->service,
-		.backend = flow->backend,
-	};
-	uint16_t epoch = flow->backend_epoch;
-	bool is_of_packet = sl_flow_matches(flow, &packet->tuple, direction);
+	/* IPv6's is too large for the stack. */
+	struct way way = {.to = family == SL_FAMILY_IPV4 ? &to : &story->cpu->rewrite};
 
-	sl_flow_rewrite_as(flow, family, direction, way.to);
-	barrier();
-	if (SL_UNLIKELY(!is_of_packet || read_once(&flow->sequence) != found->sequence))
+	if (!follow(story, found, family, direction, packet, &way))
 		return SL_VERDICT_NONE;
-	track(story, found, family, direction, packet);
-	if (direction == SL_DIRECTION_FORWARD) {
-		way.verdict = SL_VERDICT_FORWARD;
-		way.adjacency =
-			backend_adjacency(story, way.backend, epoch, &way.to->destination, family);
-	} else {
-		way.verdict = SL_VERDICT_REPLY;
-		way.adjacency = route_kept(story->ctx, (uint32_t *)&flow->client_adjacency,
-					   story->generation, &way.to->destination, family);
-	}
 	return dispatch(story, packet, &way, family);
 }
 
@@ -502,6 +514,21 @@ static __always_inline enum created prepare(struct story *story, struct creation
  * flow is to be created. SL_VERDICT_FORWARD, _REPLY: the packet is to go *@way.
  */
 
+/** Whether packets of @service without a flow cannot be forwarded. */
+static __always_inline bool service_needs_flow(const struct sl_service *service)
+{
+	return service->mode == WIRE_MODE_FULLNAT || service->proxy_protocol != WIRE_PROXY_NONE;
+}
+
+/** Whether a packet of @protocol that came from a backend may go to the client without a flow. */
+static __always_inline bool service_replies_stateless(const struct sl_service *service,
+						      uint8_t protocol)
+{
+	/* How a connection's numbers are shifted, its flow alone knows. */
+	return service->mode == WIRE_MODE_NAT && service->stateless_replies &&
+	       (service->proxy_protocol == WIRE_PROXY_NONE || protocol != SL_PROTOCOL_TCP);
+}
+
 /* A client's packet: choose a backend, remember it if there is room. */
 static __always_inline enum sl_verdict balance_new(struct story *story, struct creation *creation,
 						   uint32_t service, const struct sl_packet *packet,
@@ -510,11 +537,11 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 	uint32_t index = backend_choose(creation, service);
 	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
 	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
-	bool is_fullnat = creation->n_sources != 0;
+	bool needs_flow = record != NULL && service_needs_flow(record);
 
-	/* In mode fullnat a connection's first packet alone begins a flow. */
-	if (record != NULL && record->mode == WIRE_MODE_FULLNAT &&
-	    packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)) {
+	/* Where a flow is needed, a connection's first packet alone begins one. */
+	if (needs_flow && packet->tuple.protocol == SL_PROTOCOL_TCP &&
+	    !sl_flow_is_opening(packet)) {
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_FLOW;
 	}
@@ -528,6 +555,7 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		creation->sequence = packet->tcp_sequence;
 		creation->service = service;
 		creation->backend = index;
+		creation->has_header = record->proxy_protocol != WIRE_PROXY_NONE;
 		creation->flags = sl_flow_is_opening(packet) ? SL_FLOW_SYN : 0;
 		created = prepare(story, creation, backend, record, packet->tuple.family);
 		if (created == CREATED)
@@ -537,9 +565,9 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		count_service_drop(service);
 		return SL_VERDICT_DROP_TUPLE_TAKEN;
 	}
-	if (is_fullnat && created == CREATED_BUSY)
+	if (needs_flow && created == CREATED_BUSY)
 		return SL_VERDICT_NONE;
-	if (is_fullnat) {
+	if (needs_flow) {
 		count_service_drop(service);
 		return created == CREATED_NO_SOURCE ? SL_VERDICT_DROP_NO_SOURCE_PORT
 						    : SL_VERDICT_DROP_FLOWS_FULL;
@@ -579,7 +607,7 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 	way->backend = index;
 	way->service = backend->service;
 	service = bpf_map_lookup_elem(&services, &way->service);
-	if (service == NULL || service->mode != WIRE_MODE_NAT || !service->stateless_replies)
+	if (service == NULL || !service_replies_stateless(service, packet->tuple.protocol))
 		return SL_VERDICT_PUNT_NOT_SERVICE;
 	way->to->source = service->addr;
 	way->to->source_port = service->port != 0 ? service->port : packet->tuple.source_port;

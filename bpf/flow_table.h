@@ -421,8 +421,8 @@ struct creation {
 	be16_t source_port; /* filled when it is found */
 	uint16_t source_port_first;
 	uint16_t source_port_last;
-	uint16_t reserved;
-	uint32_t home; /* first entry of the flow's home bucket */
+	uint16_t has_header; /* 1: the backend is told of the client */
+	uint32_t home;       /* first entry of the flow's home bucket */
 	struct sl_tuple reply;
 };
 
@@ -469,6 +469,8 @@ static __always_inline void flow_fill(uint32_t index, const struct creation *cre
 	if (creation->n_sources != 0)
 		sl_flow_set_source(flow, &creation->source, creation->source_port,
 				   creation->position, family);
+	if (creation->has_header)
+		sl_flow_set_header(flow);
 	flow->flags = (uint8_t)creation->flags;
 	flow->service = creation->service;
 	flow->service_epoch = creation->service_epoch;

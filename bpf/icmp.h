@@ -11,11 +11,6 @@
 
 #include "story.h"
 
-/* Not an action: the next function is to go on. */
-enum {
-	GO_ON = -1,
-};
-
 /*
  * Whether the checksum of the ICMP message is right, whose place and length are in the record, and
  * the sum of its pseudo-header in scratch. A function, for there are as many ways through it as a
@@ -115,6 +110,8 @@ static __always_inline enum sl_verdict icmp_flow_way(struct story *story, uint32
 	epoch = flow->backend_epoch;
 	story->cpu->keeps_source =
 		direction == SL_DIRECTION_FORWARD && !sl_flow_has_source_as(flow, family);
+	if (direction == SL_DIRECTION_REPLY && tuple.protocol == SL_PROTOCOL_TCP)
+		story->cpu->proxy = sl_flow_proxy(flow);
 	sl_flow_rewrite_as(flow, family, direction, way->to);
 	if (is_of_error && !has_backend(flow))
 		return SL_VERDICT_DROP_BACKEND_GONE;
@@ -140,7 +137,7 @@ static __always_inline enum sl_verdict icmp_client_way(struct story *story,
 	const struct sl_backend *backend = NULL;
 	uint32_t index = SL_NO_INDEX;
 
-	if (record != NULL && record->mode == WIRE_MODE_NAT)
+	if (record != NULL && !service_needs_flow(record))
 		index = backend_choose(creation, service);
 	if (index != SL_NO_INDEX)
 		backend = bpf_map_lookup_elem(&backends, &index);
@@ -177,7 +174,7 @@ static __always_inline enum sl_verdict icmp_backend_way(struct story *story,
 	way->backend = index;
 	way->service = backend->service;
 	service = bpf_map_lookup_elem(&services, &way->service);
-	if (service == NULL || service->mode != WIRE_MODE_NAT || !service->stateless_replies)
+	if (service == NULL || !service_replies_stateless(service, creation->client.protocol))
 		return SL_VERDICT_PUNT_ICMP;
 	way->adjacency = route_find(story->ctx, &creation->client.destination, family);
 	/* The host's own packet it was, a health check's say. */
@@ -227,6 +224,7 @@ static __always_inline int icmp_decide(struct xdp_md *ctx, uint8_t family)
 	way.to = &story.cpu->rewrite;
 	story.cpu->tuple.family = family;
 	story.cpu->keeps_source = 0;
+	story.cpu->proxy.phase = SL_PROXY_OFF;
 	index = icmp_find_flow(story.cpu, family, &direction);
 	if (index != SL_NO_INDEX)
 		verdict = direction == SL_DIRECTION_FORWARD
@@ -257,6 +255,42 @@ __noinline int icmp_decide6(struct xdp_md *ctx)
 	return icmp_decide(ctx, SL_FAMILY_IPV6);
 }
 
+/* The error as icmp_read() left it in the record, without its pointers. */
+static __always_inline struct sl_packet icmp_packet(const struct sl_xdp_cpu *cpu, uint8_t family)
+{
+	return (struct sl_packet){.l4_offset = cpu->l4_offset,
+				  .l4_length = cpu->l4_length,
+				  .quoted_offset = cpu->quoted_offset,
+				  .quoted_l4_offset = cpu->quoted_l4_offset,
+				  .tuple.protocol = cpu->tuple.protocol,
+				  .tuple.family = family};
+}
+
+/* What differs for the client of a flow with headers. Whether it was done; a function of its own, as
+ * verifiers before Linux 6.2 lose bounds on the way. */
+static __always_inline int icmp_rewrite_stream(struct xdp_md *ctx, uint8_t family)
+{
+	struct sl_xdp_cpu *cpu = this_cpu();
+	struct sl_packet packet;
+
+	if (cpu == NULL)
+		return 0;
+	packet = icmp_packet(cpu, family);
+	packet.tuple.protocol = SL_PROTOCOL_TCP; /* as it is */
+	return sl_icmp_rewrite_stream((void *)(long)ctx->data, (const void *)(long)ctx->data_end,
+				      &packet, &cpu->proxy);
+}
+
+__noinline int icmp_rewrite_stream4(struct xdp_md *ctx)
+{
+	return icmp_rewrite_stream(ctx, SL_FAMILY_IPV4);
+}
+
+__noinline int icmp_rewrite_stream6(struct xdp_md *ctx)
+{
+	return icmp_rewrite_stream(ctx, SL_FAMILY_IPV6);
+}
+
 /* Next hop, TTL, and only then the first write. */
 static __always_inline enum sl_verdict icmp_rewrite(struct story *story, uint8_t family)
 {
@@ -268,17 +302,12 @@ static __always_inline enum sl_verdict icmp_rewrite(struct story *story, uint8_t
 			  .verdict = cpu->verdict,
 			  .service = cpu->service,
 			  .backend = cpu->backend};
-	struct sl_packet packet = {.ethernet = data,
-				   .l4_offset = cpu->l4_offset,
-				   .l4_length = cpu->l4_length,
-				   .quoted_offset = cpu->quoted_offset,
-				   .quoted_l4_offset = cpu->quoted_l4_offset,
-				   .tuple.protocol = cpu->tuple.protocol,
-				   .tuple.family = family};
+	struct sl_packet packet = icmp_packet(cpu, family);
 	void *l3 = data + sizeof(struct sl_ethernet) + (cpu->has_vlan ? sizeof(struct sl_vlan) : 0);
 	const struct sl_adjacency *adjacency = adjacency_at(way.adjacency);
 	enum sl_verdict verdict;
 
+	packet.ethernet = data;
 	if (family == SL_FAMILY_IPV4)
 		packet.ipv4 = l3;
 	else
@@ -322,11 +351,14 @@ __noinline int icmp_send6(struct xdp_md *ctx)
 SEC("xdp")
 int sl_icmp(struct xdp_md *ctx)
 {
+	const struct sl_xdp_cpu *cpu = this_cpu();
 	bool is_six = is_ipv6(ctx);
 	int action = icmp_read(ctx);
 
 	if (action == GO_ON)
 		action = is_six ? icmp_decide6(ctx) : icmp_decide4(ctx);
+	if (action == GO_ON && cpu != NULL && cpu->proxy.phase != SL_PROXY_OFF)
+		(void)!(is_six ? icmp_rewrite_stream6(ctx) : icmp_rewrite_stream4(ctx));
 	if (action == GO_ON)
 		action = is_six ? icmp_send6(ctx) : icmp_send4(ctx);
 	return action < 0 ? XDP_DROP : action;

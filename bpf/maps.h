@@ -129,6 +129,7 @@ struct {
  */
 int sl_refuse(struct xdp_md *ctx);
 int sl_icmp(struct xdp_md *ctx);
+int sl_proxy(struct xdp_md *ctx);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -140,6 +141,7 @@ struct {
 		{
 			[SL_XDP_PROGRAM_REFUSE] = (void *)&sl_refuse,
 			[SL_XDP_PROGRAM_ICMP] = (void *)&sl_icmp,
+			[SL_XDP_PROGRAM_PROXY] = (void *)&sl_proxy,
 		},
 };
 

@@ -7,6 +7,7 @@
 #include "balance.h"
 #include "helpers.h"
 #include "icmp.h"
+#include "proxy.h"
 #include "refuse.h"
 
 enum {
@@ -17,6 +18,7 @@ enum {
 	REFUSE = -3,     /* counted as dropped; sl_refuse() is to tell the sender */
 	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
 	ICMP = -5,       /* not counted; sl_icmp() is to judge it */
+	PROXY = -6,      /* not counted; sl_proxy() is to judge it */
 };
 
 /* Step 6. */
@@ -109,6 +111,11 @@ static __always_inline int balance_found(struct story *story, struct sl_packet *
 		}
 		flow_end(found.index, found.sequence, family, SL_XDP_PACKETS);
 		return LOOK_AGAIN;
+	}
+	if (SL_UNLIKELY(sl_flow_has_header(found.flow))) {
+		story->cpu->found = index;
+		story->cpu->direction = direction;
+		return PROXY;
 	}
 	verdict = balance_flow(story, &found, family, direction, packet);
 	return verdict == SL_VERDICT_NONE ? LOOK_AGAIN : finish(story, verdict, from);
@@ -222,6 +229,8 @@ int sl_balance(struct xdp_md *ctx)
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_REFUSE);
 	else if (SL_UNLIKELY(action == ICMP))
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_ICMP);
+	else if (SL_UNLIKELY(action == PROXY))
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_PROXY);
 	/* Here a tail call comes that leads nowhere, which it never does: see maps.h. */
 	return action < 0 ? XDP_DROP : action;
 }

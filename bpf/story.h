@@ -10,6 +10,7 @@
 
 enum {
 	COUNTED_VERDICTS = 64,
+	GO_ON = -1, /* not an action: the story's next function is to go on */
 };
 
 _Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&
@@ -37,15 +38,21 @@ static __always_inline int conclude(struct story *story, enum sl_verdict verdict
 	return sl_verdict_is_drop(verdict) ? XDP_DROP : XDP_PASS;
 }
 
+static __always_inline struct sl_xdp_cpu *this_cpu(void)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(&cpus, &zero);
+}
+
 static __always_inline bool story_begin(struct xdp_md *ctx, struct story *story)
 {
 	long length = (long)ctx->data_end - (long)ctx->data;
-	uint32_t zero = 0;
 
 	/* The difference is to be taken at full width: half a pointer is nothing to the verifier. */
 	barrier_var(length);
 	*story = (struct story){.ctx = ctx, .length = (uint32_t)length};
-	story->cpu = bpf_map_lookup_elem(&cpus, &zero);
+	story->cpu = this_cpu();
 	return story->cpu != NULL;
 }
 

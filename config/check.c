@@ -339,10 +339,6 @@ static void check_service(const struct check *check, const struct config_service
 			"x backends, %u say)",
 			wire->n_slots, service->n_backends, SL_SLOTS_PER_BACKEND,
 			next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
-	if (wire->proxy_protocol != WIRE_PROXY_NONE)
-		problem_error(check->problems, check->name, service->mark, path,
-			      "proxy_protocol %s is not available yet (available: none)",
-			      wire_proxy_protocol_name(wire->proxy_protocol));
 	check_sources(check, service, path);
 	check_backends(check, service);
 	if (service->n_backends == 0)

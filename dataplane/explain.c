@@ -273,6 +273,8 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 	    record->n_members);
 	if (record->mode == WIRE_MODE_FULLNAT)
 		explain_source(explanation, record, &to);
+	if (record->proxy_protocol != WIRE_PROXY_NONE)
+		say(explanation, "header", "the backend is told of the client by PROXY v2");
 	hop = engine_next_hop(explanation->dataplane, &backend->addr, backend->family,
 			      choice.backend);
 	explain_route(explanation, packet, &to, &hop, SL_VERDICT_FORWARD);

@@ -87,5 +87,8 @@ SL_INLINE uint32_t lookup_replier(const struct snapshot *snapshot, const struct 
 	    snapshot_is_source_address(snapshot, &tuple->destination, tuple->family))
 		return SL_NO_INDEX;
 	service = &snapshot->service[snapshot->backend[backend].service];
+	/* How a connection's numbers are shifted, its flow alone knows. */
+	if (service->proxy_protocol != WIRE_PROXY_NONE && tuple->protocol == SL_PROTOCOL_TCP)
+		return SL_NO_INDEX;
 	return service->mode == WIRE_MODE_NAT && service->stateless_replies ? backend : SL_NO_INDEX;
 }

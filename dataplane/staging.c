@@ -321,14 +321,9 @@ static int judge_service(const struct wire_service *record, char *error)
 	if (record->mode != WIRE_MODE_NAT && record->mode != WIRE_MODE_FULLNAT)
 		return refuse(error, -EINVAL, "service %s: mode %u (allowed: nat, fullnat)", text,
 			      record->mode);
-	if (record->proxy_protocol == WIRE_PROXY_V2)
-		return refuse(error, -EINVAL,
-			      "service %s: proxy_protocol v2 is not available in this engine "
-			      "(available: none)",
-			      text);
-	if (record->proxy_protocol != WIRE_PROXY_NONE)
-		return refuse(error, -EINVAL, "service %s: proxy_protocol %u (available: none)",
-			      text, record->proxy_protocol);
+	if (record->proxy_protocol != WIRE_PROXY_NONE && record->proxy_protocol != WIRE_PROXY_V2)
+		return refuse(error, -EINVAL, "service %s: proxy_protocol %u (allowed: 0, 2)", text,
+			      record->proxy_protocol);
 	if (record->stateless_replies > 1)
 		return refuse(error, -EINVAL, "service %s: stateless_replies %u (allowed: 0, 1)",
 			      text, record->stateless_replies);

@@ -13,6 +13,7 @@
 #include <sluice/packet/icmp.h>
 #include <sluice/packet/nat.h>
 
+#include "dataplane/dpdk/proxy.h"
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
 
@@ -24,7 +25,8 @@ struct way {
 	uint32_t service;
 	uint32_t backend;
 	uint8_t family;
-	bool keeps_source; /* of an ICMP error: see sl_icmp_rewrite() */
+	bool keeps_source;           /* of an ICMP error: see sl_icmp_rewrite() */
+	struct sl_flow *with_header; /* the packet's flow, if it has PROXY headers */
 };
 
 static void ask_resolve(struct worker *worker, uint16_t adjacency, const union sl_addr *addr,
@@ -59,48 +61,71 @@ static void count(struct worker *worker, const struct way *way, uint32_t length)
 	}
 }
 
-/* Writes the packet. @length: of its frame. */
-static void rewrite(struct worker *worker, struct sl_packet *packet, const struct way *way,
-		    uint32_t length)
+static void rewrite_error(struct worker *worker, struct sl_packet *packet, const struct way *way,
+			  uint32_t length)
 {
-	uint8_t *frame = (uint8_t *)packet->ethernet;
+	uint8_t *data = (uint8_t *)packet->ethernet;
 
-	if (SL_LIKELY(!sl_packet_is_icmp_error(packet))) {
-		sl_nat_rewrite(packet, &way->to);
-		return;
-	}
 	worker->counters.event[SL_EVENT_ICMP_ERROR]++;
 	worker->counters.event[SL_EVENT_ICMP_SMALL_MTU] += packet->has_small_mtu;
 	/* It was parsed, so it can be. */
-	(void)!sl_icmp_rewrite(frame, frame + length, packet, &way->to, way->keeps_source);
+	(void)!sl_icmp_rewrite(data, data + length, packet, &way->to, way->keeps_source);
+	if (way->with_header != NULL && way->verdict == SL_VERDICT_REPLY &&
+	    packet->tuple.protocol == SL_PROTOCOL_TCP) {
+		struct sl_proxy proxy = sl_flow_proxy(way->with_header);
+
+		(void)!sl_icmp_rewrite_stream(data, data + length, packet, &proxy);
+	}
+}
+
+/* Writes the packet. SL_VERDICT_NONE: done; else why it cannot be, and nothing was written. */
+static enum sl_verdict rewrite(struct worker *worker, struct sl_packet *packet,
+			       const struct way *way, const struct port *port,
+			       struct rte_mbuf *frame)
+{
+	enum sl_direction direction =
+		way->verdict == SL_VERDICT_FORWARD ? SL_DIRECTION_FORWARD : SL_DIRECTION_REPLY;
+	enum sl_verdict verdict = SL_VERDICT_NONE;
+
+	if (SL_UNLIKELY(sl_packet_is_icmp_error(packet))) {
+		rewrite_error(worker, packet, way, frame->data_len);
+		return SL_VERDICT_NONE;
+	}
+	if (SL_UNLIKELY(way->with_header != NULL))
+		verdict = proxy_packet(frame, packet, way->with_header, direction, port);
+	if (SL_LIKELY(verdict == SL_VERDICT_NONE))
+		sl_nat_rewrite(packet, &way->to);
+	return verdict;
 }
 
 /* The last step: next hop, TTL, and only then the first write. */
 static void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
-		     uint32_t length, struct outcome *outcome)
+		     struct rte_mbuf *frame, struct outcome *outcome)
 {
 	const struct sl_adjacency *adjacency = &worker->dataplane->adjacency[way->adjacency];
+	uint32_t length = frame->pkt_len;
 
 	if (SL_UNLIKELY(!__atomic_load_n(&adjacency->is_valid, __ATOMIC_ACQUIRE))) {
 		if (way->adjacency >= SL_ADJACENCY_GLEAN) {
 			ask_resolve(worker, way->adjacency, &way->to.destination, way->family);
 			outcome->verdict = SL_VERDICT_DROP_NO_NEIGHBOUR;
 			return;
-		} else {
-			outcome->verdict = SL_VERDICT_DROP_NO_ROUTE;
 		}
+		outcome->verdict = SL_VERDICT_DROP_NO_ROUTE;
 	} else if (SL_UNLIKELY(!sl_nat_has_ttl(packet))) {
 		outcome->verdict = SL_VERDICT_DROP_TTL;
 	} else {
-		rewrite(worker, packet, way, length);
-		sl_nat_ethernet(packet->ethernet, adjacency->destination_mac,
-				adjacency->source_mac);
-		outcome->port = adjacency->port;
-		outcome->verdict = way->verdict;
-		count(worker, way, length);
+		outcome->verdict = rewrite(worker, packet, way,
+					   &worker->dataplane->port[adjacency->port], frame);
+	}
+	if (SL_UNLIKELY(outcome->verdict != SL_VERDICT_NONE)) {
+		worker->service_counters[way->service].drops++;
 		return;
 	}
-	worker->service_counters[way->service].drops++;
+	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);
+	outcome->port = adjacency->port;
+	outcome->verdict = way->verdict;
+	count(worker, way, length);
 }
 
 /* The next hop of replies, asked again only after the routes changed. */
@@ -122,11 +147,13 @@ static uint16_t flow_client_adjacency(struct worker *worker, struct sl_flow *flo
 /* A packet of a flow that is in the table. */
 static void balance_flow(struct worker *worker, const struct sl_backend *backend,
 			 struct sl_flow *flow, enum sl_direction direction,
-			 struct sl_packet *packet, uint32_t length, struct outcome *outcome)
+			 struct sl_packet *packet, struct rte_mbuf *frame, struct outcome *outcome)
 {
 	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
-	struct way way = {
-		.service = flow->service, .backend = flow->backend, .family = flow->family};
+	struct way way = {.service = flow->service,
+			  .backend = flow->backend,
+			  .family = flow->family,
+			  .with_header = sl_flow_has_header(flow) ? flow : NULL};
 
 	sl_flow_track(flow, direction, packet, worker->now);
 	if (was_embryonic && flow->state != SL_FLOW_EMBRYONIC) {
@@ -141,11 +168,17 @@ static void balance_flow(struct worker *worker, const struct sl_backend *backend
 		way.verdict = SL_VERDICT_REPLY;
 		way.adjacency = flow_client_adjacency(worker, flow);
 	}
-	dispatch(worker, packet, &way, length, outcome);
+	dispatch(worker, packet, &way, frame, outcome);
+}
+
+/* Whether packets of @service without a flow cannot be forwarded. */
+static bool needs_flow(const struct sl_service *service)
+{
+	return service->mode == WIRE_MODE_FULLNAT || service->proxy_protocol != WIRE_PROXY_NONE;
 }
 
 /* Why there is no flow: by the error of the table. */
-static enum sl_verdict refusal(struct worker *worker, bool is_fullnat, int error)
+static enum sl_verdict refusal(struct worker *worker, const struct sl_service *service, int error)
 {
 	if (error == -EEXIST)
 		return SL_VERDICT_DROP_TUPLE_TAKEN;
@@ -153,7 +186,7 @@ static enum sl_verdict refusal(struct worker *worker, bool is_fullnat, int error
 		return SL_VERDICT_DROP_NO_SOURCE_PORT;
 	worker->counters
 		.event[error == -ENFILE ? SL_EVENT_EMBRYONIC_FULL : SL_EVENT_FLOW_TABLE_FULL]++;
-	return is_fullnat ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
+	return needs_flow(service) ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
 }
 
 /* Mode nat: a flow that is over, or was never answered, yields its way back to the client's next. */
@@ -188,21 +221,23 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	int error;
 
 	if (flow == NULL) {
-		*why = refusal(worker, is_fullnat, is_embryonic_full ? -ENFILE : -ENOSPC);
+		*why = refusal(worker, service, is_embryonic_full ? -ENFILE : -ENOSPC);
 		return NULL;
 	}
 	sl_flow_open(flow, client_tuple, &backend->addr,
 		     backend->port != 0 ? backend->port : client_tuple->destination_port);
-	flow->service = backend->service;
+	if (service->proxy_protocol != WIRE_PROXY_NONE)
+		sl_flow_set_header(flow);
+	flow->service = backend->service & (SL_MAX_SERVICES - 1);
 	flow->service_epoch = service->epoch;
-	flow->backend = backend_index;
+	flow->backend = backend_index & (SL_MAX_BACKENDS - 1);
 	flow->backend_epoch = backend->epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
 	error = is_fullnat ? source_insert(worker, snapshot, table, flow, hash, sequence)
 			   : insert_nat(worker, snapshot, table, flow, hash);
 	if (error != 0) {
-		*why = refusal(worker, is_fullnat, error);
+		*why = refusal(worker, service, error);
 		flow_table_cancel(table, flow);
 		return NULL;
 	}
@@ -221,16 +256,16 @@ static void refuse(struct worker *worker, uint32_t service, enum sl_verdict verd
 	outcome->is_refused = is_told;
 }
 
-/* Whether a packet that has no flow may have one: with mode fullnat, a connection's first alone. */
+/* Whether a packet that has no flow may have one: where one is needed, a connection's first alone. */
 static bool may_begin(const struct sl_service *service, const struct sl_packet *packet)
 {
-	return service->mode != WIRE_MODE_FULLNAT || sl_flow_is_opening(packet) ||
+	return !needs_flow(service) || sl_flow_is_opening(packet) ||
 	       packet->tuple.protocol == SL_PROTOCOL_UDP;
 }
 
 /* A client's packet that has no flow: choose a backend, remember it if there is room. */
 static void balance_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
-			struct sl_packet *packet, uint64_t hash, uint32_t length,
+			struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
 			struct outcome *outcome)
 {
 	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
@@ -258,7 +293,7 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
-		balance_flow(worker, backend, flow, SL_DIRECTION_FORWARD, packet, length, outcome);
+		balance_flow(worker, backend, flow, SL_DIRECTION_FORWARD, packet, frame, outcome);
 		return;
 	}
 	if (why != SL_VERDICT_NONE) {
@@ -272,12 +307,12 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 	way.to.destination_port =
 		backend->port != 0 ? backend->port : packet->tuple.destination_port;
 	way.adjacency = backend->adjacency;
-	dispatch(worker, packet, &way, length, outcome);
+	dispatch(worker, packet, &way, frame, outcome);
 }
 
 /* A backend's packet that has no flow: after a restart, or on another host than the client's. */
 static void balance_orphan(struct worker *worker, const struct snapshot *snapshot,
-			   uint32_t backend_index, struct sl_packet *packet, uint32_t length,
+			   uint32_t backend_index, struct sl_packet *packet, struct rte_mbuf *frame,
 			   struct outcome *outcome)
 {
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
@@ -322,7 +357,7 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 	if (flow != NULL) {
 		flow->flags |= SL_FLOW_FROM_REPLY;
 		worker->counters.event[SL_EVENT_FLOW_FROM_REPLY]++;
-		balance_flow(worker, backend, flow, SL_DIRECTION_REPLY, packet, length, outcome);
+		balance_flow(worker, backend, flow, SL_DIRECTION_REPLY, packet, frame, outcome);
 		return;
 	}
 	worker->counters.event[SL_EVENT_STATELESS_REPLY]++;
@@ -330,12 +365,12 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 	way.to.source_port = client.destination_port;
 	way.to.destination = client.source;
 	way.to.destination_port = client.source_port;
-	dispatch(worker, packet, &way, length, outcome);
+	dispatch(worker, packet, &way, frame, outcome);
 }
 
 /* No flow knows the packet. */
 static void balance_unknown(struct worker *worker, const struct snapshot *snapshot,
-			    struct sl_packet *packet, uint64_t hash, uint32_t length,
+			    struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
 			    struct outcome *outcome)
 {
 	uint32_t service = lookup_service(snapshot, &packet->tuple);
@@ -347,12 +382,12 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 			refuse(worker, service, SL_VERDICT_DROP_SOURCE_IS_SERVICE, false, outcome);
 			return;
 		}
-		balance_new(worker, snapshot, service, packet, hash, length, outcome);
+		balance_new(worker, snapshot, service, packet, hash, frame, outcome);
 		return;
 	}
 	backend = lookup_replier(snapshot, &packet->tuple);
 	if (backend != SL_NO_INDEX)
-		balance_orphan(worker, snapshot, backend, packet, length, outcome);
+		balance_orphan(worker, snapshot, backend, packet, frame, outcome);
 	else
 		outcome->verdict = SL_VERDICT_PUNT_NOT_SERVICE;
 }
@@ -360,11 +395,14 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 /* An ICMP error about a packet of @flow: it goes the flow's way, and leaves no trace in it. */
 static void balance_flow_error(struct worker *worker, const struct snapshot *snapshot,
 			       struct sl_flow *flow, enum sl_direction direction,
-			       struct sl_packet *packet, uint32_t length, struct outcome *outcome)
+			       struct sl_packet *packet, struct rte_mbuf *frame,
+			       struct outcome *outcome)
 {
 	const struct sl_backend *backend = lookup_flow_backend(snapshot, flow);
-	struct way way = {
-		.service = flow->service, .backend = flow->backend, .family = flow->family};
+	struct way way = {.service = flow->service,
+			  .backend = flow->backend,
+			  .family = flow->family,
+			  .with_header = sl_flow_has_header(flow) ? flow : NULL};
 
 	if (backend == NULL) {
 		outcome->verdict = SL_VERDICT_DROP_BACKEND_GONE;
@@ -379,7 +417,7 @@ static void balance_flow_error(struct worker *worker, const struct snapshot *sna
 		way.verdict = SL_VERDICT_REPLY;
 		way.adjacency = flow_client_adjacency(worker, flow);
 	}
-	dispatch(worker, packet, &way, length, outcome);
+	dispatch(worker, packet, &way, frame, outcome);
 }
 
 /*
@@ -387,7 +425,7 @@ static void balance_flow_error(struct worker *worker, const struct snapshot *sna
  * packet without a flow would go, so that it comes through on another host than the flow's.
  */
 static void balance_client_error(struct worker *worker, const struct snapshot *snapshot,
-				 uint32_t service, struct sl_packet *packet, uint32_t length,
+				 uint32_t service, struct sl_packet *packet, struct rte_mbuf *frame,
 				 struct outcome *outcome)
 {
 	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
@@ -398,7 +436,7 @@ static void balance_client_error(struct worker *worker, const struct snapshot *s
 			  .family = packet->tuple.family,
 			  .keeps_source = true};
 
-	if (snapshot->service[service].mode != WIRE_MODE_NAT || choice.backend == SL_NO_INDEX) {
+	if (needs_flow(&snapshot->service[service]) || choice.backend == SL_NO_INDEX) {
 		refuse(worker, service, SL_VERDICT_DROP_ICMP_NO_FLOW, false, outcome);
 		return;
 	}
@@ -410,13 +448,13 @@ static void balance_client_error(struct worker *worker, const struct snapshot *s
 		backend->port != 0 ? backend->port : packet->tuple.destination_port;
 	way.adjacency = backend->adjacency;
 	worker->counters.event[SL_EVENT_STATELESS_FORWARD]++;
-	dispatch(worker, packet, &way, length, outcome);
+	dispatch(worker, packet, &way, frame, outcome);
 }
 
 /* Likewise about a packet that did not reach a backend. */
 static void balance_backend_error(struct worker *worker, const struct snapshot *snapshot,
-				  uint32_t backend_index, struct sl_packet *packet, uint32_t length,
-				  struct outcome *outcome)
+				  uint32_t backend_index, struct sl_packet *packet,
+				  struct rte_mbuf *frame, struct outcome *outcome)
 {
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
 	const struct sl_service *service = &snapshot->service[backend->service];
@@ -437,35 +475,35 @@ static void balance_backend_error(struct worker *worker, const struct snapshot *
 	way.to.destination = packet->tuple.destination;
 	way.to.destination_port = packet->tuple.destination_port;
 	worker->counters.event[SL_EVENT_STATELESS_REPLY]++;
-	dispatch(worker, packet, &way, length, outcome);
+	dispatch(worker, packet, &way, frame, outcome);
 }
 
 /* @flow, @direction: of the packets that go where the error goes. */
 static void balance_error(struct worker *worker, const struct snapshot *snapshot,
 			  struct sl_flow *flow, enum sl_direction direction,
-			  struct sl_packet *packet, uint32_t length, struct outcome *outcome)
+			  struct sl_packet *packet, struct rte_mbuf *frame, struct outcome *outcome)
 {
 	uint32_t service;
 	uint32_t backend;
 
 	if (flow != NULL) {
-		balance_flow_error(worker, snapshot, flow, direction, packet, length, outcome);
+		balance_flow_error(worker, snapshot, flow, direction, packet, frame, outcome);
 		return;
 	}
 	service = lookup_service(snapshot, &packet->tuple);
 	if (service != SL_NO_INDEX) {
-		balance_client_error(worker, snapshot, service, packet, length, outcome);
+		balance_client_error(worker, snapshot, service, packet, frame, outcome);
 		return;
 	}
 	backend = lookup_replier(snapshot, &packet->tuple);
 	if (backend != SL_NO_INDEX)
-		balance_backend_error(worker, snapshot, backend, packet, length, outcome);
+		balance_backend_error(worker, snapshot, backend, packet, frame, outcome);
 	else
 		outcome->verdict = SL_VERDICT_PUNT_ICMP;
 }
 
-void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_packet *packet,
-		    uint64_t hash, uint32_t length, struct outcome *outcome)
+void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,
+		    struct sl_packet *packet, uint64_t hash, struct outcome *outcome)
 {
 	struct flow_table *table = worker_table(worker, packet->tuple.family);
 	enum sl_direction direction = SL_DIRECTION_FORWARD;
@@ -473,24 +511,24 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_
 	const struct sl_backend *backend;
 
 	if (SL_UNLIKELY(sl_packet_is_icmp_error(packet))) {
-		balance_error(worker, snapshot, flow, direction, packet, length, outcome);
+		balance_error(worker, snapshot, flow, direction, packet, frame, outcome);
 		return;
 	}
 	if (SL_UNLIKELY(flow == NULL)) {
-		balance_unknown(worker, snapshot, packet, hash, length, outcome);
+		balance_unknown(worker, snapshot, packet, hash, frame, outcome);
 		return;
 	}
 	backend = lookup_flow_backend(snapshot, flow);
 	if (SL_LIKELY(backend != NULL && !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
 					   direction == SL_DIRECTION_FORWARD))) {
-		balance_flow(worker, backend, flow, direction, packet, length, outcome);
+		balance_flow(worker, backend, flow, direction, packet, frame, outcome);
 		return;
 	}
 	/* A new connection on the tuple of one that is over, or whose backend is gone: afresh. */
 	if (direction == SL_DIRECTION_FORWARD &&
 	    (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP)) {
 		worker_end_flow(worker, table, flow);
-		balance_unknown(worker, snapshot, packet, hash, length, outcome);
+		balance_unknown(worker, snapshot, packet, hash, frame, outcome);
 		return;
 	}
 	/* A client learns at once that its connection is over; a backend has no need to. */

@@ -6,8 +6,8 @@
 #include "dataplane/dpdk/worker.h"
 
 /**
- * Decides @packet and, if it is to be sent, rewrites it. @hash: sl_flow_hash() of its tuple under
- * the flow tables' key. @length: of the frame, bytes. The worker's thread.
+ * Decides @packet, whose frame is @frame, and rewrites it if it is to be sent; the frame may grow at
+ * its head then. @hash: sl_flow_hash() of its tuple under the flow tables' key. The worker's thread.
  */
-void balance_packet(struct worker *worker, struct snapshot *snapshot, struct sl_packet *packet,
-		    uint64_t hash, uint32_t length, struct outcome *outcome);
+void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,
+		    struct sl_packet *packet, uint64_t hash, struct outcome *outcome);

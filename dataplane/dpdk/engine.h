@@ -73,6 +73,7 @@ struct port {
 	struct dataplane_port_options options;
 	uint16_t id;       /* ethdev's */
 	uint16_t n_queues; /* receive and transmit queues */
+	uint16_t mtu;      /* of IP packets, bytes */
 	uint8_t mac[6];
 	bool is_classified; /* a kernel interface: only frames of ours arrive */
 	bool is_started;

@@ -160,6 +160,8 @@ int port_open(struct dataplane *dataplane, uint32_t index, char *error)
 		return status;
 	}
 	memcpy(port->mac, mac.addr_bytes, 6);
+	if (rte_eth_dev_get_mtu(port->id, &port->mtu) != 0)
+		port->mtu = RTE_ETHER_MTU;
 	status = queues_open(dataplane, port, error);
 	if (status == 0 && port->is_classified)
 		status = classifier_adopt(port, error);

@@ -228,8 +228,8 @@ static void burst_balance(struct worker *worker, struct snapshot *snapshot, stru
 		struct outcome *outcome = &burst->outcome[i];
 
 		if (outcome->verdict == SL_VERDICT_NONE)
-			balance_packet(worker, snapshot, &burst->parsed[i], burst->hash[i],
-				       burst->packet[i]->pkt_len, outcome);
+			balance_packet(worker, snapshot, burst->packet[i], &burst->parsed[i],
+				       burst->hash[i], outcome);
 	}
 }
 

@@ -23,6 +23,7 @@ struct port {
 	struct dataplane_port_options options;
 	uint32_t ifindex; /* 0: the interface is not there now */
 	uint8_t mac[6];
+	uint32_t mtu; /* of IP packets, bytes */
 	bool is_generic;
 	bool is_veth;
 	int link; /* the attachment; -1: none */

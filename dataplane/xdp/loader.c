@@ -281,7 +281,7 @@ static int load(struct dataplane *dataplane, char *error)
 			dataplane->folder, dataplane->options.n_flows);
 	else
 		snprintf(error, SL_MAX_ERROR,
-			 "the kernel refuses the program: %s (Linux 5.17 or later with BPF is "
+			 "the kernel refuses the program: %s (Linux 5.18 or later with BPF is "
 			 "needed; --log-level debug says more)",
 			 strerror(-status));
 	return status;
@@ -435,6 +435,7 @@ int loader_write_ports(struct dataplane *dataplane)
 		*place = (struct sl_xdp_port){
 			.ifindex = device, .index = (uint16_t)i, .is_veth = port->is_veth};
 		memcpy(place->mac, port->mac, 6);
+		__atomic_store_n(&dataplane->control->port_mtu[i], port->mtu, __ATOMIC_RELAXED);
 		if (bpf_map_update_elem(bpf_map__fd(dataplane->bpf->maps.port_devices), &i, &device,
 					0) != 0)
 			return -errno;

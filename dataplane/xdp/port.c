@@ -104,6 +104,7 @@ int port_read(struct port *port)
 	if (!state.has_mac)
 		return -EOPNOTSUPP;
 	memcpy(port->mac, state.mac, sizeof(port->mac));
+	port->mtu = state.mtu;
 	/*
 	 * A veth that sends a frame back (XDP_TX) wakes its peer only if the peer has an XDP program,
 	 * too; one that frames are redirected to wakes a peer that polls for any reason, GRO say.

@@ -98,13 +98,16 @@ static void look_after_ports(struct dataplane *dataplane)
 {
 	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
 		struct port *port = &dataplane->port[i];
+		uint32_t mtu = port->mtu;
 		uint8_t mac[6];
 
 		look_after_port(dataplane, port);
 		memcpy(mac, port->mac, sizeof(mac));
 		if (port->ifindex != 0 && port_read(port) == 0 &&
-		    memcmp(mac, port->mac, sizeof(mac)) != 0 && loader_write_ports(dataplane) != 0)
-			log_err("port %s: its new link address is not written", port->options.name);
+		    (memcmp(mac, port->mac, sizeof(mac)) != 0 || mtu != port->mtu) &&
+		    loader_write_ports(dataplane) != 0)
+			log_err("port %s: its new link address and MTU are not written",
+				port->options.name);
 	}
 }
 

@@ -49,9 +49,11 @@
 	X(DROP_NO_BACKEND,        drop_no_backend,        "the service has no backend that takes new flows") \
 	X(DROP_BACKEND_GONE,      drop_backend_gone,      "the flow's backend was deleted or is in maintenance") \
 	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
-	X(DROP_NO_FLOW,           drop_no_flow,           "to a service of mode fullnat, of no flow and opening none; TCP is answered by a reset") \
+	X(DROP_NO_FLOW,           drop_no_flow,           "of no flow and opening none, in mode fullnat or with PROXY headers; TCP is answered by a reset") \
 	X(DROP_NO_SOURCE_PORT,    drop_no_source_port,    "mode fullnat found no free source port towards the backend; the client is told") \
-	X(DROP_FLOWS_FULL,        drop_flows_full,        "mode fullnat, and the flow table or its embryonic pool was full; the client is told") \
+	X(DROP_FLOWS_FULL,        drop_flows_full,        "mode fullnat or PROXY headers, and the flow table or its embryonic pool was full; the client is told") \
+	X(DROP_BEFORE_HEADER,     drop_before_header,     "would put a client's bytes where the PROXY header goes: in or before the handshake, or forged") \
+	X(DROP_TOO_BIG,           drop_too_big,           "larger, with the PROXY header, than the outgoing port's MTU") \
 	X(DROP_NO_ROUTE,          drop_no_route,          "no route to the next hop through a port of ours") \
 	X(DROP_NO_NEIGHBOUR,      drop_no_neighbour,      "the next hop's link address is not known yet; the kernel was asked") \
 	X(DROP_NO_CONFIG,         drop_no_config,         "arrived before the first snapshot") \

@@ -18,7 +18,7 @@
 
 enum {
 	SL_XDP_LAYOUT_REVISION =
-		2,          /* to be raised when tables mean something else in the same form */
+		3,          /* to be raised when tables mean something else in the same form */
 	SL_XDP_WAYS = 4,    /* flows of one bucket */
 	SL_XDP_CHOICES = 4, /* buckets that a flow may stand in, its home first */
 	SL_XDP_PORT_PLACES = 256,   /* of the table from ifindex to port */
@@ -42,6 +42,7 @@ enum {
 enum sl_xdp_program {
 	SL_XDP_PROGRAM_REFUSE = 0, /* tells the sender that its packet was refused */
 	SL_XDP_PROGRAM_ICMP,       /* translates ICMP errors about packets of flows */
+	SL_XDP_PROGRAM_PROXY,      /* packets of flows with PROXY headers */
 	SL_XDP_N_PROGRAMS
 };
 
@@ -134,6 +135,7 @@ struct sl_xdp_control {
 	uint32_t port_factor;
 	uint8_t has_wildcard; /* some service has port 0 */
 	uint8_t reserved[3];
+	uint32_t port_mtu[SL_MAX_PORTS]; /* of IP packets, bytes; by index of the port */
 	/* Bits by sl_xdp_filter_bit(): no service has an address whose bit is 0; no backend. */
 	uint64_t service_filter[SL_XDP_FILTER_WORDS];
 	uint64_t backend_filter[SL_XDP_FILTER_WORDS];
@@ -155,7 +157,19 @@ struct sl_xdp_cpu {
 	uint16_t quoted_l4_offset;
 	uint8_t has_small_mtu;
 	uint8_t keeps_source;
-	uint32_t length; /* of the frame, bytes */
+	uint32_t length;    /* of the frame, bytes */
+	uint32_t found;     /* index of the packet's flow */
+	uint8_t direction;  /* enum sl_direction */
+	uint8_t has_ttl;    /* for one more hop */
+	uint8_t tcp_flags;  /* as in sl_packet, and so the next three */
+	uint8_t proxy_step; /* what is to be done to the stream */
+	uint16_t tcp_payload;
+	uint16_t headers; /* bytes before the payload */
+	uint32_t tcp_sequence;
+	uint32_t tcp_acknowledgement;
+	uint32_t new_sequence;
+	struct sl_proxy proxy; /* of the flow that an ICMP error is about */
+	uint8_t options[SL_PROXY_OPTIONS_BYTES];
 	uint32_t adjacency;
 	uint32_t service;
 	uint32_t backend;

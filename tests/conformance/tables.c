@@ -37,9 +37,10 @@ static const struct service_row {
 	uint32_t weight[MAX_BACKENDS];
 	const char *source; /* mode fullnat, with one source port */
 	bool is_direct;     /* no stateless replies */
+	bool has_header;    /* backends are told of clients by PROXY v2 */
 } services[] = {
-	{"main4", "203.0.113.10", 80, {"10.0.0.2"}, 8080, {1}, NULL, false},
-	{"main6", "2001:db8:100::10", 80, {"2001:db8:2::2"}, 8080, {1}, NULL, false},
+	{"main4", "203.0.113.10", 80, {"10.0.0.2"}, 8080, {1}, NULL, false, false},
+	{"main6", "2001:db8:100::10", 80, {"2001:db8:2::2"}, 8080, {1}, NULL, false, false},
 	{"spread4",
 	 "203.0.113.20",
 	 80,
@@ -47,6 +48,7 @@ static const struct service_row {
 	 8080,
 	 {1, 1, 2, 1},
 	 NULL,
+	 false,
 	 false},
 	{"spread6",
 	 "2001:db8:100::20",
@@ -55,16 +57,33 @@ static const struct service_row {
 	 8080,
 	 {1, 1, 2, 1},
 	 NULL,
+	 false,
 	 false},
-	{"empty4", "203.0.113.30", 80, {NULL}, 0, {0}, NULL, false},
-	{"empty6", "2001:db8:100::30", 80, {NULL}, 0, {0}, NULL, false},
-	{"unrouted4", "203.0.113.40", 80, {"192.0.2.200"}, 8080, {1}, NULL, false},
-	{"unrouted6", "2001:db8:100::40", 80, {"2001:db8:dead::9"}, 8080, {1}, NULL, false},
-	{"every4", "203.0.113.60", 0, {"10.0.0.60"}, 0, {1}, NULL, false},
-	{"every6", "2001:db8:100::60", 0, {"2001:db8:2::60"}, 0, {1}, NULL, false},
-	{"full4", "203.0.113.70", 80, {"10.0.0.70"}, 8080, {1}, "10.0.0.9", false},
-	{"full6", "2001:db8:100::70", 80, {"2001:db8:2::70"}, 8080, {1}, "2001:db8:2::9", false},
-	{"pair4", "203.0.113.80", 80, {"10.0.0.11", "10.0.0.12"}, 8080, {1, 1}, "10.0.0.9", false},
+	{"empty4", "203.0.113.30", 80, {NULL}, 0, {0}, NULL, false, false},
+	{"empty6", "2001:db8:100::30", 80, {NULL}, 0, {0}, NULL, false, false},
+	{"unrouted4", "203.0.113.40", 80, {"192.0.2.200"}, 8080, {1}, NULL, false, false},
+	{"unrouted6", "2001:db8:100::40", 80, {"2001:db8:dead::9"}, 8080, {1}, NULL, false, false},
+	{"every4", "203.0.113.60", 0, {"10.0.0.60"}, 0, {1}, NULL, false, false},
+	{"every6", "2001:db8:100::60", 0, {"2001:db8:2::60"}, 0, {1}, NULL, false, false},
+	{"full4", "203.0.113.70", 80, {"10.0.0.70"}, 8080, {1}, "10.0.0.9", false, false},
+	{"full6",
+	 "2001:db8:100::70",
+	 80,
+	 {"2001:db8:2::70"},
+	 8080,
+	 {1},
+	 "2001:db8:2::9",
+	 false,
+	 false},
+	{"pair4",
+	 "203.0.113.80",
+	 80,
+	 {"10.0.0.11", "10.0.0.12"},
+	 8080,
+	 {1, 1},
+	 "10.0.0.9",
+	 false,
+	 false},
 	{"pair6",
 	 "2001:db8:100::80",
 	 80,
@@ -72,9 +91,22 @@ static const struct service_row {
 	 8080,
 	 {1, 1},
 	 "2001:db8:2::9",
+	 false,
 	 false},
-	{"direct4", "203.0.113.90", 80, {"10.0.0.90"}, 8080, {1}, NULL, true},
-	{"direct6", "2001:db8:100::90", 80, {"2001:db8:2::90"}, 8080, {1}, NULL, true},
+	{"direct4", "203.0.113.90", 80, {"10.0.0.90"}, 8080, {1}, NULL, true, false},
+	{"direct6", "2001:db8:100::90", 80, {"2001:db8:2::90"}, 8080, {1}, NULL, true, false},
+	{"told4", "203.0.113.100", 80, {"10.0.0.100"}, 8080, {1}, NULL, false, true},
+	{"told6", "2001:db8:100::100", 80, {"2001:db8:2::100"}, 8080, {1}, NULL, false, true},
+	{"fulltold4", "203.0.113.110", 80, {"10.0.0.110"}, 8080, {1}, "10.0.0.9", false, true},
+	{"fulltold6",
+	 "2001:db8:100::110",
+	 80,
+	 {"2001:db8:2::110"},
+	 8080,
+	 {1},
+	 "2001:db8:2::9",
+	 false,
+	 true},
 };
 
 struct tables {
@@ -147,6 +179,7 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 	int status;
 
 	service.stateless_replies = !row->is_direct;
+	service.proxy_protocol = row->has_header ? WIRE_PROXY_V2 : WIRE_PROXY_NONE;
 	if (row->source != NULL) {
 		service.mode = WIRE_MODE_FULLNAT;
 		service.n_sources = 1;

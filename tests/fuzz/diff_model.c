@@ -11,7 +11,9 @@
 
 struct judgement {
 	struct sl_packet packet;
+	uint8_t *frame;
 	uint32_t length;
+	uint32_t grown; /* by so many bytes, for the PROXY header */
 	uint32_t out_port;
 	const struct model_leave *leave;
 	bool is_refused;
@@ -24,8 +26,15 @@ struct way {
 	enum sl_verdict verdict;
 	uint32_t service;
 	uint32_t backend;
-	bool keeps_source; /* of an ICMP error */
+	bool keeps_source;           /* of an ICMP error */
+	struct sl_flow *with_header; /* the packet's flow, if it has PROXY headers */
 };
+
+/* Whether packets of @service without a flow cannot be forwarded. */
+static bool needs_flow(const struct sl_service *service)
+{
+	return service->mode == WIRE_MODE_FULLNAT || service->proxy_protocol != WIRE_PROXY_NONE;
+}
 
 static unsigned int family_index(uint8_t family)
 {
@@ -100,6 +109,55 @@ static void count_sent(struct model *model, const struct way *way, uint32_t leng
 	}
 }
 
+static enum sl_verdict insert_header(struct judgement *judgement, uint32_t sequence)
+{
+	struct sl_packet *packet = &judgement->packet;
+	uint32_t headers = sl_proxy_headers(packet);
+	uint32_t growth = sl_proxy_length(packet->tuple.family);
+	const uint8_t *end = judgement->frame + judgement->length + growth;
+
+	if (headers > SL_PROXY_MAX_HEADERS || sl_proxy_grown(packet) > MODEL_MTU)
+		return SL_VERDICT_DROP_TOO_BIG;
+	memmove(judgement->frame + growth, judgement->frame, judgement->length);
+	judgement->grown = growth;
+	if (!sl_proxy_make_room(judgement->frame, end, packet, headers) ||
+	    !sl_proxy_insert(packet, end, &packet->tuple, sequence))
+		return SL_VERDICT_DROP_TRUNCATED;
+	return SL_VERDICT_NONE;
+}
+
+static enum sl_verdict rewrite_stream(struct judgement *judgement, struct sl_flow *flow,
+				      bool is_forward)
+{
+	struct sl_packet *packet = &judgement->packet;
+	const struct sl_proxy was = sl_flow_proxy(flow);
+	struct sl_proxy is = was;
+	enum sl_proxy_action action = SL_PROXY_INSERT;
+	enum sl_verdict verdict = SL_VERDICT_NONE;
+	uint32_t sequence = 0;
+
+	if (!is_forward) {
+		if (packet->tuple.protocol == SL_PROTOCOL_TCP)
+			sl_proxy_reply(&is, packet, sl_proxy_options(packet));
+		sl_flow_set_proxy(flow, &was, &is);
+		return SL_VERDICT_NONE;
+	}
+	if (packet->tuple.protocol == SL_PROTOCOL_TCP)
+		action = sl_proxy_forward(&is, packet, &sequence);
+	if (action == SL_PROXY_SYN)
+		sl_proxy_syn(packet, sl_proxy_options(packet), 0);
+	else if (action == SL_PROXY_SHIFT)
+		sl_proxy_shift(packet, sequence);
+	else if (action == SL_PROXY_REFUSE)
+		verdict = SL_VERDICT_DROP_BEFORE_HEADER;
+	else if (action == SL_PROXY_INSERT)
+		verdict = insert_header(judgement, sequence);
+	if (action == SL_PROXY_INSERT && verdict == SL_VERDICT_NONE)
+		sl_proxy_sent(&is);
+	sl_flow_set_proxy(flow, &was, &is);
+	return verdict;
+}
+
 static enum sl_verdict dispatch(struct model *model, struct judgement *judgement,
 				const struct way *way)
 {
@@ -118,20 +176,37 @@ static enum sl_verdict dispatch(struct model *model, struct judgement *judgement
 		return SL_VERDICT_DROP_TTL;
 	}
 	if (sl_packet_is_icmp_error(&judgement->packet)) {
-		uint8_t *frame = (uint8_t *)judgement->packet.ethernet;
+		uint8_t *frame = judgement->frame;
+		const uint8_t *end = frame + judgement->length;
 
-		if (!sl_icmp_rewrite(frame, frame + judgement->length, &judgement->packet, &way->to,
-				     way->keeps_source))
+		if (way->with_header != NULL && way->verdict == SL_VERDICT_REPLY &&
+		    judgement->packet.tuple.protocol == SL_PROTOCOL_TCP) {
+			struct sl_proxy proxy = sl_flow_proxy(way->with_header);
+
+			if (!sl_icmp_rewrite_stream(frame, end, &judgement->packet, &proxy))
+				return SL_VERDICT_NONE;
+		}
+		if (!sl_icmp_rewrite(frame, end, &judgement->packet, &way->to, way->keeps_source))
 			return SL_VERDICT_NONE;
 		model->counters.event[SL_EVENT_ICMP_ERROR]++;
 		model->counters.event[SL_EVENT_ICMP_SMALL_MTU] += judgement->packet.has_small_mtu;
 	} else {
+		enum sl_verdict verdict = SL_VERDICT_NONE;
+
+		if (way->with_header != NULL)
+			verdict = rewrite_stream(judgement, way->with_header,
+						 way->verdict == SL_VERDICT_FORWARD);
+		if (verdict != SL_VERDICT_NONE) {
+			model->service[way->service].drops++;
+			return verdict;
+		}
 		sl_nat_rewrite(&judgement->packet, &way->to);
 	}
 	sl_nat_ethernet(judgement->packet.ethernet, adjacency->destination_mac,
 			adjacency->source_mac);
 	judgement->out_port = adjacency->port;
 	count_sent(model, way, judgement->length);
+	model->counters.event[SL_EVENT_TX_BYTES] += judgement->grown;
 	return way->verdict;
 }
 
@@ -146,6 +221,7 @@ static enum sl_verdict balance_flow(struct model *model, struct judgement *judge
 		model->n_embryonic[family_index(flow->family)]--;
 		model->counters.event[SL_EVENT_FLOW_PROMOTED]++;
 	}
+	way.with_header = sl_flow_has_header(flow) ? flow : NULL;
 	sl_flow_rewrite(flow, direction, &way.to);
 	way.verdict = direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY;
 	way.adjacency = model->route(&way.to.destination, flow->family);
@@ -197,21 +273,23 @@ static struct sl_flow *create_flow(struct model *model, const struct judgement *
 			  WIRE_MODE_FULLNAT;
 	const struct snapshot *snapshot = model->snapshot;
 	const struct sl_backend *backend = &snapshot->backend[index];
-	struct sl_flow_ipv6 made = {
-		.flow = {.service = backend->service,
-			 .service_epoch = snapshot->service[backend->service].epoch,
-			 .backend = index,
-			 .backend_epoch = backend->epoch}};
+	const struct sl_service *service = &snapshot->service[backend->service];
+	struct sl_flow_ipv6 made = {.flow = {.service = backend->service & (SL_MAX_SERVICES - 1),
+					     .service_epoch = service->epoch,
+					     .backend = index & (SL_MAX_BACKENDS - 1),
+					     .backend_epoch = backend->epoch}};
 	unsigned int family = family_index(client->family);
 	struct sl_tuple reply;
 	struct sl_flow *other;
 
 	if (is_full(model, judgement, client->family)) {
-		*why = is_fullnat ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
+		*why = needs_flow(service) ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
 		return NULL;
 	}
 	sl_flow_open(&made.flow, client, &backend->addr,
 		     backend->port != 0 ? backend->port : client->destination_port);
+	if (service->proxy_protocol != WIRE_PROXY_NONE)
+		sl_flow_set_header(&made.flow);
 	if (is_fullnat)
 		take_source(model, &made.flow);
 	reply = sl_flow_tuple(&made.flow, SL_DIRECTION_REPLY);
@@ -243,7 +321,7 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	struct way way = {
 		.verdict = SL_VERDICT_FORWARD, .service = service, .backend = choice.backend};
 
-	if (model->snapshot->service[service].mode == WIRE_MODE_FULLNAT &&
+	if (needs_flow(&model->snapshot->service[service]) &&
 	    packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)) {
 		model->service[service].drops++;
 		judgement->is_refused = true;
@@ -343,7 +421,7 @@ static enum sl_verdict balance_unknown(struct model *model, struct judgement *ju
 
 /* An ICMP error about a packet of @flow, or of none (NULL). */
 static enum sl_verdict balance_error(struct model *model, struct judgement *judgement,
-				     const struct sl_flow *flow, enum sl_direction direction)
+				     struct sl_flow *flow, enum sl_direction direction)
 {
 	const struct snapshot *snapshot = model->snapshot;
 	const struct sl_tuple *tuple = &judgement->packet.tuple;
@@ -363,13 +441,13 @@ static enum sl_verdict balance_error(struct model *model, struct judgement *judg
 		way.service = flow->service;
 		way.backend = flow->backend;
 		way.keeps_source = is_forward && !sl_flow_has_source(flow);
+		way.with_header = sl_flow_has_header(flow) ? flow : NULL;
 		sl_flow_rewrite(flow, direction, &way.to);
 	} else if (is_forward) {
 		const struct sl_backend *backend;
 
 		way.backend = lookup_choose(snapshot, service, tuple).backend;
-		if (snapshot->service[service].mode != WIRE_MODE_NAT ||
-		    way.backend == SL_NO_INDEX) {
+		if (needs_flow(&snapshot->service[service]) || way.backend == SL_NO_INDEX) {
 			model->service[service].drops++;
 			return SL_VERDICT_DROP_ICMP_NO_FLOW;
 		}
@@ -461,7 +539,7 @@ static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame
 enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t *length,
 			     const struct model_leave *leave, uint32_t *out_port, bool *is_answered)
 {
-	struct judgement judgement = {.length = *length, .leave = leave};
+	struct judgement judgement = {.frame = frame, .length = *length, .leave = leave};
 	enum sl_verdict verdict = sl_parse_link(frame, frame + *length, model->mac[port]);
 
 	if (verdict == SL_VERDICT_NONE)
@@ -474,6 +552,7 @@ enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame,
 	model->counters.event[SL_EVENT_RX]++;
 	model->counters.event[SL_EVENT_RX_BYTES] += *length;
 	*out_port = judgement.out_port;
+	*length += judgement.grown;
 	*is_answered = judgement.is_refused &&
 		       answer(model, &judgement.packet, frame, length, leave->may_answer);
 	return verdict;

@@ -19,6 +19,7 @@
 enum {
 	MODEL_MAX_FLOWS = 8192, /* both families together */
 	MODEL_MAX_PORTS = 2,
+	MODEL_MTU = 1500,
 };
 
 /** Next hop of @addr: an index of model.adjacency, or SL_ADJACENCY_NONE, _LOCAL, _GLEAN. */

@@ -260,6 +260,8 @@ int world_init(struct world *world, uint64_t seed)
 			wire->source_port_first = SOURCE_PORT;
 			wire->source_port_last = SOURCE_PORT;
 		}
+		if (i / 6 % 4 == 1 || (i / 6 % 4 == 3 && i % 4 < 2))
+			wire->proxy_protocol = WIRE_PROXY_V2;
 		wire->scheduler = WIRE_SCHEDULER_MAGLEV;
 		wire->n_slots = one_in(world, 2) ? 401 : 601;
 		wire->timeout_established_sec = SL_MAX_TIMEOUT_SEC;
@@ -674,6 +676,9 @@ static void draft_packet(struct world *world, struct talk *talk, struct draft *d
 	}
 	draft->sequence = talk->next[talk->direction];
 	draft->acknowledgement = talk->next[1 - talk->direction];
+	/* With a PROXY header in the stream the backend has other numbers than the client. */
+	if (talk->direction == SL_DIRECTION_REPLY && talk->heard != 0 && !one_in(world, 8))
+		draft->acknowledgement = talk->heard;
 	if (one_in(world, 20))
 		draft->sequence +=
 			one_in(world, 2) ? 1u + pick(world, 3000) : pick(world, 1u << 31);
@@ -766,6 +771,8 @@ void world_heard(struct world *world, const uint8_t *bytes, uint32_t length,
 	if (verdict != SL_VERDICT_FORWARD || talk->direction != SL_DIRECTION_FORWARD ||
 	    sl_parse(copy, copy + length, &packet) != SL_VERDICT_NONE)
 		return;
+	talk->heard = packet.tcp_sequence + packet.tcp_payload + !!(packet.tcp_flags & SL_TCP_SYN) +
+		      !!(packet.tcp_flags & SL_TCP_FIN);
 	talk->backend = packet.tuple.destination;
 	talk->backend_port = packet.tuple.destination_port;
 	talk->source = packet.tuple.source;

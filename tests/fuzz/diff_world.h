@@ -43,6 +43,7 @@ struct talk {
 	union sl_addr source;   /* what the backend takes for the client's */
 	be16_t source_port;
 	uint32_t next[2];            /* sequence numbers, of client and backend */
+	uint32_t heard;              /* the next that the backend expects; 0: nothing heard yet */
 	unsigned int step;           /* of an orderly connection */
 	enum sl_direction direction; /* of the last packet */
 	uint32_t length;             /* of it, in sequence numbers */

@@ -122,8 +122,8 @@ static const struct row {
 	{"service nat with a source", WIRE_SERVICES, SERVICE(n_sources), 1, 0, false, -EINVAL, "203.0.9.10:80/tcp: 1 source addresses, source ports 0-0: they go with mode fullnat, the mode is nat"},
 	{"service nat with source ports", WIRE_SERVICES, SERVICE(source_port_last), 9, 0, false, -EINVAL, "source ports 0-9: they go with mode fullnat"},
 	{"service nat with a byte of a source", WIRE_SERVICES, SERVICE_BYTE(source, 255), 1, 0, false, -EINVAL, "0 source addresses, source ports 0-0: they go"},
-	{"service proxy protocol v2", WIRE_SERVICES, SERVICE(proxy_protocol), WIRE_PROXY_V2, 0, false, -EINVAL, "203.0.9.10:80/tcp: proxy_protocol v2 is not available in this engine (available: none)"},
-	{"service proxy protocol 1", WIRE_SERVICES, SERVICE(proxy_protocol), 1, 0, false, -EINVAL, "proxy_protocol 1 (available: none)"},
+	{"service proxy protocol 1", WIRE_SERVICES, SERVICE(proxy_protocol), 1, 0, false, -EINVAL, "203.0.9.10:80/tcp: proxy_protocol 1 (allowed: 0, 2)"},
+	{"service proxy protocol 3", WIRE_SERVICES, SERVICE(proxy_protocol), 3, 0, false, -EINVAL, "proxy_protocol 3 (allowed: 0, 2)"},
 	{"service stateless replies 2", WIRE_SERVICES, SERVICE(stateless_replies), 2, 0, false, -EINVAL, "203.0.9.10:80/tcp: stateless_replies 2 (allowed: 0, 1)"},
 	{"service mode 3", WIRE_SERVICES, SERVICE(mode), 3, 0, false, -EINVAL, "mode 3"},
 	{"service scheduler 0", WIRE_SERVICES, SERVICE(scheduler), 0, 0, false, -EINVAL, "scheduler 0"},
@@ -436,7 +436,7 @@ static const struct fullnat_row {
 	{"port 0", MEMBER(source_port_first), 0, "203.0.9.10:80/tcp: source ports 0-65535 (limit 1..65535, the first not above the last)"},
 	{"ports the wrong way round", MEMBER(source_port_last), 1023, "source ports 1024-1023 (limit"},
 	{"the pool in mode nat", MEMBER(mode), WIRE_MODE_NAT, "203.0.9.10:80/tcp: 2 source addresses, source ports 1024-65535: they go with mode fullnat"},
-	{"proxy protocol v2", MEMBER(proxy_protocol), WIRE_PROXY_V2, "proxy_protocol v2 is not available in this engine"},
+	{"proxy protocol 1", MEMBER(proxy_protocol), 1, "proxy_protocol 1 (allowed: 0, 2)"},
 	/* clang-format on */
 };
 

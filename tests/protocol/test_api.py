@@ -266,13 +266,14 @@ def test_a_full_state_of_fullnat_services_is_pushed_in_pieces(api, sluice):
         time.sleep(0.02)
 
 
-def test_proxy_protocol_v2_is_refused_as_long_as_no_dataplane_has_it(api):
+def test_proxy_protocol_v2_is_set_and_kept(api):
     error = refusal(api.call, "service.set", name="web", proxy_protocol="v2")
     assert error.code == OWNED
-    error = refusal(api.call, "service.add", name="a", address="203.0.113.1:80/tcp",
-                    proxy_protocol="v2")
-    assert error.code == PARAMS
-    assert "proxy_protocol v2 is not available yet" in error.message
+    api.call("service.add", name="a", address="203.0.113.1:80/tcp", proxy_protocol="v2")
+    assert api.call("service.show", name="a")["service"]["proxy_protocol"] == "v2"
+    api.call("service.set", name="a", proxy_protocol="none")
+    assert api.call("service.show", name="a")["service"]["proxy_protocol"] == "none"
+    api.call("service.delete", name="a")
     assert names(api) == ["web"]
 
 

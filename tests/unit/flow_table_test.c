@@ -38,7 +38,7 @@ static struct sl_flow *put(struct flow_table *table, uint32_t n, uint8_t family,
 	if (flow == NULL)
 		return NULL;
 	sl_flow_open(flow, &tuple, &backend, SL_BE16(8080));
-	flow->backend = n;
+	flow->backend = n & (SL_MAX_BACKENDS - 1);
 	*status = flow_table_insert(table, flow, sl_flow_hash(&key, &tuple), &other);
 	if (*status != 0) {
 		flow_table_cancel(table, flow);

@@ -197,6 +197,55 @@ Test(icmp, rewritten_as_if_made_anew)
 	}
 }
 
+/* Bytes of the frame, most significant first. */
+static uint32_t read32(const uint8_t *at)
+{
+	return sl_from_be32(sl_load32(at));
+}
+
+/*
+ * Of a flow with PROXY headers: the client's own number is quoted, and while a header is still to come
+ * the MTU leaves room for it. Against a twin with checksums in full.
+ */
+Test(icmp, the_stream_is_the_clients)
+{
+	struct random random = random_seeded();
+
+	for (int i = 0; i < 40000; i++) {
+		uint8_t family = families[i & 1];
+		uint32_t header = family == SL_FAMILY_IPV4 ? 28 : 52;
+		size_t n_quoted = ip_length(family) + 18 + random_next(&random) % 40;
+		struct error error = error_make(family, SL_PROTOCOL_TCP, n_quoted);
+		uint8_t *rest = error.bytes + error.icmp + 4;
+		uint8_t *sequence = error.quoted.bytes + error.quoted.l4 + 4;
+		uint32_t first = read32(sequence) - (uint32_t)(random_next(&random) % 100);
+		uint32_t ahead = read32(sequence) - first;
+		bool is_acked = i >> 1 & 1;
+		struct sl_proxy proxy = {.first = first,
+					 .phase = is_acked ? SL_PROXY_ACKED : SL_PROXY_SENT};
+		struct sl_packet packet;
+		struct error twin;
+
+		error.bytes[error.icmp] = family == SL_FAMILY_IPV4 ? 3 : 2;
+		error.bytes[error.icmp + 1] = family == SL_FAMILY_IPV4 ? 4 : 0;
+		sl_store32(rest, SL_BE32(1400));
+		finish(&error, family);
+		twin = error;
+		cr_assert_eq(parse(error.bytes, error.length, &packet), SL_VERDICT_NONE);
+		cr_assert(sl_icmp_rewrite_stream(error.bytes, error.bytes + error.length, &packet,
+						 &proxy));
+		sl_store32(
+			twin.quoted.bytes + twin.quoted.l4 + 4,
+			sl_to_be32(is_acked || ahead >= header ? first + ahead - header : first));
+		frame_finish(&twin.quoted);
+		memcpy(twin.bytes + twin.icmp + 8, twin.quoted.bytes + LINK, n_quoted);
+		if (!is_acked)
+			sl_store32(twin.bytes + twin.icmp + 4, sl_to_be32(1400 - header));
+		finish(&twin, family);
+		cr_assert_eq(memcmp(error.bytes, twin.bytes, error.length), 0, "turn %d", i);
+	}
+}
+
 /* The quoted layer-4 checksum stays as wrong as it was (RFC 5508 REQ-3c); UDP's zero stays zero. */
 Test(icmp, a_wrong_quoted_checksum_stays_wrong)
 {

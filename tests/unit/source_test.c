@@ -208,8 +208,8 @@ static bool create_one(void)
 	cr_assert_not_null(flow);
 	sl_flow_open(flow, &client, &snapshot->backend[backend].addr,
 		     snapshot->backend[backend].port);
-	flow->service = service;
-	flow->backend = backend;
+	flow->service = service & (SL_MAX_SERVICES - 1);
+	flow->backend = backend & (SL_MAX_BACKENDS - 1);
 	flow->backend_epoch = snapshot->backend[backend].epoch;
 	cr_assert_eq(
 		source_insert(worker, snapshot, table, flow, hash, (uint32_t)random_next(&chance)),

@@ -41,6 +41,8 @@ STRANGER = {4: "192.0.2.201", 6: "2001:db8:dead::1"}  # no route leads there
 FULL = {4: ("203.0.113.70", "10.0.0.70", "10.0.0.9"), 6: ("2001:db8:100::70", "2001:db8:2::70", "2001:db8:2::9")}
 PAIR = {4: ("203.0.113.80", "10.0.0.9"), 6: ("2001:db8:100::80", "2001:db8:2::9")}
 DIRECT = {4: ("203.0.113.90", "10.0.0.90"), 6: ("2001:db8:100::90", "2001:db8:2::90")}
+TOLD_OF = {4: ("203.0.113.100", "10.0.0.100"), 6: ("2001:db8:100::100", "2001:db8:2::100")}
+FULL_TOLD_OF = {4: ("203.0.113.110", "10.0.0.110", "10.0.0.9"), 6: ("2001:db8:100::110", "2001:db8:2::110", "2001:db8:2::9")}
 SOURCE_PORT = 4000  # the only one
 TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full")
 FAR = {4: "192.0.2.5", 6: "2001:db8:3::5"}  # a client behind a gateway
@@ -131,13 +133,25 @@ class Story:
         ip = IP(src=source, dst=destination, ttl=ttl) if self.family == 4 else IPv6(src=source, dst=destination, hlim=ttl)
         return raw(Ether(**(OUT if is_out else IN)) / ip / self.l4(sport=sport, dport=dport, **fields) / Raw(payload)).hex()
 
-    def line(self, port, verdict, ends, ends_out, payload, ttl, fields):
+    def header(self):
+        """What PROXY v2 tells the backend of the client (haproxy.org, proxy-protocol.txt, 2.2)."""
+        family, length = ((1, 12) if self.family == 4 else (2, 36))
+        ends = ipaddress.ip_address(self.client).packed + ipaddress.ip_address(self.service).packed
+        return (b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x21, family << 4 | (1 if self.l4 is TCP else 2)]) +
+                length.to_bytes(2, "big") + ends + self.sport.to_bytes(2, "big") + self.dport.to_bytes(2, "big"))
+
+    def line(self, port, verdict, ends, ends_out, payload, ttl, fields, changed=None):
+        """@changed: what of the fields and the payload goes out otherwise."""
+        changed = dict(changed or {})
+        payload_out = changed.pop("payload", payload)
         if self.l4 is UDP:
-            fields = {}
+            fields, changed = {}, {}
+        elif payload_out and not payload:
+            changed["flags"] = fields["flags"] + "P"  # a header alone is pushed
         into = self.frame(ends, False, payload, ttl, fields)
         out = "-"
         if verdict in ("forward", "reply"):
-            out = self.frame(ends_out, True, payload, ttl - 1, fields)
+            out = self.frame(ends_out, True, payload_out, ttl - 1, {**fields, **changed})
         elif verdict in TOLD and port == "client":
             out = self.answer(into, ends, payload, fields)
         print(self.name, port, verdict, into, out)
@@ -163,31 +177,31 @@ class Story:
             return raw(ether / ip / ICMP(type=3, code=3) / Raw(bytes.fromhex(into)[14:14 + 28])).hex()
         return raw(ether / ip / ICMPv6DestUnreach(code=4) / Raw(bytes.fromhex(into)[14:14 + 48])).hex()
 
-    def forward(self, verdict="forward", payload=b"", ttl=64, **fields):
+    def forward(self, verdict="forward", payload=b"", ttl=64, out=None, **fields):
         source = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
         self.line("client", verdict, (self.client, self.sport, self.service, self.dport),
-                  (*source, self.backend, self.bport), payload, ttl, fields)
+                  (*source, self.backend, self.bport), payload, ttl, fields, out)
 
-    def reply(self, verdict="reply", payload=b"", ttl=64, **fields):
+    def reply(self, verdict="reply", payload=b"", ttl=64, out=None, **fields):
         source = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
         self.line("backend", verdict, (self.backend, self.bport, *source),
-                  (self.service, self.dport, self.client, self.sport), payload, ttl, fields)
+                  (self.service, self.dport, self.client, self.sport), payload, ttl, fields, out)
 
-    def quoted(self, ends, options, n_quoted):
+    def quoted(self, ends, options, n_quoted, seq):
         """What an error quotes: a packet of @ends, of whose layer 4 @n_quoted bytes are left."""
         source, sport, destination, dport = ends
-        l4 = raw(self.l4(sport=sport, dport=dport, **({"seq": 4242, "flags": "A"} if self.l4 is TCP else {})))
+        fields = {"seq": seq, "flags": "A"} if self.l4 is TCP else {}
+        l4 = raw(self.l4(sport=sport, dport=dport, **fields))
         if self.family == 4:
             ip = IP(src=source, dst=destination, ttl=1, flags="DF", options=options)
         else:
             ip = IPv6(src=source, dst=destination, hlim=1)
             ip = ip / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"x" * 12)]) if options else ip
-        whole = raw(ip / self.l4(sport=sport, dport=dport, **({"seq": 4242, "flags": "A"} if self.l4 is TCP else {}))
-                    / Raw(b"payload" * 30))
+        whole = raw(ip / self.l4(sport=sport, dport=dport, **fields) / Raw(b"payload" * 30))
         return whole[:len(whole) - len(l4) - 210 + n_quoted]
 
     def error(self, port, verdict, kind="too big", source=None, options=(), n_quoted=SHORT, ttl=64, spoil=None,
-              mtu=1400, fullnat=False):
+              mtu=1400, fullnat=False, seq=4242, seq_out=None, mtu_out=None):
         """An ICMP error that comes in at @port, about a packet that went out there."""
         pool = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
         if port == "client":
@@ -198,7 +212,7 @@ class Story:
             sent, had = (*pool, self.backend, self.bport), (self.client, self.sport, self.service, self.dport)
             ends, ends_out = (source or self.backend, pool[0]), (self.service, self.client)
 
-        def frame(ends, is_out, quotation, ttl):
+        def frame(ends, is_out, quotation, ttl, mtu):
             if self.family == 4:
                 ip = IP(src=ends[0], dst=ends[1], ttl=ttl)
                 icmp = {"too big": ICMP(type=3, code=4, nexthopmtu=mtu), "unreachable": ICMP(type=3, code=1),
@@ -210,10 +224,11 @@ class Story:
                         "time": ICMPv6TimeExceeded(), "problem": ICMPv6ParamProblem()}[kind]
             return raw(Ether(**(OUT if is_out else IN)) / ip / icmp / Raw(quotation))
 
-        into = frame(ends, False, self.quoted(sent, options, n_quoted), ttl)
+        into = frame(ends, False, self.quoted(sent, options, n_quoted, seq), ttl, mtu)
         if spoil is not None:  # a byte of the quoted IP header's, and ICMP's own checksum true or not
             into = spoil(into)
-        out = frame(ends_out, True, self.quoted(had, options, n_quoted), ttl - 1).hex()
+        out = frame(ends_out, True, self.quoted(had, options, n_quoted, seq_out or seq), ttl - 1,
+                    mtu_out or mtu).hex()
         print(self.name, port, verdict, into.hex(), out if verdict in ("forward", "reply") else "-")
 
     def tables(self, variant):
@@ -715,7 +730,142 @@ def fullnat_stories(family, l4):
     story.events(flow_created=1, **udp)
 
 
+def told(name, family, l4, fullnat):
+    """A story of a service whose backend is told of its clients."""
+    story = Story(name, family, l4)
+    story.service, story.backend = (FULL_TOLD_OF if fullnat else TOLD_OF)[family][:2]
+    story.source = FULL_TOLD_OF[family][2] if fullnat else None
+    return story
+
+
+def told_tcp_stories(family, fullnat):
+    """docs/decisions/0012, and RFC 9293, 2018, 2883, 7413, 8684."""
+    n = 28 if family == 4 else 52
+    tries = {"source_port_tries": 1} if fullnat else {}
+    name = "fulltold" if fullnat else "told"
+    mss = [("MSS", 1460), ("SAckOK", b"")]
+
+    def opened(what):
+        story = told(f"{name}-{what}", family, TCP, fullnat)
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+        return story
+
+    # What may not be negotiated becomes no operation, and the client's segments leave room.
+    story = told(f"{name}-handshake-and-data", family, TCP, fullnat)
+    story.forward(flags="S", seq=100, options=[*mss, (34, b""), (30, b"12345678"), ("Timestamp", (7, 0))],
+                  out={"options": [*mss, *[("NOP", None)] * 12, ("Timestamp", (7, 0))]})
+    story.reply(flags="SA", seq=500, ack=101, options=[*mss, (34, b"cookie12")],
+                out={"options": [("MSS", 1460 - n), ("SAckOK", b""), *[("NOP", None)] * 10]})
+    header = story.header()
+    story.forward(flags="A", seq=101, ack=501, out={"payload": header})
+    story.events(flow_created=1, flow_promoted=1, **tries)
+    story.forward(flags="PA", seq=101, ack=501, payload=b"request", out={"payload": header + b"request"})
+    story.forward(flags="PA", seq=108, ack=501, payload=b"more", out={"seq": 108 + n})
+    story.reply(flags="A", seq=501, ack=101 + n, out={"ack": 101})
+    story.forward(flags="PA", seq=101, ack=501, payload=b"request", out={"seq": 101 + n})
+    story.reply(flags="PA", seq=501, ack=112 + n, payload=b"the answer", out={"ack": 112})
+    story.forward(flags="A", seq=112, ack=511, out={"seq": 112 + n})
+    story.reply(flags="A", seq=511, ack=112 + n, options=[("NOP", None), ("NOP", None), ("SAck", (130 + n, 140 + n))],
+                out={"ack": 112, "options": [("NOP", None), ("NOP", None), ("SAck", (130, 140))]})
+    story.forward(flags="FA", seq=112, ack=511, out={"seq": 112 + n})
+    story.reply(flags="FA", seq=511, ack=113 + n, out={"ack": 113})
+    story.forward(flags="A", seq=113, ack=512, out={"seq": 113 + n})
+    # The same tuple once more: from the beginning.
+    story.forward(flags="S", seq=9000)
+    story.reply(flags="SA", seq=70000, ack=9001)
+    story.forward(flags="A", seq=9001, ack=70001, out={"payload": header})
+    story.events(flow_created=2, flow_ended=1, flow_promoted=2, **({"source_port_tries": 2} if fullnat else {}))
+
+    # Whatever is lost on the way to the backend is repeated with its header.
+    story = opened("header-lost")
+    header = story.header()
+    story.forward(flags="A", seq=101, ack=501, out={"payload": header})
+    story.forward(flags="PA", seq=101, ack=501, payload=b"request", out={"payload": header + b"request"})
+    story.reply(flags="SA", seq=500, ack=101)
+    story.forward(flags="A", seq=108, ack=501, out={"seq": 108 + n})
+    story.reply(flags="A", seq=501, ack=101)
+    story.forward(flags="PA", seq=101, ack=501, payload=b"request", out={"payload": header + b"request"})
+    story.reply(flags="A", seq=501, ack=108 + n, out={"ack": 108})
+
+    # A keepalive before the first byte, FIN as the first, and a report of a header that came twice.
+    story = opened("no-data")
+    header = story.header()
+    story.forward(flags="A", seq=100, ack=501, out={"seq": 101, "payload": header})
+    story.forward(flags="FA", seq=101, ack=501, out={"payload": header})
+    story.reply(flags="A", seq=501, ack=101 + n, options=[("NOP", None), ("NOP", None), ("SAck", (101, 101 + n))],
+                out={"ack": 101, "options": [("NOP", None), ("NOP", None), ("SAck", (101, 101))]})
+    story.reply(flags="FA", seq=501, ack=102 + n, out={"ack": 102})
+    story.forward(flags="A", seq=102, ack=502, out={"seq": 102 + n})
+
+    # Nothing of the client's may stand where the header goes.
+    story = told(f"{name}-refused", family, TCP, fullnat)
+    story.forward("drop_before_header", flags="S", seq=100, payload=b"early")
+    story.forward(flags="S", seq=100)
+    story.forward("drop_before_header", flags="A", seq=101, ack=1, payload=b"early")
+    story.reply(flags="SA", seq=500, ack=101)
+    story.forward("drop_before_header", flags="A", seq=99, ack=501, payload=b"PROXY forged")
+    story.forward(flags="A", seq=101, ack=501, out={"payload": story.header()})
+
+    # A reset stands where the backend stands.
+    story = opened("reset-before-header")
+    story.forward(flags="R", seq=101)
+    story = opened("reset-after-header")
+    story.forward(flags="A", seq=101, ack=501, out={"payload": story.header()})
+    story.forward(flags="R", seq=101, out={"seq": 101 + n})
+    story = opened("reset-by-backend")
+    story.forward(flags="A", seq=101, ack=501, out={"payload": story.header()})
+    story.reply(flags="RA", seq=501, ack=101 + n, out={"ack": 101})
+
+    # Without its flow nobody knows how a connection is shifted.
+    story = told(f"{name}-without-flow", family, TCP, fullnat)
+    story.forward("drop_no_flow", flags="A", seq=101, ack=501)
+    story.forward("drop_no_flow", flags="R", seq=101)
+    story.reply("punt_not_service", flags="A", seq=501, ack=101)
+    story.error("client", "drop_icmp_no_flow")
+    story.error("backend", "punt_icmp")
+    story.events(reset_sent=1)
+
+    # Full-sized segments: with the header too large, and then not.
+    room = 1500 - (20 if family == 4 else 40) - 20
+    story = opened("full-sized")
+    story.forward("drop_too_big", flags="A", seq=101, ack=501, payload=b"x" * (room - n + 1))
+    story.forward(flags="A", seq=101, ack=501, payload=b"x" * (room - n), out={"payload": story.header() + b"x" * (room - n)})
+    story.reply(flags="A", seq=501, ack=101 + room, out={"ack": 101 + room - n})
+    story.forward(flags="A", seq=101 + room - n, ack=501, payload=b"x" * room, out={"seq": 101 + room})
+
+    # Errors: the client's bytes have their own numbers, and a header to come takes part of an MTU.
+    story = opened("errors")
+    story.error("backend", "reply", seq=101, mtu_out=1400 - n)
+    story.forward(flags="A", seq=101, ack=501, out={"payload": story.header()})
+    story.error("backend", "reply", seq=101 + n, seq_out=101, mtu_out=1400 - n, n_quoted=40)
+    story.error("backend", "reply", seq=101 + n + 9, seq_out=110, mtu_out=1400 - n)
+    story.reply(flags="A", seq=501, ack=101 + n, out={"ack": 101})
+    story.error("backend", "reply", seq=101 + n, seq_out=101, n_quoted=20)
+    story.error("backend", "reply", "unreachable", seq=5000, seq_out=5000 - n)
+    story.error("client", "forward", seq=501, fullnat=fullnat)
+    story.events(flow_created=1, flow_promoted=1, icmp_error=6, **tries)
+
+
+def told_udp_stories(family, fullnat):
+    n = 28 if family == 4 else 52
+    story = told("fulltold-datagrams" if fullnat else "told-datagrams", family, UDP, fullnat)
+    for payload in (b"", b"question", b"another"):
+        story.forward(payload=payload, out={"payload": story.header() + payload})
+        story.reply(payload=b"answer")
+    room = 1500 - (20 if family == 4 else 40) - 8 - n
+    story.forward(payload=b"x" * room, out={"payload": story.header() + b"x" * room})
+    story.forward("drop_too_big", payload=b"x" * (room + 1))
+    story.reply(payload=b"x" * (room + n))
+    story.error("backend", "reply")
+    story.error("client", "forward", fullnat=fullnat)
+    story.events(flow_created=1, flow_promoted=1, icmp_error=2, **({"source_port_tries": 1} if fullnat else {}))
+
+
 for version in (4, 6):
+    for with_source in (False, True):
+        told_tcp_stories(version, with_source)
+        told_udp_stories(version, with_source)
     tcp_stories(version)
     udp_stories(version)
     for layer4 in (TCP, UDP):

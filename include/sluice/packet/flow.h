@@ -15,6 +15,7 @@
 #include <sluice/counters.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
+#include <sluice/packet/proxy.h>
 #include <sluice/packet/siphash.h>
 #include <sluice/tables.h>
 
@@ -61,12 +62,15 @@ struct sl_flow {
 	be16_t backend_port;
 	be16_t source_port; /* what the backend sees; client_port in nat */
 	uint8_t protocol;
-	uint8_t family;
-	uint8_t state : 4;    /* enum sl_flow_state */
+	uint8_t family : 4;
+	uint8_t proxy_phase : 4; /* enum sl_proxy_phase; with UDP it only says that there is a header */
+	uint8_t state : 4;       /* enum sl_flow_state */
 	uint8_t position : 4; /* fullnat: of the source among the service's source addresses */
 	uint8_t flags;
-	uint32_t service; /* stable index */
-	uint32_t backend; /* stable index */
+	uint32_t service : 14; /* stable index */
+	uint32_t backend : 17; /* stable index */
+	uint32_t reserved : 1;
+	uint32_t proxy_first; /* struct sl_proxy's first */
 	uint16_t service_epoch;
 	uint16_t backend_epoch;
 	uint16_t client_adjacency; /* next hop of replies */
@@ -93,6 +97,8 @@ struct sl_flow_ipv6 {
 
 _Static_assert(sizeof(struct sl_flow) == 48, "common part");
 _Static_assert(SL_MAX_SOURCES_PER_SERVICE == 16, "sl_flow.position has room");
+_Static_assert(SL_MAX_SERVICES == 1 << 14 && SL_MAX_BACKENDS == 1 << 17, "sl_flow has room");
+_Static_assert(SL_N_PROXY_PHASES <= 16, "sl_flow.proxy_phase has room");
 _Static_assert(sizeof(struct sl_flow_ipv4) == SL_CACHE_LINE, "one cache line");
 _Static_assert(sizeof(struct sl_flow_ipv6) == 2 * SL_CACHE_LINE, "two cache lines");
 
@@ -432,6 +438,39 @@ SL_INLINE bool sl_flow_yields_port(const struct sl_flow *flow, uint32_t sequence
 	       (int32_t)(sequence - flow->client_next) > 0;
 }
 
+/** Whether the backend of @flow is told of the client by a header: service with proxy_protocol v2. */
+SL_INLINE bool sl_flow_has_header(const struct sl_flow *flow)
+{
+	return flow->proxy_phase != SL_PROXY_OFF;
+}
+
+/** How far the header of @flow is. */
+SL_INLINE struct sl_proxy sl_flow_proxy(const struct sl_flow *flow)
+{
+	return (struct sl_proxy){.first = flow->proxy_first, .phase = flow->proxy_phase};
+}
+
+/**
+ * Keeps what became of @was, which sl_flow_proxy() gave. Two CPUs of the XDP engine may do this at
+ * once, one a direction. What that can spoil heals: a phase that falls back is raised by the
+ * backend's next acknowledgement, and a first byte stands in the SYN-ACK that the backend repeats.
+ */
+SL_INLINE void sl_flow_set_proxy(struct sl_flow *flow, const struct sl_proxy *was,
+				 const struct sl_proxy *is)
+{
+	if (is->first != was->first)
+		flow->proxy_first = is->first;
+	if (is->phase != was->phase)
+		flow->proxy_phase = is->phase & 15u;
+}
+
+/** A new flow, which sl_flow_open() filled and no table has, is to have a header. */
+SL_INLINE void sl_flow_set_header(struct sl_flow *flow)
+{
+	flow->proxy_phase = SL_PROXY_OPENING;
+	flow->proxy_first = 0;
+}
+
 /**
  * Fills everything of a new flow but what belongs to the table (sequence, link): embryonic,
  * mode nat. @client_tuple: as a client's packet carries it. @backend_port: as the backend's packets
@@ -440,7 +479,8 @@ SL_INLINE bool sl_flow_yields_port(const struct sl_flow *flow, uint32_t sequence
 SL_INLINE void sl_flow_open(struct sl_flow *flow, const struct sl_tuple *client_tuple,
 			    const union sl_addr *backend_addr, be16_t backend_port)
 {
-	flow->family = client_tuple->family;
+	flow->family = client_tuple->family & 15u;
+	flow->proxy_phase = SL_PROXY_OFF;
 	flow->protocol = client_tuple->protocol;
 	flow->client_port = client_tuple->source_port;
 	flow->service_port = client_tuple->destination_port;

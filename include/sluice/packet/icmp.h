@@ -18,6 +18,7 @@
 #include <sluice/packet/headers.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
+#include <sluice/packet/proxy.h>
 
 /* Types that quote (IANA, "ICMP Type Numbers", "ICMPv6 Parameters"). */
 enum {
@@ -152,16 +153,24 @@ SL_INLINE enum sl_verdict sl_icmp_parse_quoted6(const struct sl_ipv6 *quoted, ui
 	return SL_VERDICT_NONE;
 }
 
-/** Whether the @icmp error names an MTU that no link may have (RFC 791, RFC 8200 5). */
+/** Whether the @icmp error names an MTU: in its last 32 bits, of which IPv4 has 16. */
+SL_INLINE bool sl_icmp_names_mtu(const struct sl_icmp *icmp, uint8_t family)
+{
+	if (family == SL_FAMILY_IPV4)
+		return icmp->type == SL_ICMP_UNREACHABLE &&
+		       icmp->code == SL_ICMP_FRAGMENTATION_NEEDED;
+	return icmp->type == SL_ICMPV6_PACKET_TOO_BIG;
+}
+
+/** Whether it names one that no link may have (RFC 791, RFC 8200 5). */
 SL_INLINE bool sl_icmp_names_small_mtu(const struct sl_icmp *icmp, uint8_t family)
 {
 	uint32_t rest = sl_from_be32(icmp->rest);
 
-	if (family == SL_FAMILY_IPV4)
-		return icmp->type == SL_ICMP_UNREACHABLE &&
-		       icmp->code == SL_ICMP_FRAGMENTATION_NEEDED &&
-		       (rest & 0xffff) < SL_ICMP_LEAST_MTU_IPV4;
-	return icmp->type == SL_ICMPV6_PACKET_TOO_BIG && rest < SL_ICMP_LEAST_MTU_IPV6;
+	if (!sl_icmp_names_mtu(icmp, family))
+		return false;
+	return family == SL_FAMILY_IPV4 ? (rest & 0xffff) < SL_ICMP_LEAST_MTU_IPV4
+					: rest < SL_ICMP_LEAST_MTU_IPV6;
 }
 
 /** First step of sl_icmp_parse(). SL_VERDICT_NONE: an error, of at most SL_ICMP_MAX_LENGTH bytes. */
@@ -277,9 +286,9 @@ SL_INLINE bool sl_icmp_point(void *data, const void *data_end, const struct sl_p
 	return (const void *)(parts->ipv6 + 1) <= data_end;
 }
 
-/** Rewrites the quoted ports and checksum; @addresses: the sum of the quoted addresses that changed. */
+/** Rewrites the quoted ports and checksum; @quoted_diff: the sum of what else of the quoted changed. */
 SL_INLINE uint64_t sl_icmp_rewrite_quoted_l4(struct sl_icmp_parts *parts, uint8_t protocol,
-					     const struct sl_rewrite *to, uint64_t addresses)
+					     const struct sl_rewrite *to, uint64_t quoted_diff)
 {
 	uint64_t ports = sl_checksum_diff16(parts->ports->source, to->destination_port) +
 			 sl_checksum_diff16(parts->ports->destination, to->source_port);
@@ -293,7 +302,7 @@ SL_INLINE uint64_t sl_icmp_rewrite_quoted_l4(struct sl_icmp_parts *parts, uint8_
 	before = *parts->l4_checksum;
 	if (protocol == SL_PROTOCOL_UDP && before == 0)
 		return ports;
-	after = sl_checksum_update(before, addresses + ports);
+	after = sl_checksum_update(before, quoted_diff + ports);
 	if (protocol == SL_PROTOCOL_UDP && after == 0)
 		after = 0xffff;
 	*parts->l4_checksum = after;
@@ -339,7 +348,7 @@ SL_MUST_USE SL_INLINE bool sl_icmp_rewrite(void *data, const void *data_end,
 					   bool keeps_source)
 {
 	struct sl_icmp_parts parts;
-	uint64_t addresses;
+	uint64_t quoted_diff; /* of what the quoted layer-4 checksum covers */
 	uint64_t diff;
 
 	if (!sl_icmp_point(data, data_end, packet, &parts))
@@ -348,18 +357,58 @@ SL_MUST_USE SL_INLINE bool sl_icmp_rewrite(void *data, const void *data_end,
 	if (packet->tuple.family == SL_FAMILY_IPV4) {
 		be16_t before = parts.ipv4->checksum;
 
-		addresses = sl_checksum_diff32(parts.ipv4->source, to->destination.ipv4) +
-			    sl_checksum_diff32(parts.ipv4->destination, to->source.ipv4);
+		quoted_diff = sl_checksum_diff32(parts.ipv4->source, to->destination.ipv4) +
+			      sl_checksum_diff32(parts.ipv4->destination, to->source.ipv4);
 		parts.ipv4->source = to->destination.ipv4;
 		parts.ipv4->destination = to->source.ipv4;
-		parts.ipv4->checksum = sl_checksum_update(before, addresses);
+		parts.ipv4->checksum = sl_checksum_update(before, quoted_diff);
 		diff += sl_checksum_diff16(before, parts.ipv4->checksum);
 	} else {
-		addresses = sl_nat_ipv6_address(parts.ipv6->source, &to->destination) +
-			    sl_nat_ipv6_address(parts.ipv6->destination, &to->source);
+		quoted_diff = sl_nat_ipv6_address(parts.ipv6->source, &to->destination) +
+			      sl_nat_ipv6_address(parts.ipv6->destination, &to->source);
 	}
-	diff += addresses +
-		sl_icmp_rewrite_quoted_l4(&parts, packet->tuple.protocol, to, addresses);
+	diff += quoted_diff;
+	diff += sl_icmp_rewrite_quoted_l4(&parts, packet->tuple.protocol, to, quoted_diff);
+	parts.icmp->checksum = sl_checksum_update(parts.icmp->checksum, diff);
+	return true;
+}
+
+/**
+ * Of a TCP flow with PROXY headers, what else differs for the client in an error about a packet of its
+ * own: the quoted number of its bytes, and an MTU, which a header that is still to come takes part of.
+ * Before or after sl_icmp_rewrite(), and with its arguments; false: as there.
+ */
+SL_MUST_USE SL_INLINE bool sl_icmp_rewrite_stream(void *data, const void *data_end,
+						  const struct sl_packet *packet,
+						  const struct sl_proxy *proxy)
+{
+	uint32_t length = sl_proxy_length(packet->tuple.family);
+	struct sl_icmp_parts parts;
+	uint64_t diff;
+	be32_t before;
+	be32_t after;
+	uint8_t *at;
+
+	if (!sl_icmp_point(data, data_end, packet, &parts))
+		return false;
+	at = (uint8_t *)parts.ports + offsetof(struct sl_tcp, sequence);
+	before = sl_load32(at);
+	after = sl_to_be32(sl_proxy_to_client(proxy, sl_from_be32(before), length));
+	diff = sl_checksum_diff32(before, after);
+	sl_store32(at, after);
+	if (parts.l4_checksum != NULL) {
+		be16_t was = *parts.l4_checksum;
+
+		*parts.l4_checksum = sl_checksum_update(was, diff);
+		diff += sl_checksum_diff16(was, *parts.l4_checksum);
+	}
+	before = parts.icmp->rest;
+	if (proxy->phase != SL_PROXY_ACKED && sl_icmp_names_mtu(parts.icmp, packet->tuple.family) &&
+	    (sl_from_be32(before) & 0xffff) > length) {
+		after = sl_to_be32(sl_from_be32(before) - length);
+		parts.icmp->rest = after;
+		diff += sl_checksum_diff32(before, after);
+	}
 	parts.icmp->checksum = sl_checksum_update(parts.icmp->checksum, diff);
 	return true;
 }

@@ -208,7 +208,7 @@ SL_INLINE enum sl_proxy_action sl_proxy_forward(struct sl_proxy *proxy,
 		*sequence = proxy->first;
 		return SL_PROXY_INSERT;
 	}
-	return n > 0u - (uint32_t)ahead ? SL_PROXY_REFUSE : SL_PROXY_PASS;
+	return (int64_t)ahead + n > 0 ? SL_PROXY_REFUSE : SL_PROXY_PASS;
 }
 
 /** To be called after a packet with the header left, or is sure to. */
@@ -257,6 +257,16 @@ SL_INLINE uint32_t sl_proxy_headers(const struct sl_packet *packet)
 	if (packet->tuple.protocol != SL_PROTOCOL_TCP)
 		return packet->l4_offset + (uint32_t)sizeof(struct sl_udp);
 	return packet->l4_offset + (uint32_t)(tcp->offset >> 4) * 4;
+}
+
+/** Bytes of @packet's IP packet with the header in it: at most the outgoing link's MTU. */
+SL_INLINE uint32_t sl_proxy_grown(const struct sl_packet *packet)
+{
+	uint32_t link_length = (uint32_t)sizeof(struct sl_ethernet) +
+			       (packet->has_vlan ? (uint32_t)sizeof(struct sl_vlan) : 0);
+
+	return packet->l4_offset - link_length + packet->l4_length +
+	       sl_proxy_length(packet->tuple.family);
 }
 
 /**
