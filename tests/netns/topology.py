@@ -290,6 +290,10 @@ http {{
     location = /name {{ return 200 "backend{i}\\n"; }}
     location = /who {{ return 200 "$remote_addr\\n"; }}
   }}
+  server {{
+    listen 0.0.0.0:8081 proxy_protocol; listen [::]:8081 proxy_protocol; root {root};
+    location = /told {{ return 200 "$proxy_protocol_addr $proxy_protocol_port\\n"; }}
+  }}
 }}
 """)
         self.start(f"nginx{i}", f"b{i}", "nginx", "-c", os.path.join(home, "nginx.conf"))
