@@ -94,6 +94,7 @@ struct config {
 	uint8_t engine;    /* enum config_engine */
 	uint8_t hugepages; /* enum config_hugepages */
 	uint32_t n_workers;
+	uint32_t max_workers;     /* 0: to be chosen */
 	int core[SL_MAX_WORKERS]; /* -1: to be chosen */
 	uint32_t n_flows;
 	uint32_t memory_mb; /* 0: to be computed */

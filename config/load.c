@@ -759,6 +759,8 @@ static const struct key dataplane_keys[] = {
 	{"engine", read_word, offsetof(struct config, engine), CONFIG_ENGINE_AUTO, 0, engine_words},
 	{"ports", read_ports, 0, 0, 0, NULL},
 	{"workers", read_workers, 0, 1, SL_MAX_WORKERS, NULL},
+	{"max_workers", read_integer, offsetof(struct config, max_workers), 1, SL_MAX_WORKERS,
+	 NULL},
 	{"flows", read_integer, offsetof(struct config, n_flows), SL_MIN_FLOWS, SL_MAX_FLOWS, NULL},
 	{"hugepages", read_word, offsetof(struct config, hugepages), CONFIG_HUGEPAGES_AUTO, 0,
 	 hugepages_words},
@@ -781,7 +783,13 @@ static const struct key api_keys[] = {
 static void read_dataplane(struct loader *loader, const yaml_node_t *node, const char *path,
 			   const struct key *key SL_UNUSED, void *target SL_UNUSED)
 {
+	const struct config *config = loader->config;
+
 	read_mapping(loader, node, path, dataplane_keys, loader->config);
+	if (config->max_workers != 0 && config->max_workers < config->n_workers)
+		FAIL(loader, node, "dataplane.max_workers",
+		     "value %u is below dataplane.workers, %u", config->max_workers,
+		     config->n_workers);
 }
 
 static void read_metrics(struct loader *loader, const yaml_node_t *node, const char *path,

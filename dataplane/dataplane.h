@@ -39,6 +39,7 @@ struct dataplane_options {
 	struct dataplane_port_options port[SL_MAX_PORTS];
 	uint32_t n_ports;
 	uint32_t n_workers;
+	uint32_t max_workers;     /* what n_workers may become; 0: the engine chooses */
 	int core[SL_MAX_WORKERS]; /* -1: the engine chooses */
 	uint32_t n_flows;         /* per worker and family */
 	uint32_t memory_mb;       /* 0: the engine computes it */
@@ -91,7 +92,17 @@ int dataplane_restore(struct dataplane *dataplane, struct staging *staging,
 /** Takes down what outlives the process. 0, -ENOENT (nothing there), ... with @error. */
 int dataplane_unload(const struct dataplane_options *options, char *error) SL_MUST_USE;
 
-/** Fills the members that the engine knows: n_workers, n_ports, flows*, memory_bytes, engine_reason. */
+/**
+ * From now on @n workers are given new flows; flows that live stay where they are, and are served. @core:
+ * as in the options. 0 or negative errno with @error, and nothing has changed.
+ */
+int dataplane_set_workers(struct dataplane *dataplane, uint32_t n, const int *core,
+			  char *error) SL_MUST_USE;
+
+/**
+ * Fills the members that the engine knows: n_workers, max_workers, n_former, n_ports, flows*,
+ * memory_bytes, engine_reason.
+ */
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply);
 
 /** Sums of one worker or, with WIRE_ALL_WORKERS, of all. -ENOENT: no such worker. */

@@ -61,6 +61,42 @@ SL_INLINE const struct sl_backend *lookup_flow_backend(const struct snapshot *sn
 	return backend;
 }
 
+/** Whether a flow of mode nat leaves its way back to a new one: it is over, or was never answered. */
+SL_INLINE bool lookup_flow_yields(const struct snapshot *snapshot, const struct sl_flow *flow)
+{
+	return sl_flow_is_over(flow) || lookup_flow_backend(snapshot, flow) == NULL ||
+	       flow->state == SL_FLOW_EMBRYONIC;
+}
+
+/** Whether packets of @service without a flow cannot be forwarded. */
+SL_INLINE bool lookup_needs_flow(const struct sl_service *service)
+{
+	return service->mode == WIRE_MODE_FULLNAT || service->proxy_protocol != WIRE_PROXY_NONE;
+}
+
+/** Whether a packet that has no flow may have one: where one is needed, a connection's first alone. */
+SL_INLINE bool lookup_may_begin(const struct sl_service *service, const struct sl_packet *packet)
+{
+	return !lookup_needs_flow(service) || sl_flow_is_opening(packet) ||
+	       packet->tuple.protocol == SL_PROTOCOL_UDP;
+}
+
+/** What the client sends in the flow of mode nat whose reply, of @backend, is @reply. */
+SL_INLINE struct sl_tuple lookup_client(const struct snapshot *snapshot, uint32_t backend,
+					const struct sl_tuple *reply)
+{
+	const struct sl_service *service = &snapshot->service[snapshot->backend[backend].service];
+
+	return (struct sl_tuple){
+		.protocol = reply->protocol,
+		.family = reply->family,
+		.source = reply->destination,
+		.source_port = reply->destination_port,
+		.destination = service->addr,
+		.destination_port = service->port != 0 ? service->port : reply->source_port,
+	};
+}
+
 /** Whether a packet may not come from @addr: it is a service's, or stands in for clients. */
 SL_INLINE bool lookup_is_own_address(const struct snapshot *snapshot, const union sl_addr *addr,
 				     uint8_t family)

@@ -22,6 +22,7 @@
 #include "config/config.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/engine_choice.h"
+#include "dataplane/reload.h"
 #include "dataplane/server.h"
 #include "log/log.h"
 
@@ -129,22 +130,6 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return 0;
 }
 
-static struct config *load_config(const char *path)
-{
-	struct config_problems problems = {0};
-	struct config *config;
-
-	if (config_load_file(path, &config, &problems) != 0 && problems.n == 0)
-		log_err("%s: out of memory", path);
-	for (size_t i = 0; i < problems.n; i++) {
-		if (problems.problem[i].is_warning)
-			log_warn("%s", problems.problem[i].text);
-		else
-			log_err("%s", problems.problem[i].text);
-	}
-	return config;
-}
-
 /* Whether this program may run what the configuration asks for; @reason: why this engine. */
 static bool is_for_us(const struct config *config, char *reason, size_t size)
 {
@@ -184,6 +169,7 @@ static void fill_options(const struct config *config, struct dataplane_options *
 		       sizeof(out->kernel_interface));
 	}
 	options->n_workers = config->n_workers;
+	options->max_workers = config->max_workers;
 	memcpy(options->core, config->core, sizeof(options->core));
 	options->n_flows = config->n_flows;
 	options->memory_mb = config->memory_mb;
@@ -242,6 +228,25 @@ static void on_signal(evutil_socket_t number, short what SL_UNUSED, void *base)
 	event_base_loopbreak(base);
 }
 
+/** What a change of the configuration concerns. */
+struct running {
+	const char *config_file;
+	struct config *config;
+	struct dataplane *dataplane;
+};
+
+static void on_reload(evutil_socket_t number SL_UNUSED, short what SL_UNUSED, void *data)
+{
+	struct running *running = data;
+	struct config *wanted = reload_read(running->config_file);
+
+	if (wanted == NULL)
+		log_err("reload: %s is refused, and nothing has changed", running->config_file);
+	else
+		reload_take(running->config, wanted, running->dataplane);
+	config_free(wanted);
+}
+
 /* Numeric names are taken as numbers, as everywhere. -1: no such name. */
 static uid_t user_id(const char *name)
 {
@@ -267,22 +272,24 @@ static void socket_path(const struct config *config, char *path)
 	snprintf(path, CONFIG_MAX_PATH + 32, "%s/dataplane.sock", config->run_dir);
 }
 
-static int serve(const struct config *config, struct dataplane *dataplane, struct event_base *base)
+static int serve(struct running *running, struct event_base *base)
 {
+	const struct config *config = running->config;
 	char path[CONFIG_MAX_PATH + 32];
 	struct server_options options = {
 		.path = path, .uid = user_id(config->user), .gid = group_id(config->group)};
 	struct event *term = evsignal_new(base, SIGTERM, on_signal, base);
 	struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
+	struct event *reload = evsignal_new(base, SIGHUP, on_reload, running);
 	char error[SL_MAX_ERROR] = "";
 	struct server *server = NULL;
 	int status = EXIT_REFUSED;
 
 	socket_path(config, path);
-	if (term == NULL || interrupt == NULL || event_add(term, NULL) != 0 ||
-	    event_add(interrupt, NULL) != 0) {
+	if (term == NULL || interrupt == NULL || reload == NULL || event_add(term, NULL) != 0 ||
+	    event_add(interrupt, NULL) != 0 || event_add(reload, NULL) != 0) {
 		log_err("signals: out of memory");
-	} else if (server_open(&options, dataplane, base, &server, error) != 0) {
+	} else if (server_open(&options, running->dataplane, base, &server, error) != 0) {
 		log_err("%s", error);
 	} else {
 		log_info("ready: engine %s, %zu ports, %u workers", dataplane_engine(),
@@ -296,6 +303,8 @@ static int serve(const struct config *config, struct dataplane *dataplane, struc
 		event_free(term);
 	if (interrupt != NULL)
 		event_free(interrupt);
+	if (reload != NULL)
+		event_free(reload);
 	return status;
 }
 
@@ -328,7 +337,11 @@ static int run(struct config *config, const struct options *from, const char *re
 		else if (dataplane_open(options, base, &dataplane, error) != 0) {
 			log_err("%s", error);
 		} else {
-			status = serve(config, dataplane, base);
+			struct running running = {.config_file = from->config_file,
+						  .config = config,
+						  .dataplane = dataplane};
+
+			status = serve(&running, base);
 			dataplane_close(dataplane);
 		}
 	}
@@ -352,7 +365,7 @@ int main(int argc, char **argv)
 		return status - 1;
 	log_open(program, options.level);
 	signal(SIGPIPE, SIG_IGN);
-	config = load_config(options.config_file);
+	config = reload_read(options.config_file);
 	if (config == NULL)
 		return EXIT_REFUSED;
 	if (options.run_dir != NULL && strlen(options.run_dir) >= sizeof(config->run_dir)) {

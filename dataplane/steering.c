@@ -3,7 +3,7 @@
 /*
  * The walks are double hashing: a random start and a random odd step in a power of two, so that
  * every place is seen once and two walks that meet part again. Over classes, each step goes to the
- * next RETA entry of the worker, too: what comes out is spread over its entries, and a class that
+ * next RETA entry of the column, too: what comes out is spread over its entries, and a class that
  * has no port in the range costs one step of a round.
  */
 #include "dataplane/steering.h"
@@ -83,15 +83,49 @@ static void fill_ports(struct steering_ports *ports, const struct sl_toeplitz *t
 	}
 }
 
-static void sort_indices(struct steering *steering, uint32_t reta_size)
+static bool is_same_column(const struct steering *steering, uint32_t i, uint32_t j)
 {
-	uint32_t n = 0;
+	for (uint32_t k = 0; k <= steering->n_former; k++)
+		if (steering->reta[k][i] != steering->reta[k][j])
+			return false;
+	return true;
+}
 
-	for (uint32_t worker = 0; worker <= STEERING_MAX_WORKERS; worker++) {
-		steering->first_index[worker] = (uint16_t)n;
-		for (uint32_t i = 0; i < reta_size && worker < STEERING_MAX_WORKERS; i++)
-			if (steering->reta[i] == worker)
+static void number_columns(struct steering *steering)
+{
+	uint16_t first[STEERING_MAX_RETA]; /* column -> the entry that it was met at */
+	uint16_t n = 0;
+
+	for (uint32_t i = 0; i <= steering->reta_mask; i++) {
+		uint16_t column = 0;
+
+		while (column < n && !is_same_column(steering, first[column], i))
+			column++;
+		if (column == n)
+			first[n++] = (uint16_t)i;
+		steering->column[i] = column;
+	}
+	steering->n_columns = n;
+}
+
+static void sort_indices(struct steering *steering)
+{
+	uint16_t n = 0;
+
+	if (steering->n_former == 0) {
+		for (uint32_t i = 0; i <= steering->reta_mask; i++)
+			steering->column[i] = steering->reta[0][i];
+		steering->n_columns = (uint16_t)steering->n_workers;
+	} else {
+		number_columns(steering);
+	}
+	memset(steering->first_index, 0, sizeof(steering->first_index));
+	for (uint32_t column = 0; column < steering->n_columns; column++) {
+		steering->first_index[column] = n;
+		for (uint32_t i = 0; i <= steering->reta_mask; i++)
+			if (steering->column[i] == column)
 				steering->index[n++] = (uint16_t)i;
+		steering->first_index[column + 1] = n;
 	}
 }
 
@@ -123,12 +157,76 @@ int steering_init(struct steering *steering, const uint8_t *key, uint32_t key_by
 		return -EINVAL;
 	}
 	steering->n_workers = n_workers;
+	steering->n_named = n_workers;
 	steering->reta_mask = reta_size - 1;
-	memcpy(steering->reta, reta, reta_size);
-	sort_indices(steering, reta_size);
+	memcpy(steering->reta[0], reta, reta_size);
+	sort_indices(steering);
 	fill_ports(&steering->ports4, &steering->toeplitz, SL_FAMILY_IPV4, steering->reta_mask);
 	fill_ports(&steering->ports6, &steering->toeplitz, SL_FAMILY_IPV6, steering->reta_mask);
 	return 0;
+}
+
+int steering_follow(struct steering *next, const struct steering *present, uint32_t n_workers)
+{
+	if (present->n_former == STEERING_MAX_FORMER)
+		return -ENOSPC;
+	*next = *present;
+	memcpy(next->reta[1], present->reta[0], (present->n_former + 1) * sizeof(present->reta[0]));
+	next->n_former++;
+	next->number++;
+	next->n_workers = n_workers;
+	if (next->n_named < n_workers)
+		next->n_named = n_workers;
+	for (uint32_t i = 0; i <= next->reta_mask; i++)
+		next->reta[0][i] = (uint8_t)(i % n_workers);
+	sort_indices(next);
+	return 0;
+}
+
+void steering_forget(struct steering *next, const struct steering *present, uint32_t n_former)
+{
+	*next = *present;
+	next->n_former = n_former;
+	next->n_named = next->n_workers;
+	for (uint32_t k = 1; k <= n_former; k++)
+		for (uint32_t i = 0; i <= next->reta_mask; i++)
+			if (next->reta[k][i] >= next->n_named)
+				next->n_named = next->reta[k][i] + 1u;
+	sort_indices(next);
+}
+
+void steering_mark_renew(struct steering_mark *mark, uint16_t number, uint32_t snapshot)
+{
+	*mark = (struct steering_mark){
+		.number = number, .snapshot = snapshot, .n_hops = mark->n_hops};
+}
+
+/* Whether one of the former tables before @k has @worker at @index, too. */
+static bool was_asked(const struct steering *steering, uint32_t index, uint32_t k, uint32_t worker)
+{
+	for (uint32_t before = 1; before < k; before++)
+		if (steering->reta[before][index] == worker)
+			return true;
+	return false;
+}
+
+uint32_t steering_next(const struct steering *steering, uint32_t index, uint32_t worker,
+		       struct steering_mark *mark)
+{
+	uint32_t present = steering->reta[0][index];
+
+	/* Where all were asked, or more tables were than there are now, no turn is made. */
+	for (uint32_t k = mark->step + 1u; k <= steering->n_former; k++) {
+		uint32_t other = steering->reta[k][index];
+
+		/* @worker has just looked, and the present one will. */
+		if (other == present || other == worker || was_asked(steering, index, k, other))
+			continue;
+		mark->step = (uint8_t)k;
+		return other;
+	}
+	mark->step = STEERING_ASKED_ALL;
+	return present;
 }
 
 static uint32_t high_half(uint32_t random, uint32_t n)
@@ -151,11 +249,11 @@ static void begin_range(struct steering_walk *walk, uint32_t random)
 static void begin_classes(struct steering_walk *walk, uint32_t random)
 {
 	const struct steering *steering = walk->steering;
-	uint32_t first = steering->first_index[walk->worker];
+	uint32_t first = steering->first_index[walk->column];
 	uint32_t n_places;
 
 	walk->kind = STEERING_WALK_CLASSES;
-	walk->n_indices = steering->first_index[walk->worker + 1] - first;
+	walk->n_indices = steering->first_index[walk->column + 1] - first;
 	walk->mask = walk->ports->kernel_size - 1;
 	walk->index = first + high_half(random, walk->n_indices);
 	/* The bits that the choice of the index left over. */
@@ -168,20 +266,20 @@ static void begin_classes(struct steering_walk *walk, uint32_t random)
 }
 
 void steering_walk_begin(struct steering_walk *walk, const struct steering *steering,
-			 const struct sl_tuple *reply, uint32_t worker, uint16_t first,
+			 const struct sl_tuple *reply, uint32_t column, uint16_t first,
 			 uint16_t last, uint32_t random)
 {
 	struct sl_tuple without_port = *reply;
 
 	*walk = (struct steering_walk){
 		.steering = steering,
-		.worker = worker,
+		.column = column,
 		.first = first,
 		.family = reply->family,
 		.n_ports = (uint32_t)(last - first) + 1,
 		.n_tries_left = SL_SOURCE_PORT_TRIES,
 	};
-	if (steering->n_workers == 1) {
+	if (steering->n_columns == 1) {
 		walk->kind = STEERING_WALK_ALL;
 		sl_port_walk_begin(&walk->all, first, last, random);
 		walk->n_left = walk->n_ports;
@@ -196,7 +294,7 @@ void steering_walk_begin(struct steering_walk *walk, const struct steering *stee
 		begin_classes(walk, random);
 }
 
-/* One place of the range; false: it is not in the range, or another worker's. */
+/* One place of the range; false: it is not in the range, or of another column. */
 static bool look_in_range(struct steering_walk *walk, uint16_t *port)
 {
 	const struct steering *steering = walk->steering;
@@ -209,10 +307,10 @@ static bool look_in_range(struct steering_walk *walk, uint16_t *port)
 	*port = (uint16_t)(walk->first + at);
 	hash = walk->constant ^
 	       sl_toeplitz_port(&steering->toeplitz, walk->family, sl_to_be16(*port));
-	return steering_worker(steering, hash) == walk->worker;
+	return steering->column[steering_index(steering, hash)] == walk->column;
 }
 
-/* One port of one class of the worker; false: there is none, or it is not in the range. */
+/* One port of one class of the column; false: there is none, or it is not in the range. */
 static bool look_in_classes(struct steering_walk *walk, uint16_t *port)
 {
 	const struct steering *steering = walk->steering;
@@ -222,8 +320,8 @@ static bool look_in_classes(struct steering_walk *walk, uint16_t *port)
 
 	walk->at = (walk->at + walk->step) & walk->mask;
 	walk->index++;
-	if (walk->index == steering->first_index[walk->worker + 1])
-		walk->index = steering->first_index[walk->worker];
+	if (walk->index == steering->first_index[walk->column + 1])
+		walk->index = steering->first_index[walk->column];
 	/* A round over: the next begins one step after this one began, and meets other places. */
 	if (--walk->i == 0) {
 		walk->i = walk->n_indices;

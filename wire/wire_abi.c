@@ -82,6 +82,9 @@
 	M(wire_status_reply, flows_embryonic) \
 	M(wire_status_reply, flows_capacity) \
 	M(wire_status_reply, memory_bytes) \
+	M(wire_status_reply, flows_handed) \
+	M(wire_status_reply, n_former) \
+	M(wire_status_reply, max_workers) \
 	M(wire_status_reply, engine) \
 	M(wire_status_reply, engine_reason) \
 	S(wire_status_reply) \
@@ -255,7 +258,7 @@
 	M(wire_workers_request, reserved) \
 	S(wire_workers_request) \
 	M(wire_worker_record, core) \
-	M(wire_worker_record, reserved) \
+	M(wire_worker_record, state) \
 	M(wire_worker_record, loops) \
 	M(wire_worker_record, busy_loops) \
 	M(wire_worker_record, flows) \
@@ -403,6 +406,19 @@ const char *wire_scheduler_name(uint8_t scheduler)
 const char *wire_proxy_protocol_name(uint8_t proxy_protocol)
 {
 	return name_of(proxy_protocol_name, SL_ARRAY_LEN(proxy_protocol_name), proxy_protocol);
+}
+
+const char *wire_worker_state_name(uint32_t state)
+{
+	switch ((enum wire_worker_state)state) {
+	case WIRE_WORKER_RUNNING:
+		return "running";
+	case WIRE_WORKER_LEAVING:
+		return "leaving";
+	case WIRE_WORKER_PARKED:
+		return "parked";
+	}
+	return "unknown";
 }
 
 const char *wire_flow_state_name(uint8_t state)

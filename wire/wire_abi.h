@@ -32,6 +32,9 @@ const char *wire_scheduler_name(uint8_t scheduler);
 const char *wire_proxy_protocol_name(uint8_t proxy_protocol);
 const char *wire_flow_state_name(uint8_t state);
 
+/** "running", "leaving", "parked"; "unknown" for what is none. */
+const char *wire_worker_state_name(uint32_t state);
+
 /** Numbers for words; 0: no such word. */
 uint8_t wire_state_from_name(const char *name);
 uint8_t wire_mode_from_name(const char *name);

@@ -434,8 +434,8 @@ static void print_ports(FILE *out, const json_t *ports)
 static void print_workers(FILE *out, const json_t *workers)
 {
 	static const char *const names[] = {
-		"core", "loops", "busy_loops", "flows", "heartbeat_age_ms", NULL};
-	struct table *table = table_new(">CORE|>LOOPS|>BUSY-LOOPS|>FLOWS|>HEARTBEAT-AGE-MS");
+		"core", "state", "loops", "busy_loops", "flows", "heartbeat_age_ms", NULL};
+	struct table *table = table_new(">CORE|STATE|>LOOPS|>BUSY-LOOPS|>FLOWS|>HEARTBEAT-AGE-MS");
 
 	for (size_t i = 0; i < json_array_size(workers); i++) {
 		table_row(table);
@@ -462,6 +462,13 @@ static void print_dataplane(FILE *out, const json_t *status)
 	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
 		       integer_of(status, "flows"), integer_of(status, "flows_capacity"));
 	line(out, "flows", text);
+	if (integer_of(status, "former_workers") == 0)
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "%" JSON_INTEGER_FORMAT " flows served as %" JSON_INTEGER_FORMAT
+		       " former numbers of workers had them",
+		       integer_of(status, "flows_handed"), integer_of(status, "former_workers"));
+	line(out, "handed over", text);
 }
 
 void output_status(FILE *out, const json_t *result, const json_t *own)

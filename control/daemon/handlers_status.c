@@ -11,6 +11,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/reconcile.h"
+#include "wire/wire_abi.h"
 
 int handle_methods(struct call *call)
 {
@@ -109,7 +110,8 @@ static json_t *port_to_json(const struct wire_port_record *port)
 
 static json_t *worker_to_json(const struct wire_worker_record *worker)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "core", (json_int_t)worker->core, "loops",
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I}", "core", (json_int_t)worker->core,
+			 "state", wire_worker_state_name(worker->state), "loops",
 			 (json_int_t)worker->loops, "busy_loops", (json_int_t)worker->busy_loops,
 			 "flows", (json_int_t)worker->flows, "heartbeat_age_ms",
 			 (json_int_t)(worker->heartbeat_age_ns / 1000000));
@@ -140,13 +142,17 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 	json_t *some;
 
 	some = json_pack(
-		"{s:b, s:b, s:s?, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:s, s:s?, s:I}", "connected",
-		is_connected, "in_step", is_connected && reconcile_is_synced(daemon->reconcile),
-		"engine", is_connected ? reply.engine : NULL, "engine_reason",
+		"{s:b, s:b, s:s?, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, "
+		"s:I}",
+		"connected", is_connected, "in_step",
+		is_connected && reconcile_is_synced(daemon->reconcile), "engine",
+		is_connected ? reply.engine : NULL, "engine_reason",
 		is_connected ? reply.engine_reason : "", "dataplane_generation",
 		(json_int_t)reply.generation, "dataplane_digest", hex(reply.digest), "flows",
 		(json_int_t)reply.flows, "flows_embryonic", (json_int_t)reply.flows_embryonic,
-		"flows_capacity", (json_int_t)reply.flows_capacity, "memory_bytes",
+		"flows_capacity", (json_int_t)reply.flows_capacity, "flows_handed",
+		(json_int_t)reply.flows_handed, "former_workers", (json_int_t)reply.n_former,
+		"max_workers", (json_int_t)reply.max_workers, "memory_bytes",
 		(json_int_t)reply.memory_bytes, "reason", reconcile_reason(daemon->reconcile),
 		"dataplane_version", is_connected ? client_hello(client)->program_version : NULL,
 		"dataplane_uptime_seconds", (json_int_t)(reply.uptime_ns / 1000000000));

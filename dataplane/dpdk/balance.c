@@ -13,6 +13,7 @@
 #include <sluice/packet/icmp.h>
 #include <sluice/packet/nat.h>
 
+#include "dataplane/dpdk/handoff.h"
 #include "dataplane/dpdk/proxy.h"
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
@@ -171,12 +172,6 @@ static void balance_flow(struct worker *worker, const struct sl_backend *backend
 	dispatch(worker, packet, &way, frame, outcome);
 }
 
-/* Whether packets of @service without a flow cannot be forwarded. */
-static bool needs_flow(const struct sl_service *service)
-{
-	return service->mode == WIRE_MODE_FULLNAT || service->proxy_protocol != WIRE_PROXY_NONE;
-}
-
 /* Why there is no flow: by the error of the table. */
 static enum sl_verdict refusal(struct worker *worker, const struct sl_service *service, int error)
 {
@@ -186,31 +181,31 @@ static enum sl_verdict refusal(struct worker *worker, const struct sl_service *s
 		return SL_VERDICT_DROP_NO_SOURCE_PORT;
 	worker->counters
 		.event[error == -ENFILE ? SL_EVENT_EMBRYONIC_FULL : SL_EVENT_FLOW_TABLE_FULL]++;
-	return needs_flow(service) ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
+	return lookup_needs_flow(service) ? SL_VERDICT_DROP_FLOWS_FULL : SL_VERDICT_NONE;
 }
 
-/* Mode nat: a flow that is over, or was never answered, yields its way back to the client's next. */
+/* Mode nat: the client's former flow yields its way back to the next, if it may. */
 static int insert_nat(struct worker *worker, const struct snapshot *snapshot,
 		      struct flow_table *table, struct sl_flow *flow, uint64_t hash)
 {
 	struct sl_flow *other = NULL;
 	int error = flow_table_insert(table, flow, hash, &other);
 
-	if (error != -EEXIST ||
-	    !(sl_flow_is_over(other) || lookup_flow_backend(snapshot, other) == NULL ||
-	      other->state == SL_FLOW_EMBRYONIC))
+	if (error != -EEXIST || !lookup_flow_yields(snapshot, other))
 		return error;
 	worker_end_flow(worker, table, other);
 	return flow_table_insert(table, flow, hash, &other);
 }
 
 /**
- * Puts a new flow into the table. @sequence: of a TCP packet, host order. NULL: there is none, and
- * *@why is the packet's verdict, or SL_VERDICT_NONE if it is to be balanced without.
+ * Puts a new flow into the table. @sequence: of a TCP packet, host order. @mark: the packet's, or NULL.
+ * NULL: there is none, and *@why is the packet's verdict, or SL_VERDICT_NONE if it is to be balanced
+ * without.
  */
 static struct sl_flow *create_flow(struct worker *worker, const struct snapshot *snapshot,
 				   const struct sl_tuple *client_tuple, uint64_t hash,
-				   uint32_t backend_index, uint32_t sequence, enum sl_verdict *why)
+				   uint32_t backend_index, uint32_t sequence,
+				   const struct steering_mark *mark, enum sl_verdict *why)
 {
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
 	const struct sl_service *service = &snapshot->service[backend->service];
@@ -234,8 +229,12 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	flow->backend_epoch = backend->epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
-	error = is_fullnat ? source_insert(worker, snapshot, table, flow, hash, sequence)
-			   : insert_nat(worker, snapshot, table, flow, hash);
+	if (is_fullnat)
+		error = source_insert(worker, snapshot, table, flow, hash, sequence, mark);
+	else if (SL_UNLIKELY(mark != NULL && mark->is_taken))
+		error = -EEXIST;
+	else
+		error = insert_nat(worker, snapshot, table, flow, hash);
 	if (error != 0) {
 		*why = refusal(worker, service, error);
 		flow_table_cancel(table, flow);
@@ -256,13 +255,6 @@ static void refuse(struct worker *worker, uint32_t service, enum sl_verdict verd
 	outcome->is_refused = is_told;
 }
 
-/* Whether a packet that has no flow may have one: where one is needed, a connection's first alone. */
-static bool may_begin(const struct sl_service *service, const struct sl_packet *packet)
-{
-	return !needs_flow(service) || sl_flow_is_opening(packet) ||
-	       packet->tuple.protocol == SL_PROTOCOL_UDP;
-}
-
 /* A client's packet that has no flow: choose a backend, remember it if there is room. */
 static void balance_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
 			struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
@@ -277,7 +269,7 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 			  .backend = choice.backend,
 			  .family = packet->tuple.family};
 
-	if (SL_UNLIKELY(!may_begin(&snapshot->service[service], packet))) {
+	if (SL_UNLIKELY(!lookup_may_begin(&snapshot->service[service], packet))) {
 		refuse(worker, service, SL_VERDICT_DROP_NO_FLOW, true, outcome);
 		return;
 	}
@@ -289,7 +281,7 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 	/* A reset begins nothing. */
 	if ((packet->tcp_flags & SL_TCP_RST) == 0)
 		flow = create_flow(worker, snapshot, &packet->tuple, hash, choice.backend,
-				   packet->tcp_sequence, &why);
+				   packet->tcp_sequence, outcome->mark, &why);
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
@@ -316,12 +308,10 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 			   struct outcome *outcome)
 {
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
-	const struct sl_service *service = &snapshot->service[backend->service];
 	uint16_t adjacency =
 		route_lookup(worker->dataplane, &packet->tuple.destination, packet->tuple.family);
 	struct sl_flow *flow = NULL;
-	struct sl_tuple client = {.protocol = packet->tuple.protocol,
-				  .family = packet->tuple.family};
+	struct sl_tuple client = lookup_client(snapshot, backend_index, &packet->tuple);
 	struct way way = {.verdict = SL_VERDICT_REPLY,
 			  .adjacency = adjacency,
 			  .service = backend->service,
@@ -339,20 +329,18 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 		outcome->verdict = SL_VERDICT_DROP_BACKEND_GONE;
 		return;
 	}
-	client.source = packet->tuple.destination;
-	client.source_port = packet->tuple.destination_port;
-	client.destination = service->addr;
-	client.destination_port = service->port != 0 ? service->port : packet->tuple.source_port;
 	/* What the backend says itself is worth remembering: it names the true backend. */
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP &&
-	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
+	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0 &&
+	    (outcome->mark == NULL || !outcome->mark->is_taken)) {
 		enum sl_verdict why;
 		uint64_t hash = sl_flow_hash(&worker->flows4.key, &client);
 		enum sl_direction direction;
 
 		if (flow_table_find(worker_table(worker, client.family), hash, &client,
 				    &direction) == NULL)
-			flow = create_flow(worker, snapshot, &client, hash, backend_index, 0, &why);
+			flow = create_flow(worker, snapshot, &client, hash, backend_index, 0,
+					   outcome->mark, &why);
 	}
 	if (flow != NULL) {
 		flow->flags |= SL_FLOW_FROM_REPLY;
@@ -373,9 +361,13 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 			    struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
 			    struct outcome *outcome)
 {
-	uint32_t service = lookup_service(snapshot, &packet->tuple);
+	uint32_t service;
 	uint32_t backend;
 
+	if (SL_UNLIKELY(outcome->mark != NULL) &&
+	    handoff_ask(worker, snapshot, packet, hash, outcome))
+		return;
+	service = lookup_service(snapshot, &packet->tuple);
 	if (service != SL_NO_INDEX) {
 		if (SL_UNLIKELY(lookup_is_own_address(snapshot, &packet->tuple.source,
 						      packet->tuple.family))) {
@@ -436,7 +428,7 @@ static void balance_client_error(struct worker *worker, const struct snapshot *s
 			  .family = packet->tuple.family,
 			  .keeps_source = true};
 
-	if (needs_flow(&snapshot->service[service]) || choice.backend == SL_NO_INDEX) {
+	if (lookup_needs_flow(&snapshot->service[service]) || choice.backend == SL_NO_INDEX) {
 		refuse(worker, service, SL_VERDICT_DROP_ICMP_NO_FLOW, false, outcome);
 		return;
 	}
@@ -481,7 +473,8 @@ static void balance_backend_error(struct worker *worker, const struct snapshot *
 /* @flow, @direction: of the packets that go where the error goes. */
 static void balance_error(struct worker *worker, const struct snapshot *snapshot,
 			  struct sl_flow *flow, enum sl_direction direction,
-			  struct sl_packet *packet, struct rte_mbuf *frame, struct outcome *outcome)
+			  struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
+			  struct outcome *outcome)
 {
 	uint32_t service;
 	uint32_t backend;
@@ -490,6 +483,9 @@ static void balance_error(struct worker *worker, const struct snapshot *snapshot
 		balance_flow_error(worker, snapshot, flow, direction, packet, frame, outcome);
 		return;
 	}
+	if (SL_UNLIKELY(outcome->mark != NULL) &&
+	    handoff_ask(worker, snapshot, packet, hash, outcome))
+		return;
 	service = lookup_service(snapshot, &packet->tuple);
 	if (service != SL_NO_INDEX) {
 		balance_client_error(worker, snapshot, service, packet, frame, outcome);
@@ -511,7 +507,7 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte
 	const struct sl_backend *backend;
 
 	if (SL_UNLIKELY(sl_packet_is_icmp_error(packet))) {
-		balance_error(worker, snapshot, flow, direction, packet, frame, outcome);
+		balance_error(worker, snapshot, flow, direction, packet, hash, frame, outcome);
 		return;
 	}
 	if (SL_UNLIKELY(flow == NULL)) {

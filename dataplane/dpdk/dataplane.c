@@ -10,20 +10,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_launch.h>
 #include <rte_malloc.h>
+#include <rte_mbuf_dyn.h>
 
 #include "dataplane/dpdk/engine.h"
-#include "dataplane/dpdk/sweep.h"
 #include "log/log.h"
 
 enum {
-	N_BUFFERS = 16384 - 1,
+	N_BUFFERS = 16384 - 1, /* at the least */
 	BUFFER_CACHE = 256,
 	RETRIES_PER_SEC = 2000,
 	MAINTENANCE_MS = 2, /* how long a worker's question about a neighbour may wait */
@@ -38,6 +37,7 @@ static void on_maintenance(evutil_socket_t fd SL_UNUSED, short what SL_UNUSED, v
 {
 	routes_serve_requests(data);
 	rss_supervise(data);
+	workers_supervise(data);
 }
 
 static int maintenance_start(struct dataplane *dataplane)
@@ -51,98 +51,26 @@ static int maintenance_start(struct dataplane *dataplane)
 	return 0;
 }
 
-/* Before EAL: only what needs no DPDK memory. */
-static int workers_new(struct dataplane *dataplane)
-{
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
-		struct worker *worker = aligned_alloc(SL_CACHE_LINE, sizeof(*worker));
-
-		if (worker == NULL)
-			return -ENOMEM;
-		memset(worker, 0, sizeof(*worker));
-		worker->dataplane = dataplane;
-		worker->id = i;
-		dataplane->worker[i] = worker;
-	}
-	return 0;
-}
-
-static int worker_open(struct dataplane *dataplane, struct worker *worker,
-		       const struct sl_hash_key *key)
-{
-	uint32_t n_flows = dataplane->options.n_flows;
-	char name[RTE_RING_NAMESIZE];
-	int status;
-
-	status = flow_table_init(&worker->flows4, SL_FAMILY_IPV4, n_flows, key,
-				 dataplane->has_hugepages);
-	if (status == 0)
-		status = flow_table_init(&worker->flows6, SL_FAMILY_IPV6, n_flows, key,
-					 dataplane->has_hugepages);
-	if (status != 0)
-		return status;
-	worker->service_counters = calloc(SL_MAX_SERVICES, sizeof(*worker->service_counters));
-	worker->backend_counters = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_counters));
-	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
-	snprintf(name, sizeof(name), "handoff%u", worker->id);
-	worker->handoff = rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
-	snprintf(name, sizeof(name), "resolve%u", worker->id);
-	worker->resolve =
-		rte_ring_create_elem(name, sizeof(struct resolve_request), RESOLVE_RING_SIZE,
-				     SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	if (worker->service_counters == NULL || worker->backend_counters == NULL ||
-	    worker->source_flows == NULL || worker->handoff == NULL || worker->resolve == NULL)
-		return -ENOMEM;
-	worker->sweep_tsc = rte_rdtsc();
-	worker->sweep_tsc_per_entry = rte_get_tsc_hz() * SWEEP_SECONDS / n_flows + 1;
-	return 0;
-}
-
-static int workers_open(struct dataplane *dataplane, char *error)
-{
-	struct sl_hash_key key;
-	int status = 0;
-
-	if (getrandom(&key, sizeof(key), 0) != sizeof(key))
-		return -errno;
-	for (uint32_t i = 0; i < dataplane->n_workers && status == 0; i++)
-		status = worker_open(dataplane, dataplane->worker[i], &key);
-	if (status != 0)
-		snprintf(error, SL_MAX_ERROR,
-			 "workers: out of memory for %u flow tables of %u flows",
-			 dataplane->n_workers, dataplane->options.n_flows);
-	return status;
-}
-
 static int memory_open(struct dataplane *dataplane, char *error)
 {
-	size_t bytes = rte_rcu_qsbr_get_memsize(dataplane->n_workers);
+	const struct rte_mbuf_dynfield mark = {.name = "sluice_mark",
+					       .size = sizeof(struct steering_mark),
+					       .align = __alignof__(struct steering_mark)};
+	size_t bytes = rte_rcu_qsbr_get_memsize(dataplane->max_workers);
+	/* Receive queues are full of buffers: half of them are left for what moves. */
+	uint32_t n_queued = dataplane->n_ports * dataplane->max_workers * N_DESCRIPTORS;
+	uint32_t n_buffers = 2 * n_queued > N_BUFFERS + 1 ? 2 * n_queued - 1 : N_BUFFERS;
 
-	dataplane->pool = rte_pktmbuf_pool_create("packets", N_BUFFERS, BUFFER_CACHE, 0,
+	dataplane->mark_offset = rte_mbuf_dynfield_register(&mark);
+	dataplane->pool = rte_pktmbuf_pool_create("packets", n_buffers, BUFFER_CACHE, 0,
 						  RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	dataplane->qsbr = rte_zmalloc("qsbr", bytes, SL_CACHE_LINE);
-	if (dataplane->pool == NULL || dataplane->qsbr == NULL ||
-	    rte_rcu_qsbr_init(dataplane->qsbr, dataplane->n_workers) != 0) {
+	if (dataplane->pool == NULL || dataplane->qsbr == NULL || dataplane->mark_offset < 0 ||
+	    rte_rcu_qsbr_init(dataplane->qsbr, dataplane->max_workers) != 0) {
 		snprintf(error, SL_MAX_ERROR,
 			 "packet buffers: %s; give DPDK more memory with dataplane.memory_mb",
 			 rte_strerror(rte_errno));
 		return -ENOMEM;
-	}
-	return 0;
-}
-
-static int workers_launch(struct dataplane *dataplane, char *error)
-{
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
-		struct worker *worker = dataplane->worker[i];
-		int status = rte_eal_remote_launch(worker_main, worker, worker->lcore);
-
-		if (status != 0) {
-			snprintf(error, SL_MAX_ERROR, "worker %u on core %d: %s", i, worker->core,
-				 strerror(-status));
-			return status;
-		}
-		log_info("worker %u: core %d", i, worker->core);
 	}
 	return 0;
 }
@@ -163,6 +91,9 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		status = steer_open(dataplane, error);
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
 		status = port_open(dataplane, i, error);
+	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
+		if (dataplane->max_workers > dataplane->port[i].n_queues)
+			dataplane->max_workers = dataplane->port[i].n_queues;
 	if (status == 0)
 		status = routes_open(dataplane, error);
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
@@ -174,6 +105,24 @@ static int engine_start(struct dataplane *dataplane, char *error)
 	if (status == 0)
 		status = maintenance_start(dataplane);
 	return status;
+}
+
+/*
+ * For how many workers cores and queues are set up, as far as the devices have them. If the operator
+ * does not say, as many as there are cores, and so few that their receive queues take no more than half
+ * of the buffers.
+ */
+static uint32_t max_workers(const struct dataplane_options *options)
+{
+	uint32_t n_queues = (N_BUFFERS + 1) / 2 / N_DESCRIPTORS /
+			    (options->n_ports != 0 ? options->n_ports : 1);
+	uint32_t n = eal_count_cores();
+
+	if (options->max_workers != 0)
+		return options->max_workers;
+	if (n > n_queues)
+		n = n_queues;
+	return n > options->n_workers ? n : options->n_workers;
 }
 
 int dataplane_open(const struct dataplane_options *options, struct event_base *base,
@@ -196,6 +145,7 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 	}
 	snprintf(dataplane->reason, sizeof(dataplane->reason), "%s",
 		 options->reason[0] != '\0' ? options->reason : "this program is the dpdk engine");
+	dataplane->max_workers = max_workers(options);
 	status = workers_new(dataplane);
 	if (status == 0)
 		status = engine_start(dataplane, error);
@@ -209,22 +159,6 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 	return 0;
 }
 
-static void worker_free(struct worker *worker)
-{
-	if (worker == NULL)
-		return;
-	for (uint16_t i = 0; i < worker->hold.n; i++)
-		rte_pktmbuf_free(worker->hold.packet[i]);
-	flow_table_fini(&worker->flows4);
-	flow_table_fini(&worker->flows6);
-	free(worker->service_counters);
-	free(worker->backend_counters);
-	free(worker->source_flows);
-	rte_ring_free(worker->handoff);
-	rte_ring_free(worker->resolve);
-	free(worker);
-}
-
 void dataplane_close(struct dataplane *dataplane)
 {
 	__atomic_store_n(&dataplane->is_stopping, true, __ATOMIC_RELAXED);
@@ -235,8 +169,7 @@ void dataplane_close(struct dataplane *dataplane)
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		port_close(&dataplane->port[i]);
 	routes_close(dataplane);
-	for (uint32_t i = 0; i < dataplane->n_workers; i++)
-		worker_free(dataplane->worker[i]);
+	workers_free(dataplane);
 	snapshot_free(dataplane->snapshot);
 	free(dataplane->steering);
 	rte_free(dataplane->qsbr);
@@ -282,9 +215,12 @@ int dataplane_unload(const struct dataplane_options *options SL_UNUSED, char *er
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply)
 {
 	reply->n_workers = dataplane->n_workers;
+	reply->max_workers = dataplane->max_workers;
+	reply->n_former = dataplane->steering->n_former;
+	reply->flows_handed = workers_handed(dataplane);
 	reply->n_ports = dataplane->n_ports;
 	reply->flows_capacity = (uint64_t)dataplane->n_workers * dataplane->options.n_flows;
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct worker *worker = dataplane->worker[i];
 
 		reply->flows += worker->flows4.n_used + worker->flows6.n_used;
@@ -312,12 +248,12 @@ int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
 	reply->n_verdicts = SL_N_VERDICTS;
 	reply->n_events = SL_N_EVENTS;
 	if (worker != WIRE_ALL_WORKERS) {
-		if (worker >= dataplane->n_workers)
+		if (worker >= dataplane->n_opened)
 			return -ENOENT;
 		add_counters(dataplane->worker[worker], reply);
 		return 0;
 	}
-	for (uint32_t i = 0; i < dataplane->n_workers; i++)
+	for (uint32_t i = 0; i < dataplane->n_opened; i++)
 		add_counters(dataplane->worker[i], reply);
 	return 0;
 }
@@ -325,7 +261,7 @@ int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
 void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 				struct wire_service_counters_reply *reply)
 {
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct sl_service_counters *counters =
 			&dataplane->worker[i]->service_counters[service];
 
@@ -338,7 +274,7 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record)
 {
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct sl_backend_counters *counters =
 			&dataplane->worker[i]->backend_counters[backend];
 
@@ -367,12 +303,15 @@ uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_recor
 {
 	uint64_t hz = rte_get_tsc_hz();
 
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct worker *worker = dataplane->worker[i];
 		uint64_t heartbeat = __atomic_load_n(&worker->heartbeat_tsc, __ATOMIC_RELAXED);
 		uint64_t now = rte_rdtsc();
 
 		record[i].core = (uint32_t)worker->core;
+		record[i].state = worker->state == WORKER_PARKED       ? WIRE_WORKER_PARKED
+				  : worker->id >= dataplane->n_workers ? WIRE_WORKER_LEAVING
+								       : WIRE_WORKER_RUNNING;
 		record[i].loops = worker->counters.event[SL_EVENT_LOOPS];
 		record[i].busy_loops = worker->counters.event[SL_EVENT_BUSY_LOOPS];
 		record[i].flows = worker->flows4.n_used + worker->flows6.n_used;
@@ -380,5 +319,5 @@ uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_recor
 			now > heartbeat ? (uint64_t)((double)(now - heartbeat) * 1e9 / (double)hz)
 					: 0;
 	}
-	return dataplane->n_workers;
+	return dataplane->n_opened;
 }

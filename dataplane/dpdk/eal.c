@@ -61,12 +61,20 @@ static bool host_has_hugepages(void)
 	return n_free * kib / 1024 >= DEFAULT_MEMORY_MB;
 }
 
+uint32_t eal_count_cores(void)
+{
+	cpu_set_t allowed;
+
+	return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? (uint32_t)CPU_COUNT(&allowed)
+								    : 1;
+}
+
 /* Workers that were not told where to run take the last cores that we may use, one each. */
 static int choose_cores(struct dataplane *dataplane, cpu_set_t *allowed, char *error)
 {
 	int core = CPU_SETSIZE;
 
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->max_workers; i++) {
 		int wanted = dataplane->options.core[i];
 
 		if (wanted >= 0 && (wanted >= CPU_SETSIZE || !CPU_ISSET((size_t)wanted, allowed))) {
@@ -102,7 +110,7 @@ static void add_cores(struct arguments *arguments, struct dataplane *dataplane,
 			separator = ",";
 		}
 	used += (size_t)snprintf(text + used, sizeof(text) - used, ")");
-	for (uint32_t i = 0; i < dataplane->n_workers && used < sizeof(text) - 16; i++) {
+	for (uint32_t i = 0; i < dataplane->max_workers && used < sizeof(text) - 16; i++) {
 		dataplane->worker[i]->lcore = i + 1;
 		used += (size_t)snprintf(text + used, sizeof(text) - used, ",%u@%d", i + 1,
 					 dataplane->worker[i]->core);

@@ -27,6 +27,7 @@
 enum {
 	BURST_SIZE = 32,
 	TX_BUFFER_SIZE = 64,
+	N_DESCRIPTORS = 1024,          /* of a queue */
 	RING_SIZE = 2048,              /* packets to the kernel, from the kernel, between workers */
 	RESOLVE_RING_SIZE = 256,       /* questions about link addresses under way */
 	STEERING_KEY_BYTES = 52,       /* the longest that a card of those we know takes */
@@ -35,6 +36,7 @@ enum {
 };
 
 struct classifier;
+struct handed;
 struct routes;
 struct punt;
 
@@ -65,6 +67,8 @@ struct rss {
 	uint8_t key[64];     /* as read from the card */
 	uint64_t n_to_check; /* packets, by each worker; read by workers as it is changed */
 	bool is_checking_all;
+	uint64_t paused_to_check; /* what n_to_check is to be again */
+	uint64_t resume_tsc;      /* when; 0: it is not paused */
 	struct rss_witness witness;
 };
 
@@ -114,10 +118,19 @@ struct resolve_request {
 
 _Static_assert(sizeof(struct resolve_request) % 4 == 0, "an element of an rte_ring");
 
+enum worker_state {
+	WORKER_NONE = 0, /* has no tables yet */
+	WORKER_RUNNING,
+	WORKER_PARKED, /* ran once; its core is free */
+};
+
 /** One poll-mode core. Written by its own thread alone; counters are read by others. */
 struct worker {
 	struct dataplane *dataplane;
+	const struct steering *steering; /* of the burst under way */
 	uint32_t id;
+	uint8_t state;   /* enum worker_state; the control thread's */
+	bool is_leaving; /* no steering names it: to end when it holds nothing more */
 	unsigned int lcore;
 	int core;
 	struct flow_table flows4;
@@ -142,6 +155,15 @@ struct worker {
 	uint64_t heartbeat_tsc;
 } __rte_cache_aligned;
 
+/**
+ * Workers below @n receive, each from the queue of its number and from every @step-th after it. Read
+ * and written at once.
+ */
+struct polling {
+	_Alignas(4) uint16_t n;
+	uint16_t step;
+};
+
 struct dataplane {
 	struct dataplane_options options;
 	struct event_base *base;
@@ -149,12 +171,18 @@ struct dataplane {
 	uint16_t port_of_id[RTE_MAX_ETHPORTS]; /* ethdev's id -> index of port[] */
 	uint32_t n_ports;
 	struct worker *worker[SL_MAX_WORKERS];
-	uint32_t n_workers;
+	uint32_t n_workers;          /* that new flows are given to */
+	uint32_t n_opened;           /* that have tables: they run, or did once */
+	uint32_t max_workers;        /* that cores and queues were set up for */
+	struct sl_hash_key flow_key; /* of all flow tables */
+	struct polling polling;      /* stored with release, loaded with acquire once a turn */
+	struct handed *handed;       /* counts the flows that former steerings serve */
+	int mark_offset;             /* of struct steering_mark in a buffer */
 	struct rte_mempool *pool;
 	struct rte_rcu_qsbr *qsbr;
 	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */
 	struct sl_adjacency *adjacency; /* SL_MAX_ADJACENCIES */
-	struct steering *steering;      /* which worker owns a frame by its Toeplitz hash */
+	struct steering *steering;      /* likewise: which worker owns a frame */
 	uint8_t steering_key[STEERING_KEY_BYTES];
 	bool is_steering_cards; /* steering is what a card says that it does */
 	struct rte_fib *fib4;
@@ -173,6 +201,8 @@ struct dataplane {
 
 /* eal.c: one EAL for the process, from the options. 0 or negative errno with @error. */
 int eal_start(struct dataplane *dataplane, char *error) SL_MUST_USE;
+/** Cores that this process may use. */
+uint32_t eal_count_cores(void);
 
 /* port.c */
 int port_open(struct dataplane *dataplane, uint32_t index, char *error) SL_MUST_USE;
@@ -185,6 +215,10 @@ void rss_configure(const struct dataplane *dataplane, struct port *port,
 		   const struct rte_eth_dev_info *info, struct rte_eth_conf *config);
 /** Of a started port, before the workers run: asks the card what it does. */
 void rss_open(struct dataplane *dataplane, struct port *port);
+/** Before the table changes: no packet is judged until rss_follow() was a while ago. */
+void rss_pause(struct dataplane *dataplane);
+/** Gives the table to the cards. */
+void rss_follow(struct dataplane *dataplane);
 /** Says once what packets have shown. Now and then. */
 void rss_supervise(struct dataplane *dataplane);
 /** A worker saw it: from now on the port is steered in software. */
@@ -235,7 +269,20 @@ SL_INLINE uint16_t route_lookup(const struct dataplane *dataplane, const union s
 /* worker.c: the loop; EAL launches it with a struct worker. */
 int worker_main(void *argument);
 
-/* steer.c: which worker owns a frame, when there are several. */
+/* steer.c: which worker owns a frame. */
 int steer_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
-struct worker *steer_owner(struct worker *worker, const struct snapshot *snapshot,
-			   const struct sl_tuple *tuple);
+/** The entry of @steering that the frame's owners stand in. @key: of the flow tables. */
+uint32_t steer_index(const struct steering *steering, const struct sl_hash_key *key,
+		     const struct snapshot *snapshot, const struct sl_tuple *tuple);
+
+/* workers.c: how many workers run, and the flows of those that are to run no more. */
+/** What needs no DPDK memory: as many workers as there may be. */
+int workers_new(struct dataplane *dataplane) SL_MUST_USE;
+/** The tables of those that run at first. */
+int workers_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
+int workers_launch(struct dataplane *dataplane, char *error) SL_MUST_USE;
+/** Forgets former steerings that no flow needs, and parks workers that none names. Now and then. */
+void workers_supervise(struct dataplane *dataplane);
+/** Flows that live where a former steering had them, as far as they were counted. */
+uint64_t workers_handed(const struct dataplane *dataplane);
+void workers_free(struct dataplane *dataplane);

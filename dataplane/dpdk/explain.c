@@ -20,7 +20,7 @@ const char *engine_port_name(const struct dataplane *dataplane, uint32_t port)
 bool engine_find_flow(struct dataplane *dataplane, const struct sl_tuple *tuple,
 		      struct sl_flow_ipv6 *copy, enum sl_direction *direction)
 {
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct worker *worker = dataplane->worker[i];
 		const struct flow_table *table =
 			tuple->family == SL_FAMILY_IPV4 ? &worker->flows4 : &worker->flows6;

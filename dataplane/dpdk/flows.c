@@ -28,7 +28,7 @@ static bool place_of(const struct dataplane *dataplane, uint64_t cursor, struct 
 	place->worker = (uint32_t)(table / 2);
 	place->is_ipv6 = table % 2 != 0;
 	place->index = (uint32_t)(cursor % n_flows);
-	return table / 2 < dataplane->n_workers;
+	return table / 2 < dataplane->n_opened;
 }
 
 int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
@@ -67,7 +67,7 @@ int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *
 
 void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_reply *reply)
 {
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct worker *worker = dataplane->worker[i];
 
 		reply->ipv4 += worker->flows4.n_used;

@@ -18,10 +18,6 @@
 
 unsigned int if_nametoindex(const char *name);
 
-enum {
-	N_DESCRIPTORS = 1024,
-};
-
 /* What SOCKET_ID_ANY is to functions that take an unsigned socket. */
 static const unsigned int NO_SOCKET = (unsigned int)SOCKET_ID_ANY;
 
@@ -106,6 +102,9 @@ static int queues_open(struct dataplane *dataplane, struct port *port, char *err
 {
 	struct rte_eth_conf config = {0};
 	struct rte_eth_dev_info info;
+	uint32_t needed = dataplane->options.max_workers != 0 ? dataplane->options.max_workers
+							      : dataplane->n_workers;
+	uint16_t n_queues;
 	uint16_t n_descriptors = N_DESCRIPTORS;
 	uint16_t n_tx_descriptors = N_DESCRIPTORS;
 	int status = rte_eth_dev_info_get(port->id, &info);
@@ -113,16 +112,18 @@ static int queues_open(struct dataplane *dataplane, struct port *port, char *err
 	if (status != 0)
 		return status;
 	snprintf(port->driver, sizeof(port->driver), "%s", info.driver_name);
-	if (info.max_tx_queues < dataplane->n_workers ||
-	    info.max_rx_queues < dataplane->n_workers) {
+	n_queues =
+		info.max_rx_queues < info.max_tx_queues ? info.max_rx_queues : info.max_tx_queues;
+	if (n_queues < needed) {
 		snprintf(error, SL_MAX_ERROR,
 			 "port %s: %u workers need a queue each; %s has %u receive and %u transmit "
 			 "queues",
-			 port->options.name, dataplane->n_workers, port->driver, info.max_rx_queues,
+			 port->options.name, needed, port->driver, info.max_rx_queues,
 			 info.max_tx_queues);
 		return -EINVAL;
 	}
-	port->n_queues = (uint16_t)dataplane->n_workers;
+	port->n_queues =
+		n_queues < dataplane->max_workers ? n_queues : (uint16_t)dataplane->max_workers;
 	rss_configure(dataplane, port, &info, &config);
 	status = rte_eth_dev_configure(port->id, port->n_queues, port->n_queues, &config);
 	if (status == 0)

@@ -300,7 +300,7 @@ void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snaps
 
 void routes_serve_requests(struct dataplane *dataplane)
 {
-	for (uint32_t w = 0; w < dataplane->n_workers; w++) {
+	for (uint32_t w = 0; w < dataplane->n_opened; w++) {
 		struct resolve_request request;
 
 		for (int i = 0; i < RESOLVE_RING_SIZE; i++) {

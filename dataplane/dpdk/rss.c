@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include <arpa/inet.h>
+#include <rte_cycles.h>
 #include <rte_ethdev.h>
 
 #include "dataplane/dpdk/engine.h"
@@ -21,6 +22,7 @@
 #include "log/log.h"
 
 enum {
+	PAUSE_MS = 100,     /* frames that the former table spread have then long been received */
 	N_TO_CHECK = 65536, /* packets of each port, by each worker, where there are few flows */
 	N_TO_SEE = 32, /* hashes, told apart by six bits: by chance a card is right (1/queues)^32 */
 	MAX_KEY_BYTES = 64,
@@ -85,10 +87,10 @@ static int read_reta(const struct port *port, struct answer *answer)
 	return status;
 }
 
-static bool is_striped(const struct port *port, const struct answer *answer)
+static bool is_striped(const struct answer *answer, uint32_t n_workers)
 {
 	for (uint32_t i = 0; i < answer->reta_size; i++)
-		if (answer->reta[i] != i % port->n_queues)
+		if (answer->reta[i] != i % n_workers)
 			return false;
 	return true;
 }
@@ -108,27 +110,22 @@ static void drain(const struct port *port)
 		}
 }
 
-static int stripe(const struct port *port, struct answer *answer)
+/* Queues without entries are those of workers that do not run. */
+static int stripe(const struct port *port, uint32_t reta_size, uint32_t n_workers)
 {
 	struct rte_eth_rss_reta_entry64 group[MAX_GROUPS];
-	int status;
 
 	memset(group, 0, sizeof(group));
-	for (uint32_t i = 0; i < answer->reta_size; i++) {
+	for (uint32_t i = 0; i < reta_size; i++) {
 		group[i / RTE_ETH_RETA_GROUP_SIZE].mask |= 1ull << i % RTE_ETH_RETA_GROUP_SIZE;
 		group[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] =
-			(uint16_t)(i % port->n_queues);
+			(uint16_t)(i % n_workers);
 	}
-	status = rte_eth_dev_rss_reta_update(port->id, group, (uint16_t)answer->reta_size);
-	if (status == 0) {
-		drain(port);
-		status = read_reta(port, answer);
-	}
-	return status;
+	return rte_eth_dev_rss_reta_update(port->id, group, (uint16_t)reta_size);
 }
 
 /* NULL, or why the card cannot be asked. */
-static const char *ask(const struct port *port, struct answer *answer)
+static const char *ask(const struct port *port, struct answer *answer, uint32_t n_workers)
 {
 	struct rte_eth_rss_conf conf = {.rss_key = answer->key, .rss_key_len = MAX_KEY_BYTES};
 	struct rte_eth_dev_info info;
@@ -141,8 +138,13 @@ static const char *ask(const struct port *port, struct answer *answer)
 	    (answer->reta_size & (answer->reta_size - 1)) != 0)
 		return "the redirection table has no size that we know";
 	status = read_reta(port, answer);
-	if (status == -ERANGE || (status == 0 && !is_striped(port, answer)))
-		status = stripe(port, answer);
+	if (status == -ERANGE || (status == 0 && !is_striped(answer, n_workers))) {
+		status = stripe(port, answer->reta_size, n_workers);
+		if (status == 0) {
+			drain(port);
+			status = read_reta(port, answer);
+		}
+	}
 	if (status != 0)
 		return "the redirection table cannot be read";
 	if (rte_eth_dev_rss_hash_conf_get(port->id, &conf) != 0)
@@ -164,7 +166,7 @@ static const char *agree(struct dataplane *dataplane, struct port *port, struct 
 			 char *error)
 {
 	struct steering *said;
-	const char *reason = ask(port, answer);
+	const char *reason = ask(port, answer, dataplane->n_workers);
 
 	if (reason != NULL)
 		return reason;
@@ -219,10 +221,10 @@ void rss_open(struct dataplane *dataplane, struct port *port)
 		port->rss.is_checking_all = wants_all();
 		port->rss.n_to_check = port->rss.is_checking_all ? UINT64_MAX : N_TO_CHECK;
 		port->rss.state = RSS_TRUSTED;
-		log_info("port %s: %u queues, steered by RSS: %s key of %u bytes, table of %u "
-			 "entries",
-			 port->options.name, port->n_queues, is_ours ? "our" : "the card's",
-			 answer->key_bytes, answer->reta_size);
+		log_info("port %s: %u of %u queues, steered by RSS: %s key of %u bytes, table of "
+			 "%u entries",
+			 port->options.name, dataplane->n_workers, port->n_queues,
+			 is_ours ? "our" : "the card's", answer->key_bytes, answer->reta_size);
 	}
 	free(answer);
 }
@@ -281,7 +283,7 @@ static void supervise(const struct dataplane *dataplane, struct port *port, uint
 	}
 	if (state != RSS_TRUSTED || port->rss.is_said)
 		return;
-	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct worker *worker = dataplane->worker[i];
 
 		n_checked += __atomic_load_n(&worker->n_checked[index], __ATOMIC_RELAXED);
@@ -297,8 +299,67 @@ static void supervise(const struct dataplane *dataplane, struct port *port, uint
 		settle(port);
 }
 
+void rss_pause(struct dataplane *dataplane)
+{
+	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
+		struct rss *rss = &dataplane->port[i].rss;
+
+		if (rss->resume_tsc == 0)
+			rss->paused_to_check = rss->n_to_check;
+		rss->resume_tsc = UINT64_MAX;
+		__atomic_store_n(&rss->n_to_check, 0, __ATOMIC_RELAXED);
+	}
+}
+
+/* Whether the card has the table of @steering now. */
+static bool follow(const struct port *port, const struct steering *steering)
+{
+	struct answer *answer = calloc(1, sizeof(*answer));
+	bool has_it = false;
+
+	if (answer == NULL)
+		return false;
+	answer->reta_size = steering->reta_mask + 1;
+	if (stripe(port, answer->reta_size, steering->n_workers) == 0 &&
+	    read_reta(port, answer) == 0)
+		has_it = memcmp(answer->reta, steering->reta[0], answer->reta_size) == 0;
+	free(answer);
+	return has_it;
+}
+
+void rss_follow(struct dataplane *dataplane)
+{
+	uint64_t resume_tsc = rte_rdtsc() + rte_get_tsc_hz() * PAUSE_MS / 1000;
+
+	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
+		struct port *port = &dataplane->port[i];
+		uint8_t state = RSS_TRUSTED;
+
+		port->rss.resume_tsc = resume_tsc;
+		if (__atomic_load_n(&port->rss.state, __ATOMIC_RELAXED) != RSS_TRUSTED ||
+		    follow(port, dataplane->steering))
+			continue;
+		log_warn("port %s: steered in software: %s did not take the table of %u workers",
+			 port->options.name, port->driver, dataplane->n_workers);
+		/* A worker that refutes it has the last word, which is the same. */
+		(void)__atomic_compare_exchange_n(&port->rss.state, &state, RSS_NONE, false,
+						  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		port->rss.paused_to_check = 0;
+	}
+}
+
+static void resume(struct port *port)
+{
+	if (port->rss.resume_tsc == 0 || rte_rdtsc() < port->rss.resume_tsc)
+		return;
+	port->rss.resume_tsc = 0;
+	__atomic_store_n(&port->rss.n_to_check, port->rss.paused_to_check, __ATOMIC_RELAXED);
+}
+
 void rss_supervise(struct dataplane *dataplane)
 {
+	for (uint32_t i = 0; i < dataplane->n_ports; i++)
+		resume(&dataplane->port[i]);
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		if (!dataplane->port[i].rss.is_settled)
 			supervise(dataplane, &dataplane->port[i], i);

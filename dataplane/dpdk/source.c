@@ -40,26 +40,79 @@ static int take_over(struct worker *worker, struct flow_table *table, struct sl_
 	return flow_table_insert(table, flow, hash, &again);
 }
 
-int source_insert(struct worker *worker, const struct snapshot *snapshot, struct flow_table *table,
-		  struct sl_flow *flow, uint64_t hash, uint32_t sequence)
+/* What makes the packets of @flow a matter of the same workers, whichever steering is asked. */
+static uint32_t column_of(const struct worker *worker, const struct snapshot *snapshot,
+			  const struct flow_table *table, const struct sl_flow *flow)
+{
+	const struct steering *steering = worker->steering;
+	struct sl_tuple client = sl_flow_tuple(flow, SL_DIRECTION_FORWARD);
+
+	return steering->column[steer_index(steering, &table->key, snapshot, &client)];
+}
+
+/** The ports to try for one flow: as others left them, or this worker's own search. */
+struct ports {
+	const struct steering_mark *offered; /* NULL: none */
+	uint32_t at;
+	struct steering_walk walk;
+};
+
+static bool ports_next(struct ports *ports, be16_t *port)
+{
+	if (ports->offered == NULL)
+		return steering_walk_next(&ports->walk, port);
+	if (ports->at == ports->offered->n_ports)
+		return false;
+	*port = ports->offered->port[ports->at++];
+	return true;
+}
+
+static void set_source(const struct snapshot *snapshot, struct sl_flow *flow, uint32_t position)
 {
 	const struct sl_service *service = &snapshot->service[flow->service];
-	const uint64_t words[2] = {hash, worker->now_tsc};
-	uint64_t random = sl_siphash13_words(&table->key, words, 2);
-	uint32_t position = least_used(worker, service, flow->backend, (uint32_t)(random >> 32));
 	const union sl_addr *addr = &snapshot->source[service->first_source + position];
-	struct sl_flow *yielding = NULL;
-	struct steering_walk walk;
-	struct sl_tuple reply;
-	int status = -EEXIST;
-	be16_t port;
 
 	sl_flow_set_source(flow, addr, 0, position, flow->family);
-	reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
-	steering_walk_begin(&walk, worker->dataplane->steering, &reply, worker->id,
-			    service->source_port_first, service->source_port_last,
-			    (uint32_t)random);
-	while (status == -EEXIST && steering_walk_next(&walk, &port)) {
+}
+
+static void walk_begin(struct steering_walk *walk, const struct steering *steering,
+		       const struct sl_service *service, const struct sl_flow *flow,
+		       uint32_t column, uint32_t random)
+{
+	struct sl_tuple reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
+
+	steering_walk_begin(walk, steering, &reply, column, service->source_port_first,
+			    service->source_port_last, random);
+}
+
+int source_insert(struct worker *worker, const struct snapshot *snapshot, struct flow_table *table,
+		  struct sl_flow *flow, uint64_t hash, uint32_t sequence,
+		  const struct steering_mark *mark)
+{
+	const struct sl_service *service = &snapshot->service[flow->service];
+	const struct steering *steering = worker->steering;
+	const uint64_t words[2] = {hash, worker->now_tsc};
+	uint64_t random = sl_siphash13_words(&table->key, words, 2);
+	struct ports ports = {.offered = mark != NULL && mark->is_vetted ? mark : NULL};
+	struct sl_flow *yielding = NULL;
+	int status = -EEXIST;
+	uint32_t position;
+	be16_t port;
+
+	if (SL_LIKELY(ports.offered == NULL)) {
+		/* Without former tables an owner's column is its number. */
+		uint32_t column = SL_LIKELY(steering->n_former == 0)
+					  ? worker->id
+					  : column_of(worker, snapshot, table, flow);
+
+		position = least_used(worker, service, flow->backend, (uint32_t)(random >> 32));
+		set_source(snapshot, flow, position);
+		walk_begin(&ports.walk, steering, service, flow, column, (uint32_t)random);
+	} else {
+		position = mark->position;
+		set_source(snapshot, flow, position);
+	}
+	while (status == -EEXIST && ports_next(&ports, &port)) {
 		struct sl_flow *other;
 
 		worker->counters.event[SL_EVENT_SOURCE_PORT_TRIES]++;
@@ -73,4 +126,54 @@ int source_insert(struct worker *worker, const struct snapshot *snapshot, struct
 	if (status == 0)
 		worker->source_flows[flow->backend][position]++;
 	return status == -EEXIST ? -EADDRNOTAVAIL : status;
+}
+
+/* Whether no flow of @table has the source port; one that yields it ends. */
+static bool is_free(struct worker *worker, const struct snapshot *snapshot,
+		    struct flow_table *table, struct sl_flow *flow, be16_t port, uint32_t sequence)
+{
+	enum sl_direction direction;
+	struct sl_tuple reply;
+	struct sl_flow *other;
+
+	flow->source_port = port;
+	reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
+	other = flow_table_find(table, sl_flow_hash(&table->key, &reply), &reply, &direction);
+	if (other == NULL)
+		return true;
+	if (!yields(snapshot, other, sequence))
+		return false;
+	worker_end_flow(worker, table, other);
+	worker->counters.event[SL_EVENT_SOURCE_PORT_REUSED]++;
+	return true;
+}
+
+void source_offer(struct worker *worker, const struct snapshot *snapshot, struct flow_table *table,
+		  struct sl_flow *flow, uint64_t hash, uint32_t sequence,
+		  struct steering_mark *mark)
+{
+	const uint64_t words[2] = {hash, worker->now_tsc};
+	uint64_t random = sl_siphash13_words(&table->key, words, 2);
+	struct steering_mark former = *mark;
+	struct ports ports = {.offered = mark->is_vetted ? &former : NULL};
+	be16_t port;
+
+	if (!mark->is_vetted) {
+		const struct sl_service *service = &snapshot->service[flow->service];
+
+		/* By chance: this worker's flows get fewer, whatever it offers. */
+		mark->position = (uint8_t)(((random >> 32) * service->n_sources) >> 32);
+		set_source(snapshot, flow, mark->position);
+		walk_begin(&ports.walk, worker->steering, service, flow,
+			   column_of(worker, snapshot, table, flow), (uint32_t)random);
+	} else {
+		set_source(snapshot, flow, mark->position);
+	}
+	mark->is_vetted = 1;
+	mark->n_ports = 0;
+	while (mark->n_ports < STEERING_MAX_OFFERED && ports_next(&ports, &port)) {
+		worker->counters.event[SL_EVENT_SOURCE_PORT_TRIES]++;
+		if (is_free(worker, snapshot, table, flow, port, sequence))
+			mark->port[mark->n_ports++] = port;
+	}
 }

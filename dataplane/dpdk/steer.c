@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * Which worker owns a frame, computed from the frame alone, so that both directions of a flow have
- * one owner and its tables need no lock.
+ * one owner and its tables need no lock: its entry of the redirection table.
  *
  * In mode nat the client's address and port stand in both directions, as source to a service and as
  * destination of everything else: their keyed hash decides. In mode fullnat the Toeplitz hash of the
@@ -35,27 +35,17 @@ int steer_open(struct dataplane *dataplane, char *error)
 			     SOFTWARE_RETA, dataplane->n_workers, error);
 }
 
-static struct worker *owner_by_toeplitz(struct dataplane *dataplane, const struct sl_tuple *tuple)
+uint32_t steer_index(const struct steering *steering, const struct sl_hash_key *key,
+		     const struct snapshot *snapshot, const struct sl_tuple *tuple)
 {
-	uint32_t hash = sl_toeplitz_hash(&dataplane->steering->toeplitz, tuple);
-
-	return dataplane->worker[steering_worker(dataplane->steering, hash)];
-}
-
-struct worker *steer_owner(struct worker *worker, const struct snapshot *snapshot,
-			   const struct sl_tuple *tuple)
-{
-	struct dataplane *dataplane = worker->dataplane;
 	uint32_t service = lookup_service(snapshot, tuple);
 	bool is_forward = service != SL_NO_INDEX;
 	struct sl_tuple client = {.protocol = tuple->protocol, .family = tuple->family};
-	uint64_t hash;
 
 	if (is_forward ? snapshot->service[service].mode == WIRE_MODE_FULLNAT
 		       : snapshot_is_source_address(snapshot, &tuple->destination, tuple->family))
-		return owner_by_toeplitz(dataplane, tuple);
+		return steering_index(steering, sl_toeplitz_hash(&steering->toeplitz, tuple));
 	client.source = is_forward ? tuple->source : tuple->destination;
 	client.source_port = is_forward ? tuple->source_port : tuple->destination_port;
-	hash = sl_flow_hash(&worker->flows4.key, &client);
-	return dataplane->worker[((hash >> 32) * dataplane->n_workers) >> 32];
+	return steering_index(steering, (uint32_t)(sl_flow_hash(key, &client) >> 32));
 }

@@ -154,6 +154,21 @@ static void burst_prefetch_flows(struct worker *worker, struct burst *burst)
 				burst->hash[i]);
 }
 
+/* Another worker goes on with @packet, whose mark says how far it has come. */
+static void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint32_t to)
+{
+	struct dataplane *dataplane = worker->dataplane;
+	struct steering_mark *mark = worker_mark(dataplane, packet);
+
+	/* The bound is never met, unless workers disagree for longer than a change takes. */
+	if (SL_UNLIKELY(mark->n_hops++ >= STEERING_MAX_HOPS) ||
+	    rte_ring_enqueue(dataplane->worker[to]->handoff, packet) != 0) {
+		worker_drop(worker, packet, SL_VERDICT_DROP_HANDOFF_FULL);
+		return;
+	}
+	worker->counters.event[SL_EVENT_HANDOFF]++;
+}
+
 static bool has_to_check(const struct worker *worker, const struct port *port)
 {
 	return worker->n_checked[port - worker->dataplane->port] <
@@ -161,7 +176,7 @@ static bool has_to_check(const struct worker *worker, const struct port *port)
 }
 
 /* Whether the card steers as it says: the first packets of each port are asked, or all. */
-static void burst_check_steering(struct worker *worker, struct port *port,
+static void burst_check_steering(struct worker *worker, struct port *port, uint16_t queue,
 				 const struct burst *burst)
 {
 	struct dataplane *dataplane = worker->dataplane;
@@ -171,7 +186,7 @@ static void burst_check_steering(struct worker *worker, struct port *port,
 		const struct rte_mbuf *packet = burst->packet[i];
 		struct rss_witness witness = {
 			.hash = packet->hash.rss,
-			.worker = worker->id,
+			.worker = queue,
 			.has_hash = (packet->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0,
 		};
 		enum rss_judgement judgement;
@@ -179,8 +194,8 @@ static void burst_check_steering(struct worker *worker, struct port *port,
 		if (burst->outcome[i].verdict != SL_VERDICT_NONE ||
 		    sl_packet_is_icmp_error(&burst->parsed[i]))
 			continue;
-		judgement = rss_judge(dataplane->steering, &burst->parsed[i], worker->id,
-				      witness.has_hash, witness.hash, &witness.our_hash);
+		judgement = rss_judge(worker->steering, &burst->parsed[i], queue, witness.has_hash,
+				      witness.hash, &witness.our_hash);
 		if (judgement == RSS_NOT_JUDGED)
 			continue;
 		worker->n_checked[index]++;
@@ -189,28 +204,28 @@ static void burst_check_steering(struct worker *worker, struct port *port,
 		if (SL_LIKELY(judgement == RSS_RIGHT))
 			continue;
 		witness.tuple = burst->parsed[i].tuple;
-		witness.our_worker = steering_worker(dataplane->steering, witness.our_hash);
-		worker->counters.event[SL_EVENT_AFFINITY_MISS] += witness.our_worker != worker->id;
+		witness.our_worker = steering_worker(worker->steering, witness.our_hash);
+		worker->counters.event[SL_EVENT_AFFINITY_MISS] += witness.our_worker != queue;
 		rss_refute(port, &witness);
 	}
 }
 
-/* Frames of flows that another worker owns leave the burst here. */
+/* Frames that are another worker's leave the burst here. */
 static void burst_steer(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
 {
+	const struct steering *steering = worker->steering;
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < burst->n; i++) {
 		struct rte_mbuf *packet = burst->packet[i];
-		struct worker *owner = worker;
+		uint32_t owner = worker->id;
 
 		if (burst->outcome[i].verdict == SL_VERDICT_NONE)
-			owner = steer_owner(worker, snapshot, &burst->parsed[i].tuple);
-		if (owner != worker) {
-			if (rte_ring_enqueue(owner->handoff, packet) == 0)
-				worker->counters.event[SL_EVENT_HANDOFF]++;
-			else
-				worker_drop(worker, packet, SL_VERDICT_DROP_HANDOFF_FULL);
+			owner = steering->reta[0][steer_index(steering, &worker->flows4.key,
+							      snapshot, &burst->parsed[i].tuple)];
+		if (owner != worker->id) {
+			*worker_mark(worker->dataplane, packet) = (struct steering_mark){0};
+			worker_hand_off(worker, packet, owner);
 			continue;
 		}
 		burst->packet[kept] = packet;
@@ -219,6 +234,18 @@ static void burst_steer(struct worker *worker, const struct snapshot *snapshot, 
 		burst->outcome[kept++] = burst->outcome[i];
 	}
 	burst->n = kept;
+}
+
+/* These packets may have to go to another worker. @is_new: nobody was asked for them. */
+static void burst_mark(struct worker *worker, struct burst *burst, bool is_new)
+{
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct steering_mark *mark = worker_mark(worker->dataplane, burst->packet[i]);
+
+		if (is_new)
+			*mark = (struct steering_mark){0};
+		burst->outcome[i].mark = mark;
+	}
 }
 
 /* Steps 3, 4 and 5: the flow, else a new one, and the rewrite. */
@@ -253,7 +280,9 @@ static void burst_finish(struct worker *worker, struct burst *burst)
 	for (uint16_t i = 0; i < burst->n; i++) {
 		const struct outcome *outcome = &burst->outcome[i];
 
-		if (outcome->verdict <= SL_VERDICT_REPLY)
+		if (SL_UNLIKELY(outcome->is_handed))
+			worker_hand_off(worker, burst->packet[i], outcome->port);
+		else if (outcome->verdict <= SL_VERDICT_REPLY)
 			worker_send(worker, outcome->port, burst->packet[i], outcome->verdict);
 		else if (sl_verdict_is_punt(outcome->verdict))
 			worker_punt(worker, burst->packet[i], outcome->verdict);
@@ -283,36 +312,47 @@ static void burst_without_snapshot(struct worker *worker, struct burst *burst)
 	}
 }
 
-/* @from: the port that the burst came from; NULL if it came from this worker's own ring or hold. */
-static void worker_burst(struct worker *worker, struct burst *burst, struct port *from)
+/* Steps 3 to 5 for those packets that are this worker's. */
+static void burst_decide(struct worker *worker, struct snapshot *snapshot, struct burst *burst,
+			 bool is_received)
 {
+	const struct steering *steering = worker->steering;
+
+	if (is_received && (steering->n_workers > 1 || worker->id != 0))
+		burst_steer(worker, snapshot, burst);
+	if (!is_received || SL_UNLIKELY(steering->n_former != 0))
+		burst_mark(worker, burst, is_received || worker->is_retrying);
+	burst_prefetch_flows(worker, burst);
+	burst_balance(worker, snapshot, burst);
+}
+
+/* @from: the port whose @queue the burst came from; NULL: this worker's own ring or hold. */
+static void worker_burst(struct worker *worker, struct burst *burst, struct port *from,
+			 uint16_t queue)
+{
+	struct dataplane *dataplane = worker->dataplane;
 	struct snapshot *snapshot;
 
-	/* Acquire: what the snapshot points to was written before it was published. */
-	snapshot = __atomic_load_n(&worker->dataplane->snapshot, __ATOMIC_ACQUIRE);
+	/* Acquire: what these point to was written before they were published. */
+	worker->steering = __atomic_load_n(&dataplane->steering, __ATOMIC_ACQUIRE);
+	snapshot = __atomic_load_n(&dataplane->snapshot, __ATOMIC_ACQUIRE);
 	burst_parse(worker, burst);
 	if (from != NULL && SL_UNLIKELY(has_to_check(worker, from)))
-		burst_check_steering(worker, from, burst);
-	if (SL_UNLIKELY(snapshot == NULL)) {
+		burst_check_steering(worker, from, queue, burst);
+	if (SL_UNLIKELY(snapshot == NULL))
 		burst_without_snapshot(worker, burst);
-	} else {
-		if (worker->dataplane->n_workers > 1 && from != NULL)
-			burst_steer(worker, snapshot, burst);
-		burst_prefetch_flows(worker, burst);
-		burst_balance(worker, snapshot, burst);
-	}
+	else
+		burst_decide(worker, snapshot, burst, from != NULL);
 	burst_finish(worker, burst);
 }
 
-/* Step 1. Returns whether there was anything. */
-static bool worker_receive(struct worker *worker, struct port *port, struct burst *burst)
+/* Step 1, of one queue. Returns whether there was anything. */
+static bool worker_receive_queue(struct worker *worker, struct port *port, uint16_t queue,
+				 struct burst *burst)
 {
 	uint64_t bytes = 0;
 
-	/* Queues beyond the number of workers do not exist; fewer are served by the first workers. */
-	if (worker->id >= port->n_queues)
-		return false;
-	burst->n = rte_eth_rx_burst(port->id, (uint16_t)worker->id, burst->packet, BURST_SIZE);
+	burst->n = rte_eth_rx_burst(port->id, queue, burst->packet, BURST_SIZE);
 	if (burst->n == 0)
 		return false;
 	for (uint16_t i = 0; i < burst->n; i++) {
@@ -321,8 +361,21 @@ static bool worker_receive(struct worker *worker, struct port *port, struct burs
 	}
 	worker->counters.event[SL_EVENT_RX] += burst->n;
 	worker->counters.event[SL_EVENT_RX_BYTES] += bytes;
-	worker_burst(worker, burst, port);
+	worker_burst(worker, burst, port, queue);
 	return true;
+}
+
+/* There may be more queues than workers: cards that spread as they please fill them all. */
+static bool worker_receive(struct worker *worker, struct port *port, struct polling polling,
+			   struct burst *burst)
+{
+	bool is_busy = false;
+
+	if (worker->id >= polling.n)
+		return false;
+	for (uint32_t queue = worker->id; queue < port->n_queues; queue += polling.step)
+		is_busy |= worker_receive_queue(worker, port, (uint16_t)queue, burst);
+	return is_busy;
 }
 
 static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
@@ -331,7 +384,7 @@ static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
 						    BURST_SIZE, NULL);
 	if (burst->n == 0)
 		return false;
-	worker_burst(worker, burst, NULL);
+	worker_burst(worker, burst, NULL, 0);
 	return true;
 }
 
@@ -352,7 +405,7 @@ static void worker_retry(struct worker *worker, struct burst *burst)
 			burst->packet[j] = waiting.packet[i + j];
 			burst->since[j] = waiting.since[i + j];
 		}
-		worker_burst(worker, burst, NULL);
+		worker_burst(worker, burst, NULL, 0);
 	}
 	worker->is_retrying = false;
 }
@@ -386,6 +439,56 @@ static void worker_clock(struct worker *worker)
 		(uint32_t)((worker->now_tsc - dataplane->start_tsc) / dataplane->tsc_per_tick);
 }
 
+/* Whether nothing is left of a worker that no other one gives anything to any more. */
+static bool worker_has_left(const struct worker *worker)
+{
+	return __atomic_load_n(&worker->is_leaving, __ATOMIC_ACQUIRE) && worker->hold.n == 0 &&
+	       rte_ring_empty(worker->handoff);
+}
+
+/* Sent buffers and those of this core's cache go back to the pool: others may need them. */
+static void worker_give_back(struct worker *worker)
+{
+	struct dataplane *dataplane = worker->dataplane;
+
+	for (uint32_t i = 0; i < dataplane->n_ports; i++)
+		(void)rte_eth_tx_done_cleanup(dataplane->port[i].id,
+					      (uint16_t)(worker->id % dataplane->port[i].n_queues),
+					      0);
+	rte_mempool_cache_flush(NULL, dataplane->pool);
+}
+
+/* What is in the tables of a worker that leaves, no steering finds; there should be nothing. */
+static void worker_end_flows(struct worker *worker, struct flow_table *table)
+{
+	for (uint32_t i = 0; i < table->n_touched; i++)
+		if (flow_table_at(table, i)->state != SL_FLOW_FREE)
+			worker_end_flow(worker, table, flow_table_at(table, i));
+}
+
+static void worker_turn(struct worker *worker, struct burst *burst)
+{
+	struct dataplane *dataplane = worker->dataplane;
+	struct polling polling;
+	bool is_busy = false;
+
+	/* Acquire: who received from a queue before has left it as it is to be found. */
+	__atomic_load(&dataplane->polling, &polling, __ATOMIC_ACQUIRE);
+	worker_clock(worker);
+	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
+		is_busy |= worker_receive(worker, &dataplane->port[i], polling, burst);
+		is_busy |= worker_receive_kernel(worker, i);
+	}
+	is_busy |= worker_receive_handoff(worker, burst);
+	worker_retry(worker, burst);
+	for (uint32_t i = 0; i < dataplane->n_ports; i++)
+		if (worker->tx[i].n != 0)
+			worker_flush(worker, i);
+	sweep_flows(worker);
+	worker->counters.event[SL_EVENT_LOOPS]++;
+	worker->counters.event[SL_EVENT_BUSY_LOOPS] += is_busy;
+}
+
 int worker_main(void *argument)
 {
 	struct worker *worker = argument;
@@ -394,25 +497,14 @@ int worker_main(void *argument)
 
 	rte_rcu_qsbr_thread_register(dataplane->qsbr, worker->id);
 	rte_rcu_qsbr_thread_online(dataplane->qsbr, worker->id);
-	while (!__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED)) {
-		bool is_busy = false;
-
-		worker_clock(worker);
-		for (uint32_t i = 0; i < dataplane->n_ports; i++) {
-			is_busy |= worker_receive(worker, &dataplane->port[i], &burst);
-			is_busy |= worker_receive_kernel(worker, i);
-		}
-		if (dataplane->n_workers > 1)
-			is_busy |= worker_receive_handoff(worker, &burst);
-		worker_retry(worker, &burst);
-		for (uint32_t i = 0; i < dataplane->n_ports; i++)
-			if (worker->tx[i].n != 0)
-				worker_flush(worker, i);
-		sweep_flows(worker);
-		worker->counters.event[SL_EVENT_LOOPS]++;
-		worker->counters.event[SL_EVENT_BUSY_LOOPS] += is_busy;
+	while (!__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED) &&
+	       !worker_has_left(worker)) {
+		worker_turn(worker, &burst);
 		rte_rcu_qsbr_quiescent(dataplane->qsbr, worker->id);
 	}
+	worker_end_flows(worker, &worker->flows4);
+	worker_end_flows(worker, &worker->flows6);
+	worker_give_back(worker);
 	rte_rcu_qsbr_thread_offline(dataplane->qsbr, worker->id);
 	rte_rcu_qsbr_thread_unregister(dataplane->qsbr, worker->id);
 	return 0;

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <rte_mbuf_dyn.h>
+
 #include "dataplane/dpdk/engine.h"
 
 /** What was decided for one packet of a burst. */
@@ -13,7 +15,17 @@ struct outcome {
 	enum sl_verdict verdict;
 	uint32_t port;   /* index of the port to send it from; SL_VERDICT_FORWARD and _REPLY only */
 	bool is_refused; /* the sender is to be told */
+	bool is_handed;  /* no verdict: another worker is to go on, its number is port */
+	/* The packet's; NULL: it is this worker's alone, as far as there is a choice. */
+	struct steering_mark *mark;
 };
+
+/** The room for a mark in @packet; what stands there may be of the buffer's former use. */
+SL_INLINE struct steering_mark *worker_mark(const struct dataplane *dataplane,
+					    struct rte_mbuf *packet)
+{
+	return RTE_MBUF_DYNFIELD(packet, (size_t)dataplane->mark_offset, struct steering_mark *);
+}
 
 SL_INLINE struct flow_table *worker_table(struct worker *worker, uint8_t family)
 {

@@ -72,9 +72,22 @@ int dataplane_unload(const struct dataplane_options *options SL_UNUSED, char *er
 	return -ENOENT;
 }
 
+int dataplane_set_workers(struct dataplane *dataplane, uint32_t n, const int *core SL_UNUSED,
+			  char *error)
+{
+	if (n == 0 || n > SL_MAX_WORKERS) {
+		snprintf(error, SL_MAX_ERROR, "dataplane.workers: %u (limit 1..%d)", n,
+			 SL_MAX_WORKERS);
+		return -EINVAL;
+	}
+	dataplane->options.n_workers = n;
+	return 0;
+}
+
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply)
 {
 	reply->n_workers = dataplane->options.n_workers;
+	reply->max_workers = SL_MAX_WORKERS;
 	reply->n_ports = dataplane->options.n_ports;
 	reply->flows_capacity = (uint64_t)dataplane->options.n_workers * dataplane->options.n_flows;
 	if (dataplane->snapshot != NULL)
@@ -134,7 +147,7 @@ uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *r
 uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record)
 {
 	for (uint32_t i = 0; i < dataplane->options.n_workers; i++)
-		record[i].core = i;
+		record[i] = (struct wire_worker_record){.core = i, .state = WIRE_WORKER_RUNNING};
 	return dataplane->options.n_workers;
 }
 

@@ -188,11 +188,25 @@ static uint32_t n_workers(const struct dataplane *dataplane)
 	return dataplane->n_cpus < SL_MAX_WORKERS ? dataplane->n_cpus : SL_MAX_WORKERS;
 }
 
+int dataplane_set_workers(struct dataplane *dataplane, uint32_t n, const int *core SL_UNUSED,
+			  char *error)
+{
+	if (n == dataplane->options.n_workers)
+		return 0;
+	snprintf(error, SL_MAX_ERROR,
+		 "dataplane.workers: %u, and was %u: sluice-xdp has no workers, the number sizes "
+		 "its "
+		 "tables; needs a restart with --fresh",
+		 n, dataplane->options.n_workers);
+	return -EOPNOTSUPP;
+}
+
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply)
 {
 	const struct sl_xdp_usage *usage = dataplane->usage;
 
 	reply->n_workers = n_workers(dataplane);
+	reply->max_workers = reply->n_workers;
 	reply->n_ports = dataplane->n_ports;
 	reply->flows_capacity = dataplane->max_flows;
 	for (int i = 0; i < 2; i++) {
@@ -309,6 +323,6 @@ uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_recor
 
 	/* No loop of ours turns: a CPU runs the program when a packet comes. Flows are shared. */
 	for (uint32_t i = 0; i < n; i++)
-		record[i].core = i;
+		record[i] = (struct wire_worker_record){.core = i, .state = WIRE_WORKER_RUNNING};
 	return n;
 }

@@ -171,6 +171,9 @@ struct wire_status_reply {
 	uint64_t flows_embryonic;
 	uint64_t flows_capacity; /* all workers, per family */
 	uint64_t memory_bytes;   /* of flow tables and slot tables */
+	uint64_t flows_handed; /* live where a former number of workers had them; as last counted */
+	uint32_t n_former;     /* former numbers of workers that flows live by */
+	uint32_t max_workers;  /* what n_workers may become without a restart */
 	char engine[16];
 	char engine_reason[128]; /* why this engine, in words */
 };
@@ -401,9 +404,14 @@ struct wire_ports_reply {
 struct wire_workers_request {
 	uint32_t reserved;
 };
+enum wire_worker_state {
+	WIRE_WORKER_RUNNING = 1,
+	WIRE_WORKER_LEAVING = 2, /* has flows, and is given no new ones */
+	WIRE_WORKER_PARKED = 3,  /* its core is free */
+};
 struct wire_worker_record {
 	uint32_t core;
-	uint32_t reserved;
+	uint32_t state; /* enum wire_worker_state */
 	uint64_t loops;
 	uint64_t busy_loops;
 	uint64_t flows;

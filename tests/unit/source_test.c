@@ -118,6 +118,8 @@ static void set_up(uint32_t n_workers)
 	for (uint32_t i = 0; i < n_workers; i++)
 		dataplane.worker[i] = worker_new(i, &key);
 	cr_assert_eq(steer_open(&dataplane, error), 0, "%s", error);
+	for (uint32_t i = 0; i < n_workers; i++)
+		dataplane.worker[i]->steering = dataplane.steering;
 	put_service(staging, SL_FAMILY_IPV4);
 	put_service(staging, SL_FAMILY_IPV6);
 	cr_assert_eq(snapshot_build(staging, 1, &key, NULL, &snapshot, error), 0, "%s", error);
@@ -185,11 +187,19 @@ static struct sl_tuple random_client(void)
 				 .family = family};
 }
 
+static struct worker *owner_of_frame(const struct sl_tuple *tuple)
+{
+	const struct steering *steering = dataplane.steering;
+	const struct sl_hash_key *key = &dataplane.worker[0]->flows4.key;
+
+	return dataplane.worker[steering->reta[0][steer_index(steering, key, snapshot, tuple)]];
+}
+
 /* As balance.c creates a flow, by the worker that owns the client's packet. False: it has one. */
 static bool create_one(void)
 {
 	struct sl_tuple client = random_client();
-	struct worker *worker = steer_owner(dataplane.worker[0], snapshot, &client);
+	struct worker *worker = owner_of_frame(&client);
 	struct flow_table *table = worker_table(worker, client.family);
 	uint64_t hash = sl_flow_hash(&table->key, &client);
 	uint32_t service = lookup_service(snapshot, &client);
@@ -211,14 +221,13 @@ static bool create_one(void)
 	flow->service = service & (SL_MAX_SERVICES - 1);
 	flow->backend = backend & (SL_MAX_BACKENDS - 1);
 	flow->backend_epoch = snapshot->backend[backend].epoch;
-	cr_assert_eq(
-		source_insert(worker, snapshot, table, flow, hash, (uint32_t)random_next(&chance)),
-		0);
+	cr_assert_eq(source_insert(worker, snapshot, table, flow, hash,
+				   (uint32_t)random_next(&chance), NULL),
+		     0);
 	flow->state = SL_FLOW_ESTABLISHED;
 	flow_table_promoted(table);
 	reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
-	cr_assert_eq(steer_owner(dataplane.worker[0], snapshot, &reply), worker,
-		     "a reply has another owner");
+	cr_assert_eq(owner_of_frame(&reply), worker, "a reply has another owner");
 	way_back = way_back_of(flow);
 	if (owner_of[way_back] != NOBODY) {
 		uint32_t former = owner_of[way_back] - 1;

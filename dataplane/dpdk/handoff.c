@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * After a change of the number of workers, flows stay where they were made. A packet goes to its
+ * present owner, and if that one does not know its flow, from one former owner to the next: each looks
+ * into its table, and says in the packet's mark what a new flow could not have because of a flow there.
+ * The present owner makes the flow, and only when all former ones have answered: see steering_next().
+ */
+#include "dataplane/dpdk/handoff.h"
+
+#include <sluice/packet/icmp.h>
+
+#include "dataplane/dpdk/source.h"
+#include "dataplane/lookup.h"
+
+/* Another flow with the way back of one of mode nat: whether it stays, by insert_nat()'s rule. */
+static bool is_taken(struct worker *worker, const struct snapshot *snapshot,
+		     struct flow_table *table, const struct sl_flow *flow)
+{
+	struct sl_tuple reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
+	enum sl_direction direction;
+	struct sl_flow *other =
+		flow_table_find(table, sl_flow_hash(&table->key, &reply), &reply, &direction);
+
+	if (other == NULL)
+		return false;
+	if (!lookup_flow_yields(snapshot, other))
+		return true;
+	worker_end_flow(worker, table, other);
+	return false;
+}
+
+/* A client's packet: the flow that it would be given. */
+static void vet_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
+		    const struct sl_packet *packet, uint64_t hash, struct steering_mark *mark)
+{
+	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
+	struct flow_table *table = worker_table(worker, packet->tuple.family);
+	const struct sl_backend *backend;
+	struct sl_flow_ipv6 room = {.flow = {0}};
+	struct sl_flow *flow = &room.flow;
+
+	if (choice.backend == SL_NO_INDEX || (packet->tcp_flags & SL_TCP_RST) != 0)
+		return;
+	backend = &snapshot->backend[choice.backend];
+	sl_flow_open(flow, &packet->tuple, &backend->addr,
+		     backend->port != 0 ? backend->port : packet->tuple.destination_port);
+	flow->service = service & (SL_MAX_SERVICES - 1);
+	flow->backend = choice.backend & (SL_MAX_BACKENDS - 1);
+	if (snapshot->service[service].mode != WIRE_MODE_FULLNAT)
+		mark->is_taken |= is_taken(worker, snapshot, table, flow);
+	else if (lookup_may_begin(&snapshot->service[service], packet))
+		source_offer(worker, snapshot, table, flow, hash, packet->tcp_sequence, mark);
+}
+
+/* A backend's packet: the client's end of a flow that it would be given. */
+static void vet_orphan(struct worker *worker, const struct snapshot *snapshot, uint32_t backend,
+		       const struct sl_packet *packet, struct steering_mark *mark)
+{
+	const struct flow_table *table = worker_table(worker, packet->tuple.family);
+	struct sl_tuple client = lookup_client(snapshot, backend, &packet->tuple);
+	enum sl_direction direction;
+
+	mark->is_taken |= flow_table_find(table, sl_flow_hash(&table->key, &client), &client,
+					  &direction) != NULL;
+}
+
+static void vet(struct worker *worker, const struct snapshot *snapshot,
+		const struct sl_packet *packet, uint64_t hash, struct steering_mark *mark)
+{
+	uint32_t service = lookup_service(snapshot, &packet->tuple);
+	uint32_t backend;
+
+	/* Errors make no flow. */
+	if (sl_packet_is_icmp_error(packet))
+		return;
+	if (service != SL_NO_INDEX) {
+		vet_new(worker, snapshot, service, packet, hash, mark);
+		return;
+	}
+	backend = lookup_replier(snapshot, &packet->tuple);
+	if (backend != SL_NO_INDEX)
+		vet_orphan(worker, snapshot, backend, packet, mark);
+}
+
+bool handoff_ask(struct worker *worker, const struct snapshot *snapshot,
+		 const struct sl_packet *packet, uint64_t hash, struct outcome *outcome)
+{
+	const struct steering *steering = worker->steering;
+	struct steering_mark *mark = outcome->mark;
+	uint32_t index = steer_index(steering, &worker->flows4.key, snapshot, &packet->tuple);
+	uint32_t next;
+
+	if (mark->number != steering->number || mark->snapshot != (uint32_t)snapshot->generation)
+		steering_mark_renew(mark, steering->number, (uint32_t)snapshot->generation);
+	if (steering->reta[0][index] != worker->id)
+		vet(worker, snapshot, packet, hash, mark);
+	next = steering_next(steering, index, worker->id, mark);
+	if (next == worker->id)
+		return false;
+	outcome->is_handed = true;
+	outcome->port = next;
+	return true;
+}

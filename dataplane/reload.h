@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* What of its configuration file a dataplane takes: all at the start, the number of workers later. */
+#pragma once
+
+#include "config/config.h"
+
+struct dataplane;
+
+/** Reads the file; what is wrong with it goes to the log. Heap, the caller's; NULL: refused. */
+struct config *reload_read(const char *path);
+
+/**
+ * Gives @dataplane the workers of @wanted, and keeps in @running what it took. All else of section
+ * dataplane that has changed is named in the log.
+ */
+void reload_take(struct config *running, const struct config *wanted, struct dataplane *dataplane);
