@@ -7,8 +7,9 @@ import pytest
 
 import topology
 
-# What is the XDP engine's alone; the module of DPDK's own ports runs on both, see topology.Topology.
-collect_ignore = [] if topology.ENGINE == "xdp" else ["test_xdp.py"]
+# What is one engine's alone; the module of DPDK's own ports runs on both, see topology.Topology.
+collect_ignore = {"xdp": ["test_changing_workers.py", "test_onearm_changing_workers.py"],
+                  "dpdk": ["test_xdp.py"]}[topology.ENGINE]
 
 SIZES = {"empty": 0, "one": 1, "kilo": 1024, "mega": 1 << 20, "big": 200_000_000}
 
@@ -52,13 +53,15 @@ def fullnat(all_services):
             for name, (address, backends) in all_services.items()}
 
 
-def bring_up(kind, root, workers=1, one_arm=False):
-    net = topology.Topology(kind, workers, one_arm)
+def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=None):
+    net = topology.Topology(kind, workers, one_arm, max_workers)
     try:
         net.make()
         net.start_nginx(root)
         net.start_echo()
-        net.write_config(fullnat(services()) if one_arm else services())
+        chosen = fullnat(services()) if one_arm else services()
+        net.write_config({name: (address, backends, timeouts or {}, *more[1:])
+                          for name, (address, backends, *more) in chosen.items()})
         net.start_sluice()
     except BaseException:
         for name in ("dataplane", "sluiced"):
@@ -72,7 +75,8 @@ def bring_up(kind, root, workers=1, one_arm=False):
 @pytest.fixture(scope="module")
 def net(request, files):
     net = bring_up(getattr(request.module, "KIND", "interface"), files[0],
-                   getattr(request.module, "WORKERS", 1), getattr(request.module, "ONE_ARM", False))
+                   getattr(request.module, "WORKERS", 1), getattr(request.module, "ONE_ARM", False),
+                   getattr(request.module, "MAX_WORKERS", None), getattr(request.module, "TIMEOUTS", None))
     yield net
     net.remove()
 

@@ -702,3 +702,7 @@ def test_port_without_native_xdp(files):
         net.wait_in_step()
         assert [port["driver"] for port in net.status()["ports"]] == ["xdp generic", "xdp generic"]
         assert get(net).startswith("backend")
+
+
+def test_sluice_xdp_refuses_another_number(net):
+    net.change_workers(net.workers + 1, "sluice-xdp has no workers, the number sizes its tables")

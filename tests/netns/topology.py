@@ -80,10 +80,11 @@ class Topology:
 
     numbers = itertools.count(1)  # a module may have more than one
 
-    def __init__(self, kind="interface", workers=1, one_arm=False):
+    def __init__(self, kind="interface", workers=1, one_arm=False, max_workers=None):
         # The XDP engine attaches to kernel interfaces, and judges every frame on them.
         self.kind = "interface" if ENGINE == "xdp" else kind
         self.workers = workers
+        self.max_workers = max_workers  # None: what sluice-dpdk takes
         self.one_arm = one_arm
         self.engine = ENGINE  # as the configuration has it
         self.flows = 65536
@@ -229,15 +230,18 @@ class Topology:
     def port_lines(self, i, device):
         if self.kind == "interface":
             return [f"    - interface: {device}"]
-        return [f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.workers}"',
+        return [f'    - vdev: "net_af_packet{i},iface={device},qpairs={self.max_workers or self.workers}"',
                 f"      kernel_interface: port{i + 1}"]
 
     def write_config(self, services):
         """`services`: {name: (address, [(backend, weight), ...])}, with a dict of timeouts and one of
         other keys, or without."""
+        self.services = services
         lines = [f"run_dir: {self.run_dir}", f"state_dir: {self.state_dir}", "user: nobody",
                  "group: nogroup", "dataplane:", f"  engine: {self.engine}", f"  flows: {self.flows}", f"  workers: {self.workers}",
-                 f"  hash_key: \"{HASH_KEY}\"", "  ports:"]
+                 f"  hash_key: \"{HASH_KEY}\""]
+        lines += [f"  max_workers: {max(self.max_workers, self.workers)}"] if self.max_workers else []
+        lines.append("  ports:")
         for i, device in enumerate(self.ports):
             lines += self.port_lines(i, device)
         lines.append("services:" if services else "services: []")
@@ -254,6 +258,21 @@ class Topology:
 
     def start_dataplane(self):
         self.start("dataplane", "lb", os.path.join(BUILD, f"sluice-{ENGINE}"), "-c", self.config)
+
+    def hang_up(self):
+        self.processes["dataplane"].send_signal(signal.SIGHUP)
+
+    def change_workers(self, number, words=None):
+        """Has the running dataplane take another number of workers, or refuse it in these words."""
+        former, length = self.workers, len(self.log("dataplane"))
+        self.workers = number
+        self.write_config(self.services)
+        self.hang_up()
+        wait_until("the configuration to be taken", 10, lambda: "reload: dataplane.workers" in self.log("dataplane")[length:])
+        said = self.log("dataplane")[length:]
+        assert (words or f"reload: dataplane.workers is {number}") in said, said
+        if words:
+            self.workers = former
 
     def start_daemon(self):
         return self.start("sluiced", "lb", os.path.join(BUILD, "sluiced"), "-c", self.config)
@@ -345,7 +364,7 @@ http {{
 
         def settled():
             ports = self.status()["ports"]
-            always, more = (self.workers * sum(DRIVER_BUFFERS[port["driver"]][i] for port in ports) for i in (0, 1))
+            always, more = ((self.max_workers or self.workers) * sum(DRIVER_BUFFERS[port["driver"]][i] for port in ports) for i in (0, 1))
             seen.update(used={port["buffers_in_use"] for port in ports}, always=always, more=more)
             return all(always <= n <= always + more for n in seen["used"])
         wait_until(lambda: "buffers in use {used} to be {always} and at most {more} more".format(**seen), 5, settled)

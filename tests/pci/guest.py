@@ -21,6 +21,7 @@ PORTABLE = os.path.join(topology.BUILD, "portable")
 NICS = ["0000:00:10.0", "0000:00:11.0"]  # as run-on-6.1 numbers them
 DRIVERS = ["bus_pci", "bus_vdev", "mempool_ring", "net_virtio"]
 FILES = ["/etc/passwd", "/etc/group", "/lib/x86_64-linux-gnu/libgcc_s.so.1"]
+QUEUES = 4  # of each NIC
 PROCESSORS = 5  # four workers at most, and one that does not poll
 MEGABYTES = 1536
 HUGEPAGES = 200  # of 2 MB
@@ -99,7 +100,7 @@ class Machine:
 
 class GuestTopology(topology.Topology):
     def __init__(self):
-        super().__init__("pci")
+        super().__init__("pci", max_workers=QUEUES)
         self.machine = None
         self.pids = {}
         self.checks_all = False  # whether every packet's queue is compared, or the first ones
@@ -148,9 +149,16 @@ class GuestTopology(topology.Topology):
     def start_daemon(self):
         self.start_program("sluiced", os.path.join(topology.BUILD, "sluiced"))
 
-    def start_sluice(self):
+    def give_config(self):
         with open(self.config) as file:
             self.machine.write(self.config, file.read())
+
+    def hang_up(self):
+        self.give_config()
+        self.machine.run(f"kill -HUP {self.pids['dataplane']}")
+
+    def start_sluice(self):
+        self.give_config()
         self.start_dataplane()
         topology.wait_until("the TAPs", 30, lambda: self.machine.run("ip link show dev port2", check=False).returncode == 0)
         for port, *addresses in (("port1", f"{topology.OWN4}/24", "2001:db8:1::1/64"),

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import topology
+from test_changing_workers import Keeper, nothing_lost
 
 NETNS = os.path.join(topology.TOP, "tests", "netns")
 TARGETS = [topology.SERVICE4, topology.SERVICE6]
@@ -86,7 +87,7 @@ def test_the_kernel_answers_echo(net):
 def test_packets_come_where_the_nics_key_and_table_say(net):
     before = net.counters()
     log = net.log("dataplane")
-    assert log.count(f"{net.workers} queues, steered by RSS: our key of 40 bytes, table of 128 entries") == 2, log
+    assert log.count(f"{net.workers} of 4 queues, steered by RSS: our key of 40 bytes, table of 128 entries") == 2, log
     assert log.count("RSS verified") == 2 and "in software" not in log, log
     assert all(worker["events"]["affinity_checked"] > 0 for worker in before["workers"]), before
     net.run_in("client", "curl", "-sfg", "-o", "/dev/null", "--max-time", "20", url(topology.SERVICE4, "kilo"))
@@ -110,3 +111,30 @@ def test_no_nic_lost_a_frame(net):
         received = sum(port["rx_packets"] for port in net.status()["ports"])
         return before <= received <= net.counters()["events"]["rx"]
     topology.wait_until("ports and workers to count the same frames", 10, ports_agree_with_workers)
+
+
+def test_flows_live_on_while_the_number_of_workers_changes(net):
+    """2 -> 4 and 4 -> 2: the NICs take the new table, and flows stay with the worker that has them."""
+    former, number = net.workers, 6 - net.workers
+    keeper = Keeper(net)
+    try:
+        nothing_lost(keeper.tell("open", 40, 10), 100)
+        before = net.counters()
+        net.change_workers(number)
+        nothing_lost(keeper.tell("open", 40, 10), 200)
+        nothing_lost(keeper.rounds(2), 200)
+    finally:
+        keeper.end()
+    status, after, log = net.status(), net.counters(), net.log("dataplane")
+    assert [worker["state"] for worker in status["workers"]] == ["running"] * number + ["leaving"] * (former - number)
+    assert status["former_workers"] == 1 and status["flows_handed"] > 0
+    assert after["events"]["handoff"] > before["events"]["handoff"]
+    created = [worker["events"]["flow_created"] for worker in after["workers"]]
+    for i, worker in enumerate(before["workers"]):
+        created[i] -= worker["events"]["flow_created"]
+    # Each worker of the new number, and no other.
+    assert all(created[:number]) and not any(created[number:]), created
+    assert "in software" not in log and after["events"]["affinity_miss"] == 0, log
+    if net.checks_all:
+        received = sum(worker["events"]["affinity_checked"] for worker in after["workers"])
+        assert received > before["events"]["affinity_checked"] + 500

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""The number of workers changes under flows that live on: none is lost, and none comes to another
+backend."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import topology
+
+KIND = "vdev"
+MAX_WORKERS = 4
+TIMEOUTS = {"transitory": 1, "udp": 5}
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+class Keeper:
+    """Flows to both addresses, used all the time: flow_keeper.py."""
+
+    def __init__(self, net):
+        self.net = net
+        self.process = subprocess.Popen(
+            net.in_ns("client", sys.executable, os.path.join(HERE, "flow_keeper.py"), "80", "53",
+                      topology.SERVICE4, topology.SERVICE6),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def tell(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def rounds(self, n):
+        """After `n` rounds more."""
+        end = self.tell("go")["rounds"] + n
+        while True:
+            result = self.tell("go")
+            if result["rounds"] >= end:
+                return result
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def keeper(net):
+    keeper = Keeper(net)
+    yield keeper
+    keeper.end()
+
+
+def states(net):
+    """Of all workers that there may be."""
+    known = [worker["state"] for worker in net.status()["workers"]]
+    return known + ["parked"] * (MAX_WORKERS - len(known))
+
+
+@pytest.fixture
+def one_worker(net):
+    """One worker that has all flows; what another test left is over."""
+    net.change_workers(1)
+    topology.wait_until("flows of former tests to time out", 60, lambda: net.status()["former_workers"] == 0)
+    topology.wait_until("workers to be parked", 10, lambda: states(net) == ["running"] + ["parked"] * 3)
+
+
+def nothing_lost(result, flows):
+    assert result["lost"] == result["moved"] == 0 and result["flows"] == flows, result
+
+
+def test_flows_live_on_while_the_number_goes_1_2_4_1(net, one_worker, keeper):
+    before = net.counters()
+    assert net.status()["max_workers"] == MAX_WORKERS
+    nothing_lost(keeper.tell("open", 100, 50), 300)
+    for number, n_flows in ((2, 400), (4, 500), (1, 600)):
+        net.change_workers(number)
+        nothing_lost(keeper.rounds(3), n_flows - 100)
+        nothing_lost(keeper.tell("open", 40, 10), n_flows)
+    nothing_lost(keeper.rounds(3), 600)
+    status = net.status()
+    assert states(net) == ["running", "leaving", "leaving", "leaving"]
+    # Where the first number had flows, the last one has them, too: that one is forgotten.
+    assert status["former_workers"] == 2 and 0 < status["flows_handed"] < 600, status
+    # Whoever was there took new flows; one worker has the latest to itself.
+    created = [worker["events"]["flow_created"] for worker in net.counters()["workers"]]
+    assert all(n > 10 for n in created), created
+    after = net.counters()
+    assert after["events"]["flow_created"] - before["events"]["flow_created"] == 600
+    assert after["events"]["handoff"] - before["events"]["handoff"] > 1000
+    assert after["verdicts"]["drop_handoff_full"] == 0
+    assert "flows served as 2 former numbers" in net.sluice("status").stdout
+
+
+def test_a_fourth_number_is_refused_while_flows_of_three_former_ones_live(net, one_worker, keeper):
+    nothing_lost(keeper.tell("open", 50, 0), 100)
+    for number, n_flows in ((2, 200), (4, 300), (3, 400)):
+        net.change_workers(number)
+        nothing_lost(keeper.tell("open", 50, 0), n_flows)
+    net.change_workers(2, "flows are still served as 3 former numbers of workers had them (limit 3)")
+    assert states(net) == ["running", "running", "running", "leaving"]
+    nothing_lost(keeper.rounds(2), 400)
+    nothing_lost(keeper.tell("close", 400), 0)
+    topology.wait_until("the flows to be gone", 60, lambda: net.status()["former_workers"] == 0)
+    net.change_workers(1)
+    topology.wait_until("the flows to be gone", 60, lambda: net.status()["former_workers"] == 0)
+    topology.wait_until("workers to be parked", 10, lambda: states(net) == ["running", "parked", "parked", "parked"])
+    loops = [worker["loops"] for worker in net.status()["workers"]]
+    topology.wait_until("the running worker to turn", 10, lambda: net.status()["workers"][0]["loops"] > loops[0])
+    assert [worker["loops"] for worker in net.status()["workers"]][1:] == loops[1:]
+
+
+def test_parked_workers_run_again(net, one_worker, keeper):
+    net.change_workers(3)
+    before = net.counters()["workers"]
+    nothing_lost(keeper.tell("open", 50, 10), 120)
+    nothing_lost(keeper.rounds(2), 120)
+    assert states(net) == ["running"] * 3 + ["parked"]
+    for old, new in zip(before[:3], net.counters()["workers"]):
+        assert new["events"]["flow_created"] > old["events"]["flow_created"], (old, new)
+
+
+def test_more_workers_than_were_set_up_are_refused(net):
+    before = net.workers, states(net)
+    net.change_workers(5, "dataplane.workers: 5 (limit 4: the cores and queues set up at the start")
+    assert before == (net.workers, states(net))
+    net.change_workers(net.workers, f"dataplane.workers is {net.workers} as before")
+
+
+def test_what_needs_a_restart_is_named(net):
+    net.flows *= 2
+    net.change_workers(net.workers, "dataplane.flows has changed: needs a restart")
+    net.flows //= 2
+    net.change_workers(net.workers, "as before")
