@@ -249,9 +249,9 @@ SL_INLINE enum sl_verdict sl_parse_ipv4(void *l3, const void *data_end, struct s
 	packet->tuple.source.ipv4 = ipv4->source;
 	packet->tuple.destination.ipv4 = ipv4->destination;
 	packet->l4_length = (uint16_t)(total - ihl);
+	packet->l4_offset = (uint16_t)(packet->l4_offset + ihl);
 	if (SL_UNLIKELY(ipv4->fragment & SL_BE16(0x3fff)))
 		return SL_VERDICT_PUNT_FRAGMENT;
-	packet->l4_offset = (uint16_t)(packet->l4_offset + ihl);
 	return SL_VERDICT_NONE;
 }
 
@@ -288,8 +288,10 @@ SL_INLINE enum sl_verdict sl_parse_extensions(uint8_t *first, const void *data_e
 			return SL_VERDICT_DROP_SOURCE_ROUTE;
 		/* An atomic fragment (RFC 6946) is a whole packet; all others go to the kernel. */
 		if (next == SL_EXTENSION_FRAGMENT &&
-		    (extension->routing_type | (extension->segments_left & 0xf9)) != 0)
+		    (extension->routing_type | (extension->segments_left & 0xf9)) != 0) {
+			packet->l4_offset = (uint16_t)(packet->l4_offset + walked);
 			return SL_VERDICT_PUNT_FRAGMENT;
+		}
 		length = next == SL_EXTENSION_FRAGMENT ? 8 : (uint16_t)(8 + extension->length * 8);
 		walked = (uint16_t)(walked + length);
 		if (walked > SL_MAX_EXTENSION_BYTES || length > packet->l4_length)
@@ -356,7 +358,8 @@ SL_INLINE enum sl_verdict sl_parse_link(const void *data, const void *data_end, 
 
 /**
  * First half of sl_parse(): Ethernet and IP. On SL_VERDICT_NONE, addresses, protocol, l4_offset and
- * l4_length are known, and l4_offset is below SL_MAX_L4_OFFSET.
+ * l4_length are known, and l4_offset is below SL_MAX_L4_OFFSET; likewise on SL_VERDICT_PUNT_FRAGMENT,
+ * where they are those of the payload (IPv4) or the fragment header (IPv6): see fragment.h.
  */
 SL_INLINE enum sl_verdict sl_parse_l3(void *data, const void *data_end, struct sl_packet *packet)
 {
