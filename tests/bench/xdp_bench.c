@@ -480,7 +480,7 @@ static void open_flows(const struct traffic *traffic, uint32_t n_flows)
 static void measure_established(uint8_t family, uint8_t protocol, const char *name,
 				uint32_t n_flows)
 {
-	struct traffic traffic = {.family = family, .protocol = protocol};
+	struct traffic traffic = {.name = name, .family = family, .protocol = protocol};
 	char label[64];
 
 	open_flows(&traffic, n_flows);
