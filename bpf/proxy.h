@@ -82,8 +82,10 @@ static __always_inline enum sl_verdict proxy_judge(struct sl_xdp_cpu *cpu,
 		return SL_VERDICT_DROP_BEFORE_HEADER;
 	if (action != SL_PROXY_INSERT)
 		return SL_VERDICT_NONE;
-	if (cpu->headers > SL_PROXY_MAX_HEADERS || sl_proxy_grown(packet) > mtu)
+	if (cpu->headers > SL_PROXY_MAX_HEADERS || sl_proxy_grown(packet) > mtu) {
+		cpu->refused_mtu = sl_proxy_room(mtu, packet->tuple.family);
 		return SL_VERDICT_DROP_TOO_BIG;
+	}
 	/* That it leaves is as good as sure. */
 	sl_proxy_sent(proxy);
 	return SL_VERDICT_NONE;
@@ -148,7 +150,9 @@ static __always_inline int proxy_decide(struct xdp_md *ctx, uint8_t family)
 	verdict = proxy_prepare(&story, found.flow, &packet, &way);
 	if (verdict != SL_VERDICT_NONE) {
 		count_service_drop(way.service);
-		return conclude(&story, verdict, from);
+		(void)conclude(&story, verdict, from);
+		return verdict == SL_VERDICT_DROP_TOO_BIG && story.cpu->refused_mtu != 0 ? REFUSE
+											 : XDP_DROP;
 	}
 	story.cpu->adjacency = way.adjacency;
 	story.cpu->service = way.service;
@@ -386,6 +390,8 @@ int sl_proxy(struct xdp_md *ctx)
 
 	if (action == GO_ON)
 		action = is_six ? proxy_decide6(ctx) : proxy_decide4(ctx);
+	if (action == REFUSE)
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_REFUSE);
 	if (action != GO_ON || cpu == NULL)
 		return action < 0 ? XDP_DROP : action;
 	is_tcp = cpu->tuple.protocol == SL_PROTOCOL_TCP;

@@ -19,15 +19,18 @@ int sl_refuse(struct xdp_md *ctx)
 	enum sl_reject kind;
 	uint32_t length;
 	uint32_t index;
+	uint32_t mtu;
 	uint8_t family;
 
 	if (from == NULL || !story_begin(ctx, &story))
 		return XDP_DROP;
 	clock_read(&story);
+	mtu = story.cpu->refused_mtu;
+	story.cpu->refused_mtu = 0;
 	if (parse(&story, from, &packet) != SL_VERDICT_NONE)
 		return XDP_DROP;
 	family = packet.tuple.family;
-	kind = sl_reject_kind(&packet);
+	kind = sl_reject_kind(&packet, mtu);
 	if (kind == SL_REJECT_NONE)
 		return XDP_DROP;
 	index = sl_reject_bucket_of(&packet.tuple.source, family);
@@ -49,9 +52,11 @@ int sl_refuse(struct xdp_md *ctx)
 			return XDP_DROP;
 		story.length += sl_reject_room(family);
 		if (!sl_reject_unreachable((uint8_t *)(long)ctx->data,
-					   (const void *)(long)ctx->data_end, has_vlan, family))
+					   (const void *)(long)ctx->data_end, has_vlan, family,
+					   mtu))
 			return XDP_DROP;
-		story.cpu->counters.event[SL_EVENT_UNREACHABLE_SENT]++;
+		story.cpu->counters
+			.event[mtu != 0 ? SL_EVENT_TOO_BIG_SENT : SL_EVENT_UNREACHABLE_SENT]++;
 	}
 	if (story.length > length && bpf_xdp_adjust_tail(ctx, (int)length - (int)story.length) != 0)
 		return XDP_DROP;

@@ -15,7 +15,6 @@ enum {
 	/* Not actions: */
 	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
 	SEND6 = -2,      /* send6() is to end the story */
-	REFUSE = -3,     /* counted as dropped; sl_refuse() is to tell the sender */
 	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
 	ICMP = -5,       /* not counted; sl_icmp() is to judge it */
 	PROXY = -6,      /* not counted; sl_proxy() is to judge it */

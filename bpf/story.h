@@ -10,7 +10,8 @@
 
 enum {
 	COUNTED_VERDICTS = 64,
-	GO_ON = -1, /* not an action: the story's next function is to go on */
+	GO_ON = -1,  /* not an action: the story's next function is to go on */
+	REFUSE = -3, /* likewise: counted as dropped; sl_refuse() is to tell the sender */
 };
 
 _Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&

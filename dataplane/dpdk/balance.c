@@ -121,6 +121,11 @@ static void dispatch(struct worker *worker, struct sl_packet *packet, const stru
 	}
 	if (SL_UNLIKELY(outcome->verdict != SL_VERDICT_NONE)) {
 		worker->service_counters[way->service].drops++;
+		if (outcome->verdict == SL_VERDICT_DROP_TOO_BIG) {
+			outcome->mtu = sl_proxy_room(worker->dataplane->port[adjacency->port].mtu,
+						     way->family);
+			outcome->is_refused = outcome->mtu != 0;
+		}
 		return;
 	}
 	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);

@@ -103,13 +103,13 @@ static void worker_punt(struct worker *worker, struct rte_mbuf *packet, enum sl_
 
 /* The packet ends here, and its sender is told, if that may be. */
 static void worker_refuse(struct worker *worker, struct rte_mbuf *packet, struct sl_packet *parsed,
-			  enum sl_verdict verdict)
+			  const struct outcome *outcome)
 {
-	if (!refuse_packet(worker, packet, parsed)) {
-		worker_drop(worker, packet, verdict);
+	if (!refuse_packet(worker, packet, parsed, outcome->mtu)) {
+		worker_drop(worker, packet, outcome->verdict);
 		return;
 	}
-	worker_send(worker, worker->dataplane->port_of_id[packet->port], packet, verdict);
+	worker_send(worker, worker->dataplane->port_of_id[packet->port], packet, outcome->verdict);
 }
 
 /* Steps 2 and the first half of 4: parse, hash, and ask for the index. */
@@ -287,8 +287,7 @@ static void burst_finish(struct worker *worker, struct burst *burst)
 		else if (sl_verdict_is_punt(outcome->verdict))
 			worker_punt(worker, burst->packet[i], outcome->verdict);
 		else if (outcome->is_refused)
-			worker_refuse(worker, burst->packet[i], &burst->parsed[i],
-				      outcome->verdict);
+			worker_refuse(worker, burst->packet[i], &burst->parsed[i], outcome);
 		else if (outcome->verdict != SL_VERDICT_DROP_NO_NEIGHBOUR ||
 			 !worker_hold(worker, burst->packet[i],
 				      worker->is_retrying ? burst->since[i] : worker->now))

@@ -145,7 +145,8 @@ struct sl_xdp_control {
 /** What one CPU counts, and what its program has no room for on the stack. */
 struct sl_xdp_cpu {
 	struct sl_counters counters;
-	uint64_t scratch; /* what the verifier is to forget */
+	uint64_t scratch;     /* what the verifier is to forget */
+	uint32_t refused_mtu; /* how large the packets of a refused sender may be; 0: not why */
 	struct sl_tuple tuple;
 	struct sl_flow flow;
 	struct sl_rewrite rewrite;

@@ -17,6 +17,7 @@ struct judgement {
 	uint32_t out_port;
 	const struct model_leave *leave;
 	bool is_refused;
+	uint32_t mtu; /* likewise how large packets may be */
 };
 
 /** Where a rewritten packet goes. */
@@ -198,6 +199,10 @@ static enum sl_verdict dispatch(struct model *model, struct judgement *judgement
 						 way->verdict == SL_VERDICT_FORWARD);
 		if (verdict != SL_VERDICT_NONE) {
 			model->service[way->service].drops++;
+			judgement->is_refused = verdict == SL_VERDICT_DROP_TOO_BIG;
+			if (judgement->is_refused)
+				judgement->mtu =
+					sl_proxy_room(MODEL_MTU, judgement->packet.tuple.family);
 			return verdict;
 		}
 		sl_nat_rewrite(&judgement->packet, &way->to);
@@ -505,9 +510,9 @@ static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 
 /* The answer to a refused packet. False: there is none. */
 static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame, uint32_t *length,
-		   bool may_answer)
+		   uint32_t mtu, bool may_answer)
 {
-	enum sl_reject kind = sl_reject_kind(packet);
+	enum sl_reject kind = sl_reject_kind(packet, mtu);
 	uint8_t family = packet->tuple.family;
 	uint32_t room = sl_reject_room(family);
 	bool is_made;
@@ -527,9 +532,10 @@ static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame
 
 		memmove(frame + room, frame, *length);
 		is_made = sl_reject_unreachable(frame, frame + *length + room,
-						packet->has_vlan != 0, family);
+						packet->has_vlan != 0, family, mtu);
 		*length = sl_reject_unreachable_length(link_length, family);
-		model->counters.event[SL_EVENT_UNREACHABLE_SENT]++;
+		model->counters
+			.event[mtu != 0 ? SL_EVENT_TOO_BIG_SENT : SL_EVENT_UNREACHABLE_SENT]++;
 	}
 	model->counters.event[SL_EVENT_TX]++;
 	model->counters.event[SL_EVENT_TX_BYTES] += *length;
@@ -553,8 +559,8 @@ enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame,
 	model->counters.event[SL_EVENT_RX_BYTES] += *length;
 	*out_port = judgement.out_port;
 	*length += judgement.grown;
-	*is_answered = judgement.is_refused &&
-		       answer(model, &judgement.packet, frame, length, leave->may_answer);
+	*is_answered = judgement.is_refused && answer(model, &judgement.packet, frame, length,
+						      judgement.mtu, leave->may_answer);
 	return verdict;
 }
 

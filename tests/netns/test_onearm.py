@@ -80,6 +80,11 @@ def used(net, name):
             for source in backend["sources"]]
 
 
+def all_closed(net, name):
+    """Both sides' last words were seen: the backend has forgotten, or will for a new connection."""
+    return all(flow["state"] == "closed" for flow in net.json("flow", "list", "service", name)["flows"])
+
+
 def test_16_ports_serve_16_flows_to_each_backend_and_refuse_the_17th(net):
     small_service(net, "small", 8001, topology.backend4(1))
     small_service(net, "other", 8002, topology.backend4(2))
@@ -97,6 +102,7 @@ def test_16_ports_serve_16_flows_to_each_backend_and_refuse_the_17th(net):
     assert after["events"]["reset_sent"] - before["events"]["reset_sent"] == 1
     # The connections have ended: their ports are given again, to connections that backends take.
     for first in (21000, 22000, 23000):
+        topology.wait_until("the connections' ends", 10, lambda: all_closed(net, "small"))
         with held(net, 8001, first, 16) as result:
             assert result["held"] == 16, (first, result)
     assert net.counters()["events"]["source_port_reused"] > after["events"]["source_port_reused"]

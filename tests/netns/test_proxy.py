@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The Sluice authors
 """Backends that are told of the client by the PROXY protocol: what nginx, HAProxy and a server that
 speaks first make of it, on paths that lose packets too. With two arms (mode nat) and with one (fullnat)."""
+import functools
 import itertools
 import json
 import os
@@ -51,6 +52,27 @@ for size in [0, 1, 500, (1452 if is_six else 1472) - (52 if is_six else 28)] * 2
         digest = hashlib.sha256(data).hexdigest()
         right += s.recv(65536).decode() == f"{address} {own_port} {host} {port} {digest}"
 print(right)
+"""
+
+
+# Linux: IP_MTU_DISCOVER = 10, IP_PMTUDISC_DO = 2, IP_MTU = 14; of IPv6 23, 2, 24.
+TOLD_SIZE = """
+import socket, sys, time
+host, port = sys.argv[1], int(sys.argv[2])
+is_six = ":" in host
+s = socket.socket(socket.AF_INET6 if is_six else socket.AF_INET, socket.SOCK_DGRAM)
+level, discover, mtu = (socket.IPPROTO_IPV6, 23, 24) if is_six else (socket.IPPROTO_IP, 10, 14)
+s.setsockopt(level, discover, 2)
+s.connect((host, port))
+wanted = 1500 - (52 if is_six else 28)
+end = time.monotonic() + 10
+s.send(bytes(1452 if is_six else 1472))
+while s.getsockopt(level, mtu) != wanted and time.monotonic() < end:
+    time.sleep(0.01)
+try:
+    s.send(bytes(1452 if is_six else 1472))
+except OSError:
+    print("told" if s.getsockopt(level, mtu) == wanted else s.getsockopt(level, mtu))
 """
 
 
@@ -157,11 +179,29 @@ def test_datagrams_tell_of_the_client(net, host):
     assert done.stdout == "100\n"
 
 
+@pytest.fixture
+def ignorant(net):
+    """The client knows nothing of path MTUs, and forgets what it is told."""
+    flush = [functools.partial(net.ip, "client", family, "route", "flush", "cache") for family in ("-4", "-6")]
+    for each in flush:
+        each()
+    yield
+    for each in flush:
+        each()
+
+
 @pytest.mark.parametrize("host", TARGETS)
-def test_datagram_that_does_not_fit_with_its_header_is_counted(net, host):
+def test_datagram_that_does_not_fit_with_its_header_is_counted(net, ignorant, host):
     before = net.counters()["verdicts"]["drop_too_big"]
     script = ("import socket,sys\n"
               f"s=socket.socket(socket.{'AF_INET6' if ':' in host else 'AF_INET'},socket.SOCK_DGRAM)\n"
               f"s.sendto(bytes({(1452 if ':' in host else 1472) - HEADER[6 if ':' in host else 4] + 1}), ('{host}', 83))\n")
     net.run_in("client", sys.executable, "-c", script)
     topology.wait_until("the drop", 5, lambda: net.counters()["verdicts"]["drop_too_big"] == before + 1)
+
+
+@pytest.mark.parametrize("host", TARGETS)
+def test_clients_learn_how_large_their_datagrams_may_be(net, ignorant, host):
+    before = net.counters()["events"]["too_big_sent"]
+    assert net.run_in("client", sys.executable, "-c", TOLD_SIZE, host, "83").stdout == "told\n"
+    assert net.counters()["events"]["too_big_sent"] > before

@@ -96,7 +96,7 @@ Test(reject, a_reset_answers_as_rfc_9293_says)
 			tag(&frame);
 		before = frame;
 		cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
-		cr_assert_eq(sl_reject_kind(&packet), SL_REJECT_RESET);
+		cr_assert_eq(sl_reject_kind(&packet, 0), SL_REJECT_RESET);
 		cr_assert(sl_reject_reset(&packet, frame.bytes + frame.length));
 		frame.length = sl_reject_reset_length(&packet);
 		cr_assert_eq(frame.length, frame.l4 + 20);
@@ -117,7 +117,7 @@ Test(reject, nothing_answers_a_reset)
 	struct sl_packet packet;
 
 	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
-	cr_expect_eq(sl_reject_kind(&packet), SL_REJECT_NONE);
+	cr_expect_eq(sl_reject_kind(&packet, 0), SL_REJECT_NONE);
 }
 
 Test(reject, an_unreachable_quotes_the_header_and_eight_bytes)
@@ -135,11 +135,11 @@ Test(reject, an_unreachable_quotes_the_header_and_eight_bytes)
 			tag(&frame);
 		before = frame;
 		cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
-		cr_assert_eq(sl_reject_kind(&packet), SL_REJECT_UNREACHABLE);
+		cr_assert_eq(sl_reject_kind(&packet, 0), SL_REJECT_UNREACHABLE);
 		memmove(frame.bytes + room, frame.bytes, frame.length);
 		frame.length += room;
 		cr_assert(sl_reject_unreachable(frame.bytes, frame.bytes + frame.length,
-						(i & 2) != 0, family));
+						(i & 2) != 0, family, 0));
 		frame.length = sl_reject_unreachable_length((uint32_t)frame.l3, family);
 		cr_assert_eq(frame.length, frame.l4 + 8 + quoted);
 		check_turned(&frame, &before);
@@ -153,6 +153,46 @@ Test(reject, an_unreachable_quotes_the_header_and_eight_bytes)
 			check_ip(&frame, 8 + quoted);
 			cr_expect_eq(icmp[0] << 8 | icmp[1], 1 << 8 | 4);
 		}
+	}
+}
+
+/* RFC 1191, RFC 8201: of TCP and UDP alike, but not of what may be fragmented on its way. */
+Test(reject, a_packet_too_big_is_answered_by_the_size_that_fits)
+{
+	for (size_t i = 0; i < 4; i++) {
+		uint8_t family = families[i & 1];
+		struct frame frame =
+			frame_make(family, i & 2 ? SL_PROTOCOL_TCP : SL_PROTOCOL_UDP, 100);
+		uint32_t room = sl_reject_room(family);
+		struct frame before;
+		struct sl_packet packet;
+		const uint8_t *icmp;
+		size_t quoted = (family == SL_FAMILY_IPV4 ? 20 : 40) + SL_REJECT_QUOTED;
+
+		if (family == SL_FAMILY_IPV4) {
+			frame.bytes[frame.l3 + 6] = 0;
+			frame_finish(&frame);
+			cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+			cr_assert_eq(sl_reject_kind(&packet, 1400), SL_REJECT_NONE);
+			frame.bytes[frame.l3 + 6] = 0x40;
+			frame_finish(&frame);
+		}
+		before = frame;
+		cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+		cr_assert_eq(sl_reject_kind(&packet, 1400), SL_REJECT_UNREACHABLE);
+		memmove(frame.bytes + room, frame.bytes, frame.length);
+		frame.length += room;
+		cr_assert(sl_reject_unreachable(frame.bytes, frame.bytes + frame.length, false,
+						family, 1400));
+		frame.length = sl_reject_unreachable_length((uint32_t)frame.l3, family);
+		check_turned(&frame, &before);
+		icmp = frame.bytes + (family == SL_FAMILY_IPV4 ? 34 : 54);
+		cr_expect_arr_eq(icmp + 8, before.bytes + before.l3, quoted);
+		cr_expect_eq(icmp[0] << 8 | icmp[1],
+			     family == SL_FAMILY_IPV4 ? 3 << 8 | 4 : 2 << 8);
+		cr_expect_eq(sl_from_be32(sl_load32(icmp + 4)), 1400);
+		if (family == SL_FAMILY_IPV4)
+			cr_expect_eq(frame_fold(frame_sum(icmp, 8 + quoted)), 0xffff);
 	}
 }
 
@@ -171,7 +211,7 @@ Test(reject, packets_with_options_are_refused_in_silence)
 	frame.bytes[25] = (uint8_t)sum;
 	frame.length += 4;
 	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
-	cr_expect_eq(sl_reject_kind(&packet), SL_REJECT_NONE);
+	cr_expect_eq(sl_reject_kind(&packet, 0), SL_REJECT_NONE);
 }
 
 Test(reject, a_network_gets_a_burst_and_then_its_rate)

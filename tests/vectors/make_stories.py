@@ -127,10 +127,12 @@ class Story:
         self.client, self.service, self.backend = MAIN[family]
         self.sport, self.dport, self.bport = 40000, 80, 8080
         self.source = None  # mode fullnat: what stands in for the client
+        self.ip_flags = 0
 
     def frame(self, ends, is_out, payload, ttl, fields):
         source, sport, destination, dport = ends
-        ip = IP(src=source, dst=destination, ttl=ttl) if self.family == 4 else IPv6(src=source, dst=destination, hlim=ttl)
+        ip = IP(src=source, dst=destination, ttl=ttl, flags=self.ip_flags) if self.family == 4 else \
+            IPv6(src=source, dst=destination, hlim=ttl)
         return raw(Ether(**(OUT if is_out else IN)) / ip / self.l4(sport=sport, dport=dport, **fields) / Raw(payload)).hex()
 
     def header(self):
@@ -154,6 +156,8 @@ class Story:
             out = self.frame(ends_out, True, payload_out, ttl - 1, {**fields, **changed})
         elif verdict in TOLD and port == "client":
             out = self.answer(into, ends, payload, fields)
+        elif verdict == "drop_too_big" and (self.family == 6 or self.ip_flags == "DF"):
+            out = self.size(into, ends, 1500 - len(self.header()))
         print(self.name, port, verdict, into, out)
 
     def answer(self, into, ends, payload, fields):
@@ -176,6 +180,17 @@ class Story:
         if self.family == 4:
             return raw(ether / ip / ICMP(type=3, code=3) / Raw(bytes.fromhex(into)[14:14 + 28])).hex()
         return raw(ether / ip / ICMPv6DestUnreach(code=4) / Raw(bytes.fromhex(into)[14:14 + 48])).hex()
+
+    @staticmethod
+    def size(into, ends, mtu):
+        """The client of a packet that is too large with its header is told how large it may be."""
+        source, _, destination, _ = ends
+        ether = Ether(src=IN["dst"], dst=IN["src"])
+        if ":" in source:
+            ip = IPv6(src=destination, dst=source, hlim=64)
+            return raw(ether / ip / ICMPv6PacketTooBig(mtu=mtu) / Raw(bytes.fromhex(into)[14:14 + 48])).hex()
+        ip = IP(src=destination, dst=source, ttl=64, id=0, flags="DF")
+        return raw(ether / ip / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw(bytes.fromhex(into)[14:14 + 28])).hex()
 
     def forward(self, verdict="forward", payload=b"", ttl=64, out=None, **fields):
         source = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
@@ -829,10 +844,15 @@ def told_tcp_stories(family, fullnat):
     # Full-sized segments: with the header too large, and then not.
     room = 1500 - (20 if family == 4 else 40) - 20
     story = opened("full-sized")
-    story.forward("drop_too_big", flags="A", seq=101, ack=501, payload=b"x" * (room - n + 1))
+    too_big = {"flags": "A", "seq": 101, "ack": 501, "payload": b"x" * (room - n + 1)}
+    story.forward("drop_too_big", **too_big)
+    story.ip_flags = "DF"
+    story.forward("drop_too_big", **too_big)
+    story.ip_flags = 0
     story.forward(flags="A", seq=101, ack=501, payload=b"x" * (room - n), out={"payload": story.header() + b"x" * (room - n)})
     story.reply(flags="A", seq=501, ack=101 + room, out={"ack": 101 + room - n})
     story.forward(flags="A", seq=101 + room - n, ack=501, payload=b"x" * room, out={"seq": 101 + room})
+    story.events(flow_created=1, flow_promoted=1, too_big_sent=1 if family == 4 else 2, **tries)
 
     # Errors: the client's bytes have their own numbers, and a header to come takes part of an MTU.
     story = opened("errors")
@@ -856,10 +876,14 @@ def told_udp_stories(family, fullnat):
     room = 1500 - (20 if family == 4 else 40) - 8 - n
     story.forward(payload=b"x" * room, out={"payload": story.header() + b"x" * room})
     story.forward("drop_too_big", payload=b"x" * (room + 1))
+    story.ip_flags = "DF"
+    story.forward("drop_too_big", payload=b"x" * (room + 1))
+    story.ip_flags = 0
     story.reply(payload=b"x" * (room + n))
     story.error("backend", "reply")
     story.error("client", "forward", fullnat=fullnat)
-    story.events(flow_created=1, flow_promoted=1, icmp_error=2, **({"source_port_tries": 1} if fullnat else {}))
+    story.events(flow_created=1, flow_promoted=1, icmp_error=2,
+                 too_big_sent=1 if family == 4 else 2, **({"source_port_tries": 1} if fullnat else {}))
 
 
 for version in (4, 6):

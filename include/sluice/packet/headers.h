@@ -48,6 +48,10 @@ struct sl_vlan {
 	be16_t type;
 } SL_UNALIGNED;
 
+enum {
+	SL_IPV4_DONT_FRAGMENT = 0x4000, /* of struct sl_ipv4's fragment */
+};
+
 /* RFC 791 */
 struct sl_ipv4 {
 	uint8_t version_ihl;

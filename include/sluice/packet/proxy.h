@@ -269,6 +269,14 @@ SL_INLINE uint32_t sl_proxy_grown(const struct sl_packet *packet)
 	       sl_proxy_length(packet->tuple.family);
 }
 
+/** The largest IP packet of a client that with a header is at most @mtu bytes; 0: none. */
+SL_INLINE uint16_t sl_proxy_room(uint32_t mtu, uint8_t family)
+{
+	uint32_t length = sl_proxy_length(family);
+
+	return (uint16_t)(mtu > length && mtu <= 65535 ? mtu - length : 0);
+}
+
 /**
  * Moves the headers of a frame to its new first byte and points @packet at them. @data: the frame,
  * in front of which the engine put sl_proxy_length() unused bytes. @packet: as sl_parse() filled it

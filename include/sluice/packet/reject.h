@@ -2,7 +2,8 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * What a client is told whose packet is refused: a TCP reset (RFC 9293 3.10.7.1), or ICMP port
- * unreachable (RFC 792, RFC 4443) for UDP. The refused frame becomes the answer, in its own buffer.
+ * unreachable (RFC 792, RFC 4443) for UDP; or how large its packets may be (RFC 1191, RFC 8201), for
+ * one that does not fit. The refused frame becomes the answer, in its own buffer.
  * Nothing is answered to a reset, and no more than a bucket holds goes to one source network.
  *
  * These packets are ours, so their checksums are computed in full.
@@ -76,11 +77,18 @@ SL_INLINE uint32_t sl_reject_ip_length(uint8_t family)
 					: (uint32_t)sizeof(struct sl_ipv6);
 }
 
-/** What the sender of a refused @packet is told. */
-SL_INLINE enum sl_reject sl_reject_kind(const struct sl_packet *packet)
+/**
+ * What the sender of a refused @packet is told. @mtu: the largest IP packet that it may send, bytes, if
+ * this one is too large; else 0.
+ */
+SL_INLINE enum sl_reject sl_reject_kind(const struct sl_packet *packet, uint32_t mtu)
 {
-	if (packet->tuple.protocol == SL_PROTOCOL_TCP)
+	if (mtu == 0 && packet->tuple.protocol == SL_PROTOCOL_TCP)
 		return (packet->tcp_flags & SL_TCP_RST) ? SL_REJECT_NONE : SL_REJECT_RESET;
+	/* Its sender leaves the size to others, so nothing will come of telling (RFC 1191). */
+	if (mtu != 0 && packet->ipv4 != NULL &&
+	    (packet->ipv4->fragment & SL_BE16(SL_IPV4_DONT_FRAGMENT)) == 0)
+		return SL_REJECT_NONE;
 	/* With options or extension headers the quotation would be of another length: not worth it. */
 	return packet->l4_offset == sl_reject_link_length(packet) +
 					    sl_reject_ip_length(packet->tuple.family)
@@ -107,7 +115,8 @@ SL_INLINE void sl_reject_ipv4(struct sl_ipv4 *ipv4, be32_t from, be32_t to, uint
 	ipv4->tos = 0;
 	ipv4->total_length = sl_to_be16((uint16_t)(sizeof(*ipv4) + length));
 	ipv4->id = 0;
-	ipv4->fragment = SL_BE16(0x4000); /* whole, and to stay so: no identification (RFC 6864) */
+	ipv4->fragment = SL_BE16(
+		SL_IPV4_DONT_FRAGMENT); /* whole, and to stay so: no identification (RFC 6864) */
 	ipv4->ttl = SL_REJECT_TTL;
 	ipv4->protocol = protocol;
 	ipv4->checksum = 0;
@@ -232,7 +241,8 @@ SL_INLINE void sl_reject_move_link(uint8_t *frame, uint32_t room, bool has_vlan)
 		*(struct sl_vlan *)(to + 1) = *(const struct sl_vlan *)(from + 1);
 }
 
-SL_INLINE bool sl_reject_unreachable4(uint8_t *frame, const void *data_end, bool has_vlan)
+SL_INLINE bool sl_reject_unreachable4(uint8_t *frame, const void *data_end, bool has_vlan,
+				      uint32_t mtu)
 {
 	uint8_t *l3 = frame + sizeof(struct sl_ethernet) + (has_vlan ? sizeof(struct sl_vlan) : 0);
 	struct sl_ipv4 *ipv4 = (struct sl_ipv4 *)l3;
@@ -245,14 +255,15 @@ SL_INLINE bool sl_reject_unreachable4(uint8_t *frame, const void *data_end, bool
 	sl_reject_move_link(frame, SL_REJECT_ROOM_IPV4, has_vlan);
 	sl_reject_ipv4(ipv4, quoted->destination, quoted->source, SL_PROTOCOL_ICMP, length);
 	icmp->type = 3;
-	icmp->code = 3;
+	icmp->code = mtu != 0 ? 4 : 3;
 	icmp->checksum = 0;
-	icmp->rest = 0;
+	icmp->rest = sl_to_be32(mtu);
 	icmp->checksum = (be16_t)~sl_checksum_fold(sl_reject_sum(icmp, length / 4));
 	return true;
 }
 
-SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool has_vlan)
+SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool has_vlan,
+				      uint32_t mtu)
 {
 	uint8_t *l3 = frame + sizeof(struct sl_ethernet) + (has_vlan ? sizeof(struct sl_vlan) : 0);
 	struct sl_ipv6 *ipv6 = (struct sl_ipv6 *)l3;
@@ -272,10 +283,10 @@ SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool
 		ipv6->source[i] = quoted->destination[i];
 		ipv6->destination[i] = quoted->source[i];
 	}
-	icmp->type = 1;
-	icmp->code = 4;
+	icmp->type = mtu != 0 ? 2 : 1;
+	icmp->code = mtu != 0 ? 0 : 4;
 	icmp->checksum = 0;
-	icmp->rest = 0;
+	icmp->rest = sl_to_be32(mtu);
 	/* The addresses of the pseudo-header are those of the header itself. */
 	icmp->checksum = (be16_t)~sl_checksum_fold(
 		sl_reject_sum(icmp, length / 4) + sl_reject_sum(ipv6->source, 8) +
@@ -284,13 +295,13 @@ SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool
 }
 
 /**
- * Makes of a refused UDP frame, grown by sl_reject_room() bytes at its head and otherwise as it came,
- * an ICMP port unreachable of sl_reject_unreachable_length() bytes. [@frame, @data_end): the grown
- * frame. False: too short, which a parsed packet never is.
+ * Makes of a refused frame, grown by sl_reject_room() bytes at its head and otherwise as it came, an
+ * ICMP error of sl_reject_unreachable_length() bytes: port unreachable, or with @mtu, bytes, that the
+ * packet is larger. [@frame, @data_end): the grown frame. False: too short, which a parsed packet never is.
  */
 SL_INLINE bool sl_reject_unreachable(uint8_t *frame, const void *data_end, bool has_vlan,
-				     uint8_t family)
+				     uint8_t family, uint32_t mtu)
 {
-	return family == SL_FAMILY_IPV4 ? sl_reject_unreachable4(frame, data_end, has_vlan)
-					: sl_reject_unreachable6(frame, data_end, has_vlan);
+	return family == SL_FAMILY_IPV4 ? sl_reject_unreachable4(frame, data_end, has_vlan, mtu)
+					: sl_reject_unreachable6(frame, data_end, has_vlan, mtu);
 }
