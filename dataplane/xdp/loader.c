@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
 #include <linux/magic.h>
+#include <linux/membarrier.h>
 
 #include "dataplane/staging_dump.h"
 #include "dataplane/xdp/engine.h"
@@ -591,6 +593,8 @@ static void release_programs(const struct dataplane *dataplane, const char *kept
 	DIR *folder = opendir(dataplane->folder);
 	const struct dirent *entry;
 
+	/* Main programs that were replaced a moment ago run to their ends first, for an RCU period. */
+	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
 		struct path path = pin_path(dataplane, "", entry->d_name);
 

@@ -4,6 +4,7 @@
 and of others, pins that do not fit, interfaces that come and go."""
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import random
@@ -128,13 +129,17 @@ class Links:
         return result
 
     def program(self):
-        """A descriptor of the program that is attached now: it stays while that is open."""
+        """Descriptors of the program that is attached now and of the map of those that it ends in: they
+        stay while these are open."""
         number = bpftool("link", "show", "pinned", self.paths[0])["prog_id"]
-        return self.check(self.libbpf.bpf_prog_get_fd_by_id(ctypes.c_uint32(number)))
+        ends_in = [i for i in bpftool("prog", "show", "id", str(number))["map_ids"]
+                   if bpftool("map", "show", "id", str(i)).get("name") == "programs"]
+        return (self.check(self.libbpf.bpf_prog_get_fd_by_id(ctypes.c_uint32(number))),
+                self.check(self.libbpf.bpf_map_get_fd_by_id(ctypes.c_uint32(ends_in[0]))))
 
     def replace(self, program):
         for link in self.links:
-            self.check(self.libbpf.bpf_link_update(link, program, None))
+            self.check(self.libbpf.bpf_link_update(link, program[0], None))
 
     def close(self):
         for link in self.links:
@@ -162,8 +167,8 @@ def test_200_replacements_lose_no_datagram(net):
                 replaced += 1
                 time.sleep(rng.random() / 25)
             links.replace(programs[1])
-            for program in programs:
-                os.close(program)
+            for descriptor in itertools.chain(*programs):
+                os.close(descriptor)
     finally:
         links.close()
         result = stream.stop()
