@@ -540,8 +540,9 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 	bool needs_flow = record != NULL && service_needs_flow(record);
 
 	/* Where a flow is needed, a connection's first packet alone begins one. */
-	if (needs_flow && packet->tuple.protocol == SL_PROTOCOL_TCP &&
-	    !sl_flow_is_opening(packet)) {
+	if (needs_flow &&
+	    (sl_packet_is_later(packet) ||
+	     (packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)))) {
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_FLOW;
 	}
@@ -550,8 +551,9 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
-	/* A reset begins nothing. */
-	if (created == CREATION_WANTED && (packet->tcp_flags & SL_TCP_RST) == 0) {
+	/* A reset begins nothing, nor does what follows a first fragment. */
+	if (created == CREATION_WANTED && (packet->tcp_flags & SL_TCP_RST) == 0 &&
+	    !sl_packet_is_later(packet)) {
 		creation->sequence = packet->tcp_sequence;
 		creation->service = service;
 		creation->backend = index;
@@ -589,7 +591,7 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 /* Whether a backend's packet is worth a flow: it names the true backend itself. */
 static __always_inline bool teaches_flow(const struct sl_packet *packet)
 {
-	return packet->tuple.protocol == SL_PROTOCOL_TCP &&
+	return packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_packet_is_later(packet) &&
 	       (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0;
 }
 
@@ -638,20 +640,21 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 	return SL_VERDICT_REPLY;
 }
 
-/** No flow knows the packet. @family: a constant. */
-static __always_inline enum sl_verdict
-balance_unknown(struct story *story, struct sl_packet *packet, uint8_t family, enum created created)
+/** No flow knows the packet. @family: a constant. @way: its `to` is set. */
+static __always_inline enum sl_verdict balance_unknown(struct story *story,
+						       const struct sl_packet *packet,
+						       uint8_t family, enum created created,
+						       struct way *way)
 {
 	struct creation *creation = creation_new(story);
 	uint32_t index = SL_NO_INDEX;
 	enum sl_verdict verdict;
-	struct way way = {.to = &story->cpu->rewrite};
 
 	if (creation == NULL)
 		return SL_VERDICT_PUNT_NOT_SERVICE;
-	packet->tuple.family = family;
 	creation->client = packet->tuple;
-	story->cpu->tuple = packet->tuple;
+	creation->client.family = family;
+	story->cpu->tuple = creation->client;
 	if (may_be(control.service_filter, &packet->tuple.destination, family))
 		index = service_find(creation);
 	if (index != SL_NO_INDEX) {
@@ -659,15 +662,13 @@ balance_unknown(struct story *story, struct sl_packet *packet, uint8_t family, e
 			count_service_drop(index);
 			return SL_VERDICT_DROP_SOURCE_IS_SERVICE;
 		}
-		verdict = balance_new(story, creation, index, packet, created, &way);
+		verdict = balance_new(story, creation, index, packet, created, way);
 	} else {
 		index = replier_find(creation);
 		if (index == SL_NO_INDEX)
 			return SL_VERDICT_PUNT_NOT_SERVICE;
-		verdict = balance_orphan(story, creation, index, packet, created, &way);
+		verdict = balance_orphan(story, creation, index, packet, created, way);
 	}
-	if (verdict != SL_VERDICT_FORWARD && verdict != SL_VERDICT_REPLY)
-		return verdict;
-	way.verdict = verdict;
-	return dispatch(story, packet, &way, family);
+	way->verdict = verdict;
+	return verdict;
 }

@@ -43,6 +43,7 @@ PERCPU_ARRAY(service_counters, SL_MAX_SERVICES, struct sl_service_counters);
 PERCPU_ARRAY(backend_counters, SL_MAX_BACKENDS, struct sl_backend_counters);
 PERCPU_ARRAY(scratch_adjacency, 1, struct sl_adjacency);
 
+ARRAY(datagrams, SL_XDP_DATAGRAM_BUCKETS, struct sl_xdp_datagrams, 0);
 ARRAY(source_flows, SL_MAX_BACKENDS, struct sl_xdp_source_flows, BPF_F_MMAPABLE);
 PERCPU_ARRAY(reply_rooms, SL_XDP_N_ROOMS, union sl_xdp_reply);
 PERCPU_ARRAY(reject_buckets, SL_REJECT_BUCKETS, struct sl_reject_bucket);
@@ -130,6 +131,7 @@ struct {
 int sl_refuse(struct xdp_md *ctx);
 int sl_icmp(struct xdp_md *ctx);
 int sl_proxy(struct xdp_md *ctx);
+int sl_fragment(struct xdp_md *ctx);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -142,6 +144,7 @@ struct {
 			[SL_XDP_PROGRAM_REFUSE] = (void *)&sl_refuse,
 			[SL_XDP_PROGRAM_ICMP] = (void *)&sl_icmp,
 			[SL_XDP_PROGRAM_PROXY] = (void *)&sl_proxy,
+			[SL_XDP_PROGRAM_FRAGMENT] = (void *)&sl_fragment,
 		},
 };
 

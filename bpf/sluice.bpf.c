@@ -5,6 +5,7 @@
  * flow, else the service and choose a backend, rewrite, send or pass to the kernel or drop.
  */
 #include "balance.h"
+#include "fragment.h"
 #include "helpers.h"
 #include "icmp.h"
 #include "proxy.h"
@@ -12,12 +13,6 @@
 
 enum {
 	LOOKS = 3,
-	/* Not actions: */
-	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
-	SEND6 = -2,      /* send6() is to end the story */
-	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
-	ICMP = -5,       /* not counted; sl_icmp() is to judge it */
-	PROXY = -6,      /* not counted; sl_proxy() is to judge it */
 };
 
 /* Step 6. */
@@ -30,6 +25,8 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 		return CREATE;
 	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
 		return ICMP;
+	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_FRAGMENT))
+		return FRAGMENT;
 	return conclude(story, verdict, from);
 }
 
@@ -54,14 +51,19 @@ static __always_inline int balance_afresh(struct xdp_md *ctx, uint8_t family, ui
 	struct sl_packet packet;
 	enum sl_verdict verdict;
 	struct story story;
+	struct way way;
 	int action;
 
 	if (from == NULL || !story_begin(ctx, &story))
 		return XDP_PASS;
 	clock_read(&story);
+	way = (struct way){.to = &story.cpu->rewrite};
 	verdict = parse(&story, from, &packet);
-	if (verdict == SL_VERDICT_NONE && packet.tuple.family == family)
-		verdict = balance_unknown(&story, &packet, family, created);
+	if (verdict == SL_VERDICT_NONE && packet.tuple.family == family) {
+		verdict = balance_unknown(&story, &packet, family, created, &way);
+		if (verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)
+			verdict = dispatch(&story, &packet, &way, family);
+	}
 	if (verdict == SL_VERDICT_NONE)
 		return LOOK_AGAIN;
 	action = finish(&story, verdict, from);
@@ -76,13 +78,6 @@ __noinline int balance_afresh4(struct xdp_md *ctx, uint32_t created)
 __noinline int balance_afresh6(struct xdp_md *ctx, uint32_t created)
 {
 	return balance_afresh(ctx, SL_FAMILY_IPV6, created);
-}
-
-/* Whether a packet of a flow that is over, or whose backend is gone, begins a new one. */
-static __always_inline bool begins_anew(const struct sl_packet *packet, enum sl_direction direction)
-{
-	return direction == SL_DIRECTION_FORWARD &&
-	       (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP);
 }
 
 /* Steps 4 to 6 for a packet that flow @index is to be that of; LOOK_AGAIN: it is not any more. */
@@ -229,6 +224,8 @@ int sl_balance(struct xdp_md *ctx)
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_ICMP);
 	else if (SL_UNLIKELY(action == PROXY))
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_PROXY);
+	else if (SL_UNLIKELY(action == FRAGMENT))
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_FRAGMENT);
 	/* Here a tail call comes that leads nowhere, which it never does: see maps.h. */
 	return action < 0 ? XDP_DROP : action;
 }

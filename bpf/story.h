@@ -10,8 +10,15 @@
 
 enum {
 	COUNTED_VERDICTS = 64,
-	GO_ON = -1,  /* not an action: the story's next function is to go on */
-	REFUSE = -3, /* likewise: counted as dropped; sl_refuse() is to tell the sender */
+	/* Not actions: */
+	LOOK_AGAIN = -1, /* the packet's flow is to be looked for, again */
+	SEND6 = -2,      /* send6() is to end the story */
+	REFUSE = -3,     /* counted as dropped; sl_refuse() is to tell the sender */
+	CREATE = -4,     /* create4() or create6() is to put a flow into the table */
+	ICMP = -5,       /* not counted; sl_icmp() is to judge it */
+	PROXY = -6,      /* not counted; sl_proxy() is to judge it */
+	FRAGMENT = -7,   /* not counted; sl_fragment() is to judge it */
+	GO_ON = -8,      /* the story's next function is to go on */
 };
 
 _Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&
@@ -146,4 +153,11 @@ static __always_inline void clock_read(struct story *story)
 	}
 	story->now = story->cpu->now;
 	story->generation = route_generation(story->now);
+}
+
+/** Whether a packet of a flow that is over, or whose backend is gone, begins a new one. */
+static __always_inline bool begins_anew(const struct sl_packet *packet, enum sl_direction direction)
+{
+	return direction == SL_DIRECTION_FORWARD && !sl_packet_is_later(packet) &&
+	       (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP);
 }

@@ -78,7 +78,7 @@ SL_INLINE bool lookup_needs_flow(const struct sl_service *service)
 SL_INLINE bool lookup_may_begin(const struct sl_service *service, const struct sl_packet *packet)
 {
 	return !lookup_needs_flow(service) || sl_flow_is_opening(packet) ||
-	       packet->tuple.protocol == SL_PROTOCOL_UDP;
+	       (packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet));
 }
 
 /** What the client sends in the flow of mode nat whose reply, of @backend, is @reply. */

@@ -167,6 +167,7 @@ static void fill_backend(struct snapshot *snapshot, const struct staged_backend 
 	uint8_t family = staged->wire.service.family;
 	uint32_t hash = snapshot_index_hash(&staged->wire.addr, staged->wire.port, family,
 					    staged->wire.service.protocol);
+	uint32_t bit;
 
 	backend->addr = staged->wire.addr;
 	backend->port = staged->wire.port;
@@ -175,6 +176,8 @@ static void fill_backend(struct snapshot *snapshot, const struct staged_backend 
 	backend->epoch = staged->epoch;
 	backend->adjacency = SL_ADJACENCY_NONE;
 	backend->service = staged->service;
+	bit = snapshot_filter_bit(&backend->addr, family);
+	snapshot->backend_filter[bit / 64] |= 1ull << (bit % 64);
 	if (!mark_shared(snapshot, backend, hash))
 		index_put(&snapshot->by_backend, hash, i);
 }

@@ -15,6 +15,10 @@
 #include <sluice/tables.h>
 #include <sluice/wire.h>
 
+enum {
+	SNAPSHOT_FILTER_WORDS = 1024, /* of 64 bits: a power of two */
+};
+
 struct staging; /* the desired state, mutable; private to snapshot.c */
 
 /** The slots of one service, shared between snapshots as long as they do not change. */
@@ -59,6 +63,7 @@ struct snapshot {
 	struct snapshot_index
 		by_source; /* source address alone -> an index of source[] that has it */
 	bool has_wildcard; /* some service has port 0 */
+	uint64_t backend_filter[SNAPSHOT_FILTER_WORDS]; /* by snapshot_filter_bit() */
 };
 
 /**
@@ -162,6 +167,21 @@ SL_INLINE bool snapshot_is_source_address(const struct snapshot *snapshot,
 			return true;
 	}
 	return false;
+}
+
+/** The place of @addr's bit in backend_filter. */
+SL_INLINE uint32_t snapshot_filter_bit(const union sl_addr *addr, uint8_t family)
+{
+	return snapshot_index_hash(addr, 0, family, 0) & (SNAPSHOT_FILTER_WORDS * 64 - 1);
+}
+
+/** False: no backend has the address @addr, whatever its port and protocol. */
+SL_INLINE bool snapshot_may_be_backend(const struct snapshot *snapshot, const union sl_addr *addr,
+				       uint8_t family)
+{
+	uint32_t bit = snapshot_filter_bit(addr, family);
+
+	return (snapshot->backend_filter[bit / 64] >> (bit % 64) & 1) != 0;
 }
 
 /** A new empty state, generation 0. NULL: ENOMEM. Owned by the caller; control thread. */

@@ -79,6 +79,19 @@ static void rewrite_error(struct worker *worker, struct sl_packet *packet, const
 	}
 }
 
+/* Headers and other numbers are for whole packets: UDP's replies alone have neither. */
+static enum sl_verdict rewrite_fragment(struct sl_packet *packet, const struct way *way)
+{
+	if (way->with_header != NULL &&
+	    !(way->verdict == SL_VERDICT_REPLY && packet->tuple.protocol == SL_PROTOCOL_UDP))
+		return SL_VERDICT_DROP_FRAGMENT_HEADER;
+	if (sl_packet_is_later(packet))
+		(void)sl_nat_l3(packet, &way->to);
+	else
+		sl_nat_rewrite(packet, &way->to);
+	return SL_VERDICT_NONE;
+}
+
 /* Writes the packet. SL_VERDICT_NONE: done; else why it cannot be, and nothing was written. */
 static enum sl_verdict rewrite(struct worker *worker, struct sl_packet *packet,
 			       const struct way *way, const struct port *port,
@@ -92,6 +105,8 @@ static enum sl_verdict rewrite(struct worker *worker, struct sl_packet *packet,
 		rewrite_error(worker, packet, way, frame->data_len);
 		return SL_VERDICT_NONE;
 	}
+	if (SL_UNLIKELY(packet->fragment != SL_PACKET_WHOLE))
+		return rewrite_fragment(packet, way);
 	if (SL_UNLIKELY(way->with_header != NULL))
 		verdict = proxy_packet(frame, packet, way->with_header, direction, port);
 	if (SL_LIKELY(verdict == SL_VERDICT_NONE))
@@ -283,8 +298,8 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 		return;
 	}
 	backend = &snapshot->backend[choice.backend];
-	/* A reset begins nothing. */
-	if ((packet->tcp_flags & SL_TCP_RST) == 0)
+	/* A reset begins nothing, nor does what follows a first fragment. */
+	if ((packet->tcp_flags & SL_TCP_RST) == 0 && !sl_packet_is_later(packet))
 		flow = create_flow(worker, snapshot, &packet->tuple, hash, choice.backend,
 				   packet->tcp_sequence, outcome->mark, &why);
 	if (flow != NULL) {
@@ -336,7 +351,7 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 	}
 	/* What the backend says itself is worth remembering: it names the true backend. */
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP &&
-	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0 &&
+	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0 && !sl_packet_is_later(packet) &&
 	    (outcome->mark == NULL || !outcome->mark->is_taken)) {
 		enum sl_verdict why;
 		uint64_t hash = sl_flow_hash(&worker->flows4.key, &client);
@@ -386,7 +401,8 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 	if (backend != SL_NO_INDEX)
 		balance_orphan(worker, snapshot, backend, packet, frame, outcome);
 	else
-		outcome->verdict = SL_VERDICT_PUNT_NOT_SERVICE;
+		outcome->verdict = packet->fragment == SL_PACKET_WHOLE ? SL_VERDICT_PUNT_NOT_SERVICE
+								       : SL_VERDICT_PUNT_FRAGMENT;
 }
 
 /* An ICMP error about a packet of @flow: it goes the flow's way, and leaves no trace in it. */
@@ -527,7 +543,8 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte
 	}
 	/* A new connection on the tuple of one that is over, or whose backend is gone: afresh. */
 	if (direction == SL_DIRECTION_FORWARD &&
-	    (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP)) {
+	    (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP) &&
+	    !sl_packet_is_later(packet)) {
 		worker_end_flow(worker, table, flow);
 		balance_unknown(worker, snapshot, packet, hash, frame, outcome);
 		return;

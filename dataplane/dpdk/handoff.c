@@ -71,8 +71,8 @@ static void vet(struct worker *worker, const struct snapshot *snapshot,
 	uint32_t service = lookup_service(snapshot, &packet->tuple);
 	uint32_t backend;
 
-	/* Errors make no flow. */
-	if (sl_packet_is_icmp_error(packet))
+	/* Errors make no flow, nor does what follows a first fragment. */
+	if (sl_packet_is_icmp_error(packet) || sl_packet_is_later(packet))
 		return;
 	if (service != SL_NO_INDEX) {
 		vet_new(worker, snapshot, service, packet, hash, mark);

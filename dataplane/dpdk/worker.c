@@ -19,6 +19,7 @@
 #include <sluice/packet/parse.h>
 
 #include "dataplane/dpdk/balance.h"
+#include "dataplane/dpdk/fragment.h"
 #include "dataplane/dpdk/refuse.h"
 #include "dataplane/dpdk/rss.h"
 #include "dataplane/dpdk/sweep.h"
@@ -30,6 +31,7 @@ enum {
 /** What a burst knows of its packets; lives on the worker's stack. */
 struct burst {
 	uint16_t n;
+	uint16_t n_fragments; /* of these */
 	struct rte_mbuf *packet[BURST_SIZE];
 	struct sl_packet parsed[BURST_SIZE];
 	uint64_t hash[BURST_SIZE];
@@ -117,6 +119,7 @@ static void burst_parse(struct worker *worker, struct burst *burst)
 {
 	struct dataplane *dataplane = worker->dataplane;
 
+	burst->n_fragments = 0;
 	for (uint16_t i = 0; i < burst->n; i++) {
 		struct rte_mbuf *packet = burst->packet[i];
 		const struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
@@ -137,8 +140,11 @@ static void burst_parse(struct worker *worker, struct burst *burst)
 		if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
 			verdict = sl_icmp_parse(data, end, parsed);
 		burst->outcome[i] = (struct outcome){.verdict = verdict};
-		if (verdict != SL_VERDICT_NONE)
+		if (SL_UNLIKELY(verdict != SL_VERDICT_NONE)) {
+			burst->n_fragments = (uint16_t)(burst->n_fragments +
+							(verdict == SL_VERDICT_PUNT_FRAGMENT));
 			continue;
+		}
 		burst->hash[i] = sl_flow_hash(&worker->flows4.key, &parsed->tuple);
 		flow_table_prefetch(worker_table(worker, parsed->tuple.family), burst->hash[i]);
 	}
@@ -154,8 +160,7 @@ static void burst_prefetch_flows(struct worker *worker, struct burst *burst)
 				burst->hash[i]);
 }
 
-/* Another worker goes on with @packet, whose mark says how far it has come. */
-static void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint32_t to)
+void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint32_t to)
 {
 	struct dataplane *dataplane = worker->dataplane;
 	struct steering_mark *mark = worker_mark(dataplane, packet);
@@ -163,7 +168,8 @@ static void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint
 	/* The bound is never met, unless workers disagree for longer than a change takes. */
 	if (SL_UNLIKELY(mark->n_hops++ >= STEERING_MAX_HOPS) ||
 	    rte_ring_enqueue(dataplane->worker[to]->handoff, packet) != 0) {
-		worker_drop(worker, packet, SL_VERDICT_DROP_HANDOFF_FULL);
+		worker->counters.verdict[SL_VERDICT_DROP_HANDOFF_FULL]++;
+		rte_pktmbuf_free(packet);
 		return;
 	}
 	worker->counters.event[SL_EVENT_HANDOFF]++;
@@ -210,6 +216,37 @@ static void burst_check_steering(struct worker *worker, struct port *port, uint1
 	}
 }
 
+/* Moves packet @i of the burst to the end of those that stay, of which there are @kept. */
+static void burst_keep(struct burst *burst, uint16_t i, uint16_t kept)
+{
+	burst->packet[kept] = burst->packet[i];
+	burst->parsed[kept] = burst->parsed[i];
+	burst->hash[kept] = burst->hash[i];
+	burst->outcome[kept] = burst->outcome[i];
+}
+
+/* Fragments become packets with the ports of their datagrams, or leave the burst here. */
+static void burst_fragments(struct worker *worker, const struct snapshot *snapshot,
+			    struct burst *burst, bool is_received)
+{
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct outcome *outcome = &burst->outcome[i];
+
+		if (outcome->verdict == SL_VERDICT_PUNT_FRAGMENT) {
+			if (!fragment_judge(worker, snapshot, burst->packet[i], &burst->parsed[i],
+					    is_received, outcome))
+				continue;
+			burst->hash[i] = sl_flow_hash(&worker->flows4.key, &burst->parsed[i].tuple);
+		}
+		if (worker->is_retrying)
+			burst->since[kept] = burst->since[i];
+		burst_keep(burst, i, kept++);
+	}
+	burst->n = kept;
+}
+
 /* Frames that are another worker's leave the burst here. */
 static void burst_steer(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
 {
@@ -228,10 +265,7 @@ static void burst_steer(struct worker *worker, const struct snapshot *snapshot, 
 			worker_hand_off(worker, packet, owner);
 			continue;
 		}
-		burst->packet[kept] = packet;
-		burst->parsed[kept] = burst->parsed[i];
-		burst->hash[kept] = burst->hash[i];
-		burst->outcome[kept++] = burst->outcome[i];
+		burst_keep(burst, i, kept++);
 	}
 	burst->n = kept;
 }
@@ -317,6 +351,8 @@ static void burst_decide(struct worker *worker, struct snapshot *snapshot, struc
 {
 	const struct steering *steering = worker->steering;
 
+	if (SL_UNLIKELY(burst->n_fragments != 0))
+		burst_fragments(worker, snapshot, burst, is_received);
 	if (is_received && (steering->n_workers > 1 || worker->id != 0))
 		burst_steer(worker, snapshot, burst);
 	if (!is_received || SL_UNLIKELY(steering->n_former != 0))
@@ -442,7 +478,7 @@ static void worker_clock(struct worker *worker)
 static bool worker_has_left(const struct worker *worker)
 {
 	return __atomic_load_n(&worker->is_leaving, __ATOMIC_ACQUIRE) && worker->hold.n == 0 &&
-	       rte_ring_empty(worker->handoff);
+	       fragments_n_held(worker->fragments) == 0 && rte_ring_empty(worker->handoff);
 }
 
 /* Sent buffers and those of this core's cache go back to the pool: others may need them. */
@@ -484,6 +520,7 @@ static void worker_turn(struct worker *worker, struct burst *burst)
 		if (worker->tx[i].n != 0)
 			worker_flush(worker, i);
 	sweep_flows(worker);
+	fragments_sweep(worker);
 	worker->counters.event[SL_EVENT_LOOPS]++;
 	worker->counters.event[SL_EVENT_BUSY_LOOPS] += is_busy;
 }

@@ -28,6 +28,12 @@ SL_INLINE struct steering_mark *worker_mark(const struct dataplane *dataplane,
 	return RTE_MBUF_DYNFIELD(packet, (size_t)dataplane->mark_offset, struct steering_mark *);
 }
 
+/**
+ * Worker @to goes on with @packet, whose mark says how far it has come; or it is dropped, for that
+ * worker's ring is full.
+ */
+void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint32_t to);
+
 SL_INLINE struct flow_table *worker_table(struct worker *worker, uint8_t family)
 {
 	return family == SL_FAMILY_IPV4 ? &worker->flows4 : &worker->flows6;

@@ -20,6 +20,7 @@
 #include <rte_launch.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/dpdk/fragment.h"
 #include "dataplane/dpdk/sweep.h"
 #include "log/log.h"
 
@@ -74,6 +75,7 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 	worker->service_counters = calloc(SL_MAX_SERVICES, sizeof(*worker->service_counters));
 	worker->backend_counters = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_counters));
 	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
+	worker->fragments = fragments_new();
 	snprintf(name, sizeof(name), "handoff%u", worker->id);
 	worker->handoff = rte_ring_create(name, RING_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "resolve%u", worker->id);
@@ -81,7 +83,8 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 		rte_ring_create_elem(name, sizeof(struct resolve_request), RESOLVE_RING_SIZE,
 				     SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (worker->service_counters == NULL || worker->backend_counters == NULL ||
-	    worker->source_flows == NULL || worker->handoff == NULL || worker->resolve == NULL)
+	    worker->source_flows == NULL || worker->fragments == NULL || worker->handoff == NULL ||
+	    worker->resolve == NULL)
 		return -ENOMEM;
 	worker->sweep_tsc_per_entry = rte_get_tsc_hz() * SWEEP_SECONDS / n_flows + 1;
 	return 0;
@@ -98,11 +101,13 @@ static void worker_close(struct worker *worker)
 	free(worker->service_counters);
 	free(worker->backend_counters);
 	free(worker->source_flows);
+	fragments_free(worker->fragments);
 	rte_ring_free(worker->handoff);
 	rte_ring_free(worker->resolve);
 	worker->service_counters = NULL;
 	worker->backend_counters = NULL;
 	worker->source_flows = NULL;
+	worker->fragments = NULL;
 	worker->handoff = NULL;
 	worker->resolve = NULL;
 }

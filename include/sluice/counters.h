@@ -25,7 +25,7 @@
 	X(PUNT_NOT_SERVICE,       punt_not_service,       "TCP or UDP that is no service's and no backend's, handed to the kernel") \
 	X(PUNT_PROTOCOL,          punt_protocol,          "IP, but neither TCP nor UDP, handed to the kernel") \
 	X(PUNT_ICMP,              punt_icmp,              "ICMP or ICMPv6 that is no error about a packet of a service, handed to the kernel") \
-	X(PUNT_FRAGMENT,          punt_fragment,          "a fragment, handed to the kernel") \
+	X(PUNT_FRAGMENT,          punt_fragment,          "a fragment that is no service's and no backend's, handed to the kernel") \
 	X(PUNT_LOCAL,             punt_local,             "a backend's packet to one of the host's own addresses, handed to the kernel") \
 	X(DROP_TRUNCATED,         drop_truncated,         "the frame ends before its headers do") \
 	X(DROP_OTHER_HOST,        drop_other_host,        "unicast to a link address that is not the port's") \
@@ -46,6 +46,12 @@
 	X(DROP_UDP6_CHECKSUM,     drop_udp6_checksum,     "UDP over IPv6 without a checksum (RFC 8200)") \
 	X(DROP_ICMP_MALFORMED,    drop_icmp_malformed,    "an ICMP error with a wrong checksum, or that quotes too little or nonsense") \
 	X(DROP_ICMP_NO_FLOW,      drop_icmp_no_flow,      "an ICMP error about a packet of a service that is no flow's") \
+	X(DROP_FRAGMENT_TINY,     drop_fragment_tiny,     "a first fragment that ends within its layer-4 header (RFC 1858)") \
+	X(DROP_FRAGMENT_MALFORMED, drop_fragment_malformed, "a fragment that is empty, no multiple of 8 bytes, beyond 65,535, or with bad headers") \
+	X(DROP_FRAGMENT_OVERLAP,  drop_fragment_overlap,  "a fragment whose bytes have passed already, or of a datagram that contradicted itself (RFC 5722)") \
+	X(DROP_FRAGMENT_NO_FIRST, drop_fragment_no_first, "a fragment whose datagram's first one did not come in time; with XDP, had not come before") \
+	X(DROP_FRAGMENT_FULL,     drop_fragment_full,     "a fragment of one more datagram, or one more to be held, than there is room for") \
+	X(DROP_FRAGMENT_HEADER,   drop_fragment_header,   "a fragment of a flow with PROXY headers; only UDP replies may be fragmented there") \
 	X(DROP_NO_BACKEND,        drop_no_backend,        "the service has no backend that takes new flows") \
 	X(DROP_BACKEND_GONE,      drop_backend_gone,      "the flow's backend was deleted or is in maintenance") \
 	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
@@ -79,6 +85,8 @@
 	X(HANDOFF,             handoff,             packets, "packets handed to the worker that owns the flow") \
 	X(ICMP_ERROR,          icmp_error,          packets, "ICMP errors about packets of flows, translated") \
 	X(ICMP_SMALL_MTU,      icmp_small_mtu,      packets, "ICMP errors of these that name an MTU below 68 (IPv4) or 1280 (IPv6)") \
+	X(FRAGMENT,            fragment,            packets, "fragments that may pass, each with its datagram's first or after it") \
+	X(FRAGMENT_HELD,       fragment_held,       packets, "fragments that came before their datagram's first one, and waited for it") \
 	X(SOURCE_PORT_TRIES,   source_port_tries,   ports,   "source ports tried for new flows of mode fullnat") \
 	X(SOURCE_PORT_REUSED,  source_port_reused,  ports,   "source ports taken from connections that had ended") \
 	X(RESET_SENT,          reset_sent,          packets, "TCP resets sent to clients whose packets were refused") \

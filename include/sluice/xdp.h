@@ -14,6 +14,7 @@
 #include <sluice/counters.h>
 #include <sluice/limits.h>
 #include <sluice/packet/flow.h>
+#include <sluice/packet/fragment.h>
 #include <sluice/tables.h>
 
 enum {
@@ -21,6 +22,8 @@ enum {
 		3,          /* to be raised when tables mean something else in the same form */
 	SL_XDP_WAYS = 4,    /* flows of one bucket */
 	SL_XDP_CHOICES = 4, /* buckets that a flow may stand in, its home first */
+	SL_XDP_DATAGRAM_BUCKETS =
+		1024,               /* of datagrams whose fragments are under way: a power of two */
 	SL_XDP_PORT_PLACES = 256,   /* of the table from ifindex to port */
 	SL_XDP_FILTER_WORDS = 2048, /* 64-bit words of each address filter */
 	SL_XDP_MAX_CPUS = 1024,
@@ -43,6 +46,7 @@ enum sl_xdp_program {
 	SL_XDP_PROGRAM_REFUSE = 0, /* tells the sender that its packet was refused */
 	SL_XDP_PROGRAM_ICMP,       /* translates ICMP errors about packets of flows */
 	SL_XDP_PROGRAM_PROXY,      /* packets of flows with PROXY headers */
+	SL_XDP_PROGRAM_FRAGMENT,   /* fragments */
 	SL_XDP_N_PROGRAMS
 };
 
@@ -142,6 +146,12 @@ struct sl_xdp_control {
 	uint64_t source_filter[SL_XDP_FILTER_WORDS]; /* nor does one stand in for clients */
 };
 
+/** A bucket of datagrams whose fragments are under way. Programs. */
+struct sl_xdp_datagrams {
+	uint32_t is_locked;
+	struct sl_datagram way[SL_DATAGRAM_WAYS];
+};
+
 /** What one CPU counts, and what its program has no room for on the stack. */
 struct sl_xdp_cpu {
 	struct sl_counters counters;
@@ -158,6 +168,9 @@ struct sl_xdp_cpu {
 	uint16_t quoted_l4_offset;
 	uint8_t has_small_mtu;
 	uint8_t keeps_source;
+	uint8_t fragment;   /* as in sl_packet */
+	uint8_t has_header; /* the packet's flow has PROXY headers */
+	struct sl_fragment piece;
 	uint32_t length;    /* of the frame, bytes */
 	uint32_t found;     /* index of the packet's flow */
 	uint8_t direction;  /* enum sl_direction */

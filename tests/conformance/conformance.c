@@ -46,6 +46,9 @@ static const struct {
 	{"source_port_reused", SL_EVENT_SOURCE_PORT_REUSED},
 	{"reset_sent", SL_EVENT_RESET_SENT},
 	{"unreachable_sent", SL_EVENT_UNREACHABLE_SENT},
+	{"too_big_sent", SL_EVENT_TOO_BIG_SENT},
+	{"icmp_error", SL_EVENT_ICMP_ERROR},
+	{"fragment", SL_EVENT_FRAGMENT},
 };
 
 /* What the counters must be. */

@@ -191,6 +191,17 @@ static enum sl_verdict dispatch(struct model *model, struct judgement *judgement
 			return SL_VERDICT_NONE;
 		model->counters.event[SL_EVENT_ICMP_ERROR]++;
 		model->counters.event[SL_EVENT_ICMP_SMALL_MTU] += judgement->packet.has_small_mtu;
+	} else if (judgement->packet.fragment != SL_PACKET_WHOLE) {
+		if (way->with_header != NULL &&
+		    (way->verdict == SL_VERDICT_FORWARD ||
+		     judgement->packet.tuple.protocol == SL_PROTOCOL_TCP)) {
+			model->service[way->service].drops++;
+			return SL_VERDICT_DROP_FRAGMENT_HEADER;
+		}
+		if (sl_packet_is_later(&judgement->packet))
+			(void)sl_nat_l3(&judgement->packet, &way->to);
+		else
+			sl_nat_rewrite(&judgement->packet, &way->to);
 	} else {
 		enum sl_verdict verdict = SL_VERDICT_NONE;
 
@@ -327,7 +338,8 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 		.verdict = SL_VERDICT_FORWARD, .service = service, .backend = choice.backend};
 
 	if (needs_flow(&model->snapshot->service[service]) &&
-	    packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)) {
+	    (sl_packet_is_later(packet) ||
+	     (packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)))) {
 		model->service[service].drops++;
 		judgement->is_refused = true;
 		return SL_VERDICT_DROP_NO_FLOW;
@@ -337,7 +349,7 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
 	backend = &model->snapshot->backend[choice.backend];
-	if ((packet->tcp_flags & SL_TCP_RST) == 0)
+	if ((packet->tcp_flags & SL_TCP_RST) == 0 && !sl_packet_is_later(packet))
 		flow = create_flow(model, judgement, &packet->tuple, choice.backend, &why);
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
@@ -390,7 +402,7 @@ static enum sl_verdict balance_orphan(struct model *model, struct judgement *jud
 		return SL_VERDICT_DROP_BACKEND_GONE;
 	}
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP &&
-	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0) {
+	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_RST)) == 0 && !sl_packet_is_later(packet)) {
 		/* Whether there is room is asked first, and counted, as the XDP engine does. */
 		if (find(model, &client, SL_DIRECTION_FORWARD) == NULL)
 			flow = create_flow(model, judgement, &client, index, &why);
@@ -499,7 +511,7 @@ static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 	    !(sl_flow_is_over(flow) && sl_flow_is_opening(packet) &&
 	      direction == SL_DIRECTION_FORWARD))
 		return balance_flow(model, judgement, flow, direction);
-	if (direction == SL_DIRECTION_FORWARD &&
+	if (direction == SL_DIRECTION_FORWARD && !sl_packet_is_later(packet) &&
 	    (sl_flow_is_opening(packet) || packet->tuple.protocol == SL_PROTOCOL_UDP)) {
 		end_flow(model, flow);
 		return balance_unknown(model, judgement);
@@ -542,6 +554,69 @@ static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame
 	return is_made;
 }
 
+/* The datagram under way that the fragment is one of. */
+static struct sl_datagram *find_datagram(struct model *model, const struct sl_tuple *tuple,
+					 const struct sl_fragment *fragment, uint32_t now)
+{
+	for (uint32_t i = 0; i < MODEL_MAX_DATAGRAMS; i++)
+		if (sl_datagram_has(&model->datagram[i], tuple, fragment) &&
+		    !sl_datagram_is_over(&model->datagram[i], now))
+			return &model->datagram[i];
+	return NULL;
+}
+
+/* Whether a service's fragment may pass; then its tuple is that of the first one. */
+static enum sl_verdict judge_fragment(struct model *model, struct judgement *judgement,
+				      const struct sl_fragment *fragment)
+{
+	struct sl_packet *packet = &judgement->packet;
+	struct sl_datagram *datagram =
+		find_datagram(model, &packet->tuple, fragment, judgement->leave->now);
+
+	if (datagram == NULL && sl_packet_is_later(packet))
+		return SL_VERDICT_DROP_FRAGMENT_NO_FIRST;
+	if (datagram == NULL && !judgement->leave->has_room_for_datagram)
+		return SL_VERDICT_DROP_FRAGMENT_FULL;
+	if (datagram == NULL) {
+		datagram = &model->datagram[model->next_datagram++ % MODEL_MAX_DATAGRAMS];
+		sl_datagram_begin(datagram, &packet->tuple, fragment, judgement->leave->now);
+	}
+	if (sl_datagram_add(datagram, fragment) != SL_FRAGMENT_TAKEN)
+		return SL_VERDICT_DROP_FRAGMENT_OVERLAP;
+	if (sl_packet_is_later(packet))
+		sl_datagram_lend(datagram, &packet->tuple);
+	else
+		sl_datagram_show(datagram, &packet->tuple);
+	model->counters.event[SL_EVENT_FRAGMENT]++;
+	return SL_VERDICT_NONE;
+}
+
+static enum sl_verdict balance_fragment(struct model *model, struct judgement *judgement)
+{
+	struct sl_packet *packet = &judgement->packet;
+	struct sl_fragment fragment;
+	enum sl_verdict verdict;
+
+	if (!model->may_be_ours(&packet->tuple))
+		return SL_VERDICT_PUNT_FRAGMENT;
+	switch (sl_fragment_parse(judgement->frame, judgement->frame + judgement->length, packet,
+				  &fragment)) {
+	case SL_FRAGMENT_FIRST:
+	case SL_FRAGMENT_LATER:
+		break;
+	case SL_FRAGMENT_OTHER:
+		return SL_VERDICT_PUNT_FRAGMENT;
+	case SL_FRAGMENT_TINY:
+		return SL_VERDICT_DROP_FRAGMENT_TINY;
+	case SL_FRAGMENT_MALFORMED:
+		return SL_VERDICT_DROP_FRAGMENT_MALFORMED;
+	}
+	verdict = judge_fragment(model, judgement, &fragment);
+	if (verdict == SL_VERDICT_NONE)
+		verdict = balance(model, judgement);
+	return verdict == SL_VERDICT_PUNT_NOT_SERVICE ? SL_VERDICT_PUNT_FRAGMENT : verdict;
+}
+
 enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame, uint32_t *length,
 			     const struct model_leave *leave, uint32_t *out_port, bool *is_answered)
 {
@@ -552,7 +627,9 @@ enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame,
 		verdict = sl_parse(frame, frame + *length, &judgement.packet);
 	if (verdict == SL_VERDICT_PUNT_ICMP)
 		verdict = sl_icmp_parse(frame, frame + *length, &judgement.packet);
-	if (verdict == SL_VERDICT_NONE)
+	if (verdict == SL_VERDICT_PUNT_FRAGMENT)
+		verdict = balance_fragment(model, &judgement);
+	else if (verdict == SL_VERDICT_NONE)
 		verdict = balance(model, &judgement);
 	model->counters.verdict[verdict]++;
 	model->counters.event[SL_EVENT_RX]++;

@@ -13,11 +13,13 @@
 #pragma once
 
 #include <sluice/packet/flow.h>
+#include <sluice/packet/fragment.h>
 
 #include "dataplane/snapshot.h"
 
 enum {
-	MODEL_MAX_FLOWS = 8192, /* both families together */
+	MODEL_MAX_FLOWS = 8192,     /* both families together */
+	MODEL_MAX_DATAGRAMS = 8192, /* whose fragments are under way: the latest */
 	MODEL_MAX_PORTS = 2,
 	MODEL_MTU = 1500,
 };
@@ -25,14 +27,20 @@ enum {
 /** Next hop of @addr: an index of model.adjacency, or SL_ADJACENCY_NONE, _LOCAL, _GLEAN. */
 typedef uint32_t (*model_route)(const union sl_addr *addr, uint8_t family);
 
+/** Whether a fragment with these addresses may be a service's: an engine may take some for it wrongly. */
+typedef bool (*model_may_be_ours)(const struct sl_tuple *tuple);
+
 struct model_leave {
 	bool has_room;   /* its table had a place for a new flow */
 	bool may_answer; /* the sender's network had not been answered too often */
+	bool has_room_for_datagram;
+	uint32_t now; /* ticks; for datagrams alone */
 };
 
 struct model {
 	const struct snapshot *snapshot;
 	model_route route;
+	model_may_be_ours may_be_ours;
 	const struct sl_adjacency *adjacency;
 	uint8_t mac[MODEL_MAX_PORTS][6];
 	uint32_t max_flows; /* of each family */
@@ -41,6 +49,8 @@ struct model {
 	uint32_t n_embryonic[2];
 	uint32_t n; /* length of flow[] */
 	struct sl_flow_ipv6 flow[MODEL_MAX_FLOWS];
+	struct sl_datagram datagram[MODEL_MAX_DATAGRAMS];
+	uint32_t next_datagram;
 	struct sl_counters counters;
 	struct sl_service_counters service[SL_MAX_SERVICES];
 	struct sl_backend_counters backend[SL_MAX_BACKENDS];

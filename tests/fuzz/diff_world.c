@@ -292,6 +292,10 @@ struct draft {
 	uint32_t payload;
 	const uint8_t *quoted; /* of an ICMP error: what it quotes; NULL: no error */
 	uint32_t n_quoted;     /* bytes */
+	bool is_piece;         /* a fragment: */
+	uint32_t piece_id;
+	uint16_t piece_at; /* bytes */
+	bool has_more;
 };
 
 static void put(struct draft *draft, const void *bytes, size_t size)
@@ -416,6 +420,11 @@ static void put_ipv4(struct world *world, struct draft *draft)
 
 	if (one_in(world, 100))
 		ipv4.fragment = (be16_t)pick(world, 65536);
+	if (draft->is_piece) {
+		ipv4.id = sl_to_be16((uint16_t)draft->piece_id);
+		ipv4.fragment = sl_to_be16(
+			(uint16_t)(draft->piece_at / 8 | (draft->has_more ? 0x2000 : 0)));
+	}
 	draft->l3 = draft->end;
 	put(draft, &ipv4, sizeof(ipv4));
 	put_ipv4_options(world, draft, options);
@@ -451,6 +460,16 @@ static void put_extensions(struct world *world, struct draft *draft, uint32_t n)
 		next = at;
 	}
 	*next = draft->tuple.protocol;
+	if (draft->is_piece) {
+		uint32_t id = sl_to_be32(draft->piece_id);
+		uint16_t word = sl_to_be16((uint16_t)(draft->piece_at | draft->has_more));
+		uint8_t header[8] = {draft->tuple.protocol};
+
+		memcpy(header + 2, &word, sizeof(word));
+		memcpy(header + 4, &id, sizeof(id));
+		*next = SL_EXTENSION_FRAGMENT;
+		put(draft, header, sizeof(header));
+	}
 }
 
 static void put_ipv6(struct world *world, struct draft *draft)
@@ -692,6 +711,33 @@ static void draft_packet(struct world *world, struct talk *talk, struct draft *d
 		draft->tuple.protocol = (uint8_t)pick(world, 256);
 }
 
+/* The packet becomes a fragment: the next of a datagram under way, mostly. */
+static void become_piece(struct world *world, struct talk *talk, struct draft *draft)
+{
+	bool is_tcp = draft->tuple.protocol == SL_PROTOCOL_TCP;
+	uint32_t length;
+
+	if (talk->piece_at == 0 || talk->direction != talk->piece_direction || one_in(world, 12)) {
+		talk->piece_at = 0;
+		talk->piece_direction = talk->direction;
+		talk->piece_id = one_in(world, 20) ? talk->piece_id : ++world->piece_id;
+	}
+	draft->is_piece = true;
+	draft->payload = (is_tcp ? 4 : 0) + 8 * pick(world, 4);
+	length = (is_tcp ? 20 : 8) + draft->payload;
+	draft->piece_id = talk->piece_id;
+	draft->piece_at = (uint16_t)talk->piece_at;
+	draft->has_more = !one_in(world, 4);
+	if (one_in(world, 8))
+		draft->piece_at = (uint16_t)(8 * pick(world, one_in(world, 4) ? 8192 : 12));
+	if (one_in(world, 30))
+		draft->payload += pick(world, 3);
+	talk->piece_at = draft->has_more ? draft->piece_at + length : 0;
+	if (talk->piece_at > 60000)
+		talk->piece_at = 0;
+	talk->length = draft->payload;
+}
+
 static void put_ip(struct world *world, struct draft *draft)
 {
 	if (draft->tuple.family == SL_FAMILY_IPV4)
@@ -742,6 +788,8 @@ void world_frame(struct world *world, struct frame *frame)
 	if (one_in(world, 10)) {
 		become_error(world, &draft, &room);
 		talk->length = 0;
+	} else if (one_in(world, talk->piece_at != 0 ? 2 : 10)) {
+		become_piece(world, talk, &draft);
 	}
 	frame->port = (uint32_t)talk->direction ^ one_in(world, 10);
 	put_ethernet(world, frame, &draft);

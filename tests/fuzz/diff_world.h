@@ -47,6 +47,9 @@ struct talk {
 	unsigned int step;           /* of an orderly connection */
 	enum sl_direction direction; /* of the last packet */
 	uint32_t length;             /* of it, in sequence numbers */
+	uint32_t piece_id;           /* of the datagram that is sent in fragments */
+	uint32_t piece_at;           /* where its next one begins, bytes; 0: none is under way */
+	enum sl_direction piece_direction;
 };
 
 struct world {
@@ -57,6 +60,7 @@ struct world {
 	struct world_service service[WORLD_N_SERVICES];
 	struct talk talk[WORLD_N_TALKS];
 	struct talk *last; /* whose packet was made last */
+	uint32_t piece_id; /* the last that a datagram was given */
 };
 
 struct frame {

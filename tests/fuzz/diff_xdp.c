@@ -70,6 +70,23 @@ static uint32_t on_link(uint32_t port, uint32_t host, uint8_t family)
 	return SL_ADJACENCY_FIRST + port * HOSTS + host;
 }
 
+static bool may_be(const uint64_t *filter, const union sl_addr *addr, uint8_t family)
+{
+	uint32_t bit = sl_xdp_filter_bit(addr, family);
+
+	return (filter[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+/* As the program's filters have it, which keep what is gone for a while. */
+static bool may_be_ours(const struct sl_tuple *tuple)
+{
+	const struct sl_xdp_control *control = dataplane->control;
+
+	return may_be(control->service_filter, &tuple->destination, tuple->family) ||
+	       may_be(control->source_filter, &tuple->destination, tuple->family) ||
+	       may_be(control->backend_filter, &tuple->source, tuple->family);
+}
+
 static bool begins(const union sl_addr *addr, const char *text, size_t size)
 {
 	union sl_addr prefix;
@@ -323,6 +340,7 @@ static bool compare_frame(uint64_t i, struct sl_counters *before)
 	uint32_t out_port;
 	uint32_t action;
 	struct model_leave leave;
+	struct timespec clock;
 	bool is_answered;
 
 	world_frame(&world, &frame);
@@ -332,6 +350,10 @@ static bool compare_frame(uint64_t i, struct sl_counters *before)
 		after->event[SL_EVENT_FLOW_TABLE_FULL] == before->event[SL_EVENT_FLOW_TABLE_FULL];
 	leave.may_answer =
 		after->event[SL_EVENT_REFUSAL_LIMITED] == before->event[SL_EVENT_REFUSAL_LIMITED];
+	leave.has_room_for_datagram = after->verdict[SL_VERDICT_DROP_FRAGMENT_FULL] ==
+				      before->verdict[SL_VERDICT_DROP_FRAGMENT_FULL];
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &clock);
+	leave.now = sl_xdp_ticks((uint64_t)clock.tv_sec * 1000000000 + (uint64_t)clock.tv_nsec);
 	wanted.length = frame.length;
 	memcpy(wanted.bytes, frame.bytes, frame.length);
 	verdict = model_packet(&model, frame.port, wanted.bytes, &wanted.length, &leave, &out_port,
@@ -562,6 +584,7 @@ static int set_up(void)
 	cpu_stride = (sizeof(struct sl_xdp_cpu) + 7) / 8 * 8;
 	cpus = calloc(dataplane->n_cpus, cpu_stride);
 	model.route = route;
+	model.may_be_ours = may_be_ours;
 	model.adjacency = adjacency;
 	model.max_flows = dataplane->max_flows;
 	model.max_embryonic = dataplane->bpf->rodata->max_embryonic;

@@ -122,8 +122,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			REQUIRE((kind == SL_FRAGMENT_FIRST) == (packet.ports != NULL));
 			REQUIRE((kind == SL_FRAGMENT_FIRST) == (fragment.offset == 0));
 			if (datagram.family == 0)
-				sl_datagram_begin(&datagram, &packet, &fragment);
-			if (sl_datagram_has(&datagram, &packet, &fragment))
+				sl_datagram_begin(&datagram, &packet.tuple, &fragment, 0);
+			if (sl_datagram_has(&datagram, &packet.tuple, &fragment))
 				pass(&datagram, &fragment, &is_refused);
 		}
 		free(frame);

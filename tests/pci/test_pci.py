@@ -113,6 +113,17 @@ def test_no_nic_lost_a_frame(net):
     topology.wait_until("ports and workers to count the same frames", 10, ports_agree_with_workers)
 
 
+def test_datagrams_in_fragments_are_echoed(net):
+    """The card spreads fragments by their addresses; what it knows nothing of is handed over."""
+    before = net.counters()["events"]["fragment"]
+    for host in TARGETS:
+        for port in ("53", "54" if host == topology.SERVICE4 else "53"):
+            done = net.run_in("client", sys.executable, os.path.join(NETNS, "fragment_client.py"), "eth0", host, port,
+                              "8000", "20")
+            assert done.stdout.strip() == "20", (host, port)
+    assert net.counters()["events"]["fragment"] - before == 4 * 20 * 2 * 6
+
+
 def test_flows_live_on_while_the_number_of_workers_changes(net):
     """2 -> 4 and 4 -> 2: the NICs take the new table, and flows stay with the worker that has them."""
     former, number = net.workers, 6 - net.workers

@@ -91,22 +91,22 @@ Test(fragment, the_first_shows_the_ports_and_later_ones_borrow_them)
 		cr_assert(!fragment.is_last);
 		cr_assert_eq(packet.l4_offset, first.l4);
 		cr_assert_eq(memcmp(&packet.tuple, &expected.tuple, sizeof(packet.tuple)), 0);
-		sl_datagram_begin(&datagram, &packet, &fragment);
-		sl_datagram_show(&datagram, &packet);
+		sl_datagram_begin(&datagram, &packet.tuple, &fragment, 0);
+		sl_datagram_show(&datagram, &packet.tuple);
 		cr_assert_eq(sl_datagram_add(&datagram, &fragment), SL_FRAGMENT_TAKEN);
 
 		cr_assert_eq(parse(&later, &packet, &fragment), SL_FRAGMENT_LATER);
 		cr_assert_eq(fragment.offset, 64);
 		cr_assert(fragment.is_last);
 		cr_assert_null(packet.ports);
-		cr_assert(sl_datagram_has(&datagram, &packet, &fragment));
-		sl_datagram_lend(&datagram, &packet);
+		cr_assert(sl_datagram_has(&datagram, &packet.tuple, &fragment));
+		sl_datagram_lend(&datagram, &packet.tuple);
 		cr_assert_eq(memcmp(&packet.tuple, &expected.tuple, sizeof(packet.tuple)), 0);
 		cr_assert(!sl_datagram_is_whole(&datagram));
 		cr_assert_eq(sl_datagram_add(&datagram, &fragment), SL_FRAGMENT_TAKEN);
 		cr_assert(sl_datagram_is_whole(&datagram));
 		fragment.id ^= 1;
-		cr_assert(!sl_datagram_has(&datagram, &packet, &fragment));
+		cr_assert(!sl_datagram_has(&datagram, &packet.tuple, &fragment));
 	}
 }
 

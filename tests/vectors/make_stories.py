@@ -14,13 +14,15 @@ tests/conformance/tables.c, written here a second time, hash and Maglev included
 asked for what is expected.
 """
 import ipaddress
+import itertools
 import sys
 
 sys.dont_write_bytecode = True
 
 from make_vectors import B, B6, C, C6, IN, OUT, S, S6  # noqa: E402
 from scapy.all import (ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, ICMPv6PacketTooBig,  # noqa: E402
-                       ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt, PadN, Raw, raw)
+                       ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt,
+                       IPv6ExtHdrFragment, PadN, Raw, raw)
 
 KEY = (0x0123456789abcdef, 0xfedcba9876543210)
 N_SLOTS = 401
@@ -47,6 +49,7 @@ SOURCE_PORT = 4000  # the only one
 TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full")
 FAR = {4: "192.0.2.5", 6: "2001:db8:3::5"}  # a client behind a gateway
 ROUTER = {4: "192.0.2.66", 6: "2001:db8:3::66"}  # that says what became of a packet
+IDS = itertools.count(1000)  # of datagrams: none comes twice within their second
 SHORT = 8  # bytes of layer 4 that an error quotes at least
 
 
@@ -117,6 +120,26 @@ def chosen(slots, family, protocol, client, sport, service, dport):
     else:
         message = words(client) + words(service) + [ports]
     return slots[(siphash13(message) >> 32) * N_SLOTS >> 32]
+
+
+class Fragment:
+    """Of a datagram; the fields may be given otherwise when its frame is built."""
+
+    def __init__(self, source, destination, number, ident, at, more, payload, is_out):
+        self.ends, self.number, self.ident, self.is_out = (source, destination), number, ident, is_out
+        self.at, self.more, self.payload = at, more, payload
+
+    def frame(self, ttl, at=None, more=None, payload=None):
+        at, more = self.at if at is None else at, self.more if more is None else more
+        payload = self.payload if payload is None else payload
+        source, destination = self.ends
+        if ":" in source:
+            ip = IPv6(src=source, dst=destination, hlim=ttl) / \
+                IPv6ExtHdrFragment(nh=self.number, id=self.ident, offset=at // 8, m=int(more))
+        else:
+            ip = IP(src=source, dst=destination, ttl=ttl, id=self.ident, frag=at // 8, flags="MF" if more else 0,
+                    proto=self.number)
+        return raw(Ether(**(OUT if self.is_out else IN)) / ip / Raw(payload)).hex()
 
 
 class Story:
@@ -245,6 +268,32 @@ class Story:
         out = frame(ends_out, True, self.quoted(had, options, n_quoted, seq_out or seq), ttl - 1,
                     mtu_out or mtu).hex()
         print(self.name, port, verdict, into.hex(), out if verdict in ("forward", "reply") else "-")
+
+    def ends(self, port):
+        """Addresses and ports of a packet that comes in at @port, and as it goes out."""
+        pool = (self.source, SOURCE_PORT) if self.source else (self.client, self.sport)
+        if port == "client":
+            return (self.client, self.sport, self.service, self.dport), (*pool, self.backend, self.bport)
+        return (self.backend, self.bport, *pool), (self.service, self.dport, self.client, self.sport)
+
+    def pieces(self, port, cuts, n=200, ident=None, **fields):
+        """The fragments of a datagram with @n bytes of payload, each as it comes in and as it goes out."""
+        ident = next(IDS) if ident is None else ident
+        number = 17 if self.l4 is UDP else 6
+        pieces = []
+        for ends, is_out in zip(self.ends(port), (False, True)):
+            source, sport, destination, dport = ends
+            ip = IP(src=source, dst=destination) if self.family == 4 else IPv6(src=source, dst=destination)
+            payload = bytes(i & 255 for i in range(n))
+            whole = raw(ip / self.l4(sport=sport, dport=dport, **fields) / Raw(payload))[len(raw(ip)):]
+            bounds = list(zip([0, *cuts], [*cuts, len(whole)]))
+            pieces.append([Fragment(source, destination, number, ident, at, end < len(whole), whole[at:end], is_out)
+                           for at, end in bounds])
+        return list(zip(*pieces))
+
+    def piece(self, port, verdict, piece, ttl=64, **changed):
+        into, out = (fragment.frame(ttl - is_out, **changed) for is_out, fragment in enumerate(piece))
+        print(self.name, port, verdict, into, out if verdict in ("forward", "reply") else "-")
 
     def tables(self, variant):
         print(self.name, "tables", variant, "- -")
@@ -886,6 +935,164 @@ def told_udp_stories(family, fullnat):
                  too_big_sent=1 if family == 4 else 2, **({"source_port_tries": 1} if fullnat else {}))
 
 
+def fragment_stories(family):
+    """RFC 791, 1858, 5722, 8200: whatever the first one is, is the rest."""
+    udp = {"flow_created": 1, "flow_promoted": 1}
+
+    def fragmented(name, l4=UDP):
+        return Story(f"fragments-{name}", family, l4)
+
+    story = fragmented("in-order")
+    for piece in story.pieces("client", (64, 128)):
+        story.piece("client", "forward", piece)
+    for piece in story.pieces("backend", (64, 128)):
+        story.piece("backend", "reply", piece)
+    story.events(fragment=6, **udp)
+
+    story = fragmented("out-of-order")
+    first, second, third, fourth = story.pieces("client", (8, 16, 104), n=1000)
+    for piece in (first, fourth, second, third):
+        story.piece("client", "forward", piece)
+    # It is whole, and so what has the same identification is another one.
+    for piece in story.pieces("client", (64,), ident=first[0].ident):
+        story.piece("client", "forward", piece)
+    story.events(fragment=6, flow_created=1)
+
+    story = fragmented("two-at-once")
+    for one, other in zip(story.pieces("client", (64, 128)), story.pieces("client", (128, 136))):
+        story.piece("client", "forward", one)
+        story.piece("client", "forward", other)
+    story.events(fragment=6, flow_created=1)
+
+    story = fragmented("without-flow")
+    for piece in story.pieces("backend", (64, 128)):
+        story.piece("backend", "reply", piece)
+    story.events(fragment=3, stateless_reply=3)
+
+    story = full("fragments-fullnat", family, UDP)
+    for piece in story.pieces("client", (64, 128)):
+        story.piece("client", "forward", piece)
+    for piece in story.pieces("backend", (64, 128)):
+        story.piece("backend", "reply", piece)
+    story.events(fragment=6, source_port_tries=1, **udp)
+
+    story = fragmented("duplicate")
+    first, second, third = story.pieces("client", (64, 128))
+    story.piece("client", "forward", first)
+    story.piece("client", "drop_fragment_overlap", first)
+    story.piece("client", "forward", second)
+    story.piece("client", "drop_fragment_overlap", first)
+    story.piece("client", "drop_fragment_overlap", second, payload=second[0].payload[:16])
+    story.piece("client", "forward", third)
+    story.events(fragment=3, flow_created=1)
+
+    # Port 80 shown, port 22 meant (RFC 1858).
+    story = fragmented("overlap")
+    first, second, third = story.pieces("client", (64, 128))
+    story.piece("client", "forward", first)
+    story.piece("client", "drop_fragment_overlap", second, at=56)
+    story.piece("client", "drop_fragment_overlap", second)
+    story.piece("client", "drop_fragment_overlap", third)
+    story.piece("client", "drop_fragment_overlap", first)
+    # Of another length than it was said to be.
+    first, second, third = story.pieces("client", (64, 128))
+    story.piece("client", "forward", first)
+    story.piece("client", "forward", third)
+    story.piece("client", "drop_fragment_overlap", third, at=256, payload=b"x" * 8)
+    story.piece("client", "drop_fragment_overlap", second)
+    story.events(fragment=3, flow_created=1)
+
+    # As many holes as are remembered, and one more.
+    story = fragmented("holes")
+    pieces = story.pieces("client", range(8, 200, 8))
+    story.piece("client", "forward", pieces[0])
+    for piece in pieces[2:16:2]:
+        story.piece("client", "forward", piece)
+    story.piece("client", "drop_fragment_overlap", pieces[16])
+    story.piece("client", "drop_fragment_overlap", pieces[1])
+    story.events(fragment=8, flow_created=1)
+
+    story = fragmented("malformed")
+    first, second, third = story.pieces("client", (64, 128))
+    story.piece("client", "forward", first)
+    story.piece("client", "drop_fragment_malformed", second, payload=second[0].payload[:-1])
+    story.piece("client", "drop_fragment_malformed", second, payload=b"")
+    story.piece("client", "drop_fragment_malformed", third, at=65528, payload=b"x" * 9)
+    story.piece("client", "drop_fragment_malformed", first, payload=bytes(64))  # ports 0
+    story.piece("client", "forward", second)
+    story.piece("client", "drop_ttl", third, ttl=1)
+    story.events(fragment=3, flow_created=1)
+
+    story = fragmented("tiny", TCP)
+    story.handshake()
+    first, second = story.pieces("client", (24,), flags="A", seq=101, ack=501)
+    for n in (8, 16):
+        story.piece("client", "drop_fragment_tiny", first, payload=first[0].payload[:n])
+    story.piece("client", "forward", first)
+    story.piece("client", "forward", second)
+    story.events(fragment=2, flow_created=1, flow_promoted=1)
+
+    # Numbers are the first one's to say.
+    story = fragmented("segments", TCP)
+    for piece in story.pieces("client", (24,), flags="S", seq=100, n=8):
+        story.piece("client", "forward", piece)
+    story.reply(flags="SA", seq=500, ack=109)
+    story.forward(flags="A", seq=109, ack=501)
+    for piece in story.pieces("backend", (64, 128), flags="A", seq=501, ack=109):
+        story.piece("backend", "reply", piece)
+    for piece in story.pieces("client", (64, 128), flags="FA", seq=109, ack=701):
+        story.piece("client", "forward", piece)
+    story.reply(flags="FA", seq=701, ack=310)
+    story.forward(flags="A", seq=310, ack=702)
+    story.events(fragment=8, flow_created=1, flow_promoted=1)
+    story.forward(flags="S", seq=9000)
+    story.events(fragment=8, flow_created=2, flow_ended=1, flow_promoted=1)
+
+    # The first one's fate is the others', but its sender is told once, and of whole segments alone.
+    story = fragmented("backend-gone")
+    first, second, third = story.pieces("client", (64, 128))
+    story.piece("client", "forward", first)
+    story.tables("maint")
+    story.piece("client", "drop_backend_gone", second)
+    story.piece("client", "drop_backend_gone", third)
+    story.events(fragment=3, flow_created=1)
+    story = fragmented("backend-gone", TCP)
+    story.handshake()
+    story.tables("maint")
+    for piece in story.pieces("client", (64, 128), flags="A", seq=101, ack=501):
+        story.piece("client", "drop_backend_gone", piece)
+    story.events(fragment=3, flow_created=1, flow_promoted=1)
+
+    story = fragmented("no-service")
+    story.dport = 81
+    for piece in story.pieces("client", (64, 128)):
+        story.piece("client", "punt_fragment", piece)
+    story.dport, story.bport = 80, 8081
+    for piece in story.pieces("backend", (64, 128)):
+        story.piece("backend", "punt_fragment", piece)
+    story.client, story.bport = OWN[family], 8080
+    for piece in story.pieces("backend", (64, 128)):
+        story.piece("backend", "punt_local", piece)
+    story.events(fragment=9)
+
+    # Nothing is put into a fragment.
+    for fullnat in (False, True):
+        tries = {"source_port_tries": 1} if fullnat else {}
+        story = told("fragments-fulltold" if fullnat else "fragments-told", family, UDP, fullnat)
+        story.forward(payload=b"question", out={"payload": story.header() + b"question"})
+        for piece in story.pieces("client", (64, 128)):
+            story.piece("client", "drop_fragment_header", piece)
+        for piece in story.pieces("backend", (64, 128)):
+            story.piece("backend", "reply", piece)
+        story.events(fragment=6, **udp, **tries)
+        story = told("fragments-fulltold" if fullnat else "fragments-told", family, TCP, fullnat)
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+        for piece in story.pieces("backend", (64, 128), flags="A", seq=501, ack=101):
+            story.piece("backend", "drop_fragment_header", piece)
+        story.events(fragment=3, flow_created=1, **tries)
+
+
 for version in (4, 6):
     for with_source in (False, True):
         told_tcp_stories(version, with_source)
@@ -894,6 +1101,7 @@ for version in (4, 6):
     udp_stories(version)
     for layer4 in (TCP, UDP):
         common_stories(version, layer4)
+    fragment_stories(version)
     fullnat_tcp_stories(version)
     for layer4 in (TCP, UDP):
         fullnat_stories(version, layer4)

@@ -172,9 +172,11 @@ def refused_rows():
         refused(f"next-header-{number}", "punt_protocol", IPv6(src=C6, dst=S6, nh=number) / Raw(b"\0" * 16))
     for number in (47, 50, 132):
         refused(f"protocol-{number}", "punt_protocol", IP(src=C, dst=S, proto=number) / Raw(b"\0" * 16))
-    refused("fragment-first", "punt_fragment", IP(src=C, dst=S, flags="MF") / datagram)
-    refused("fragment-later", "punt_fragment", IP(src=C, dst=S, frag=10, proto=17) / Raw(b"x" * 16))
-    refused("fragment-v6", "punt_fragment", ip6 / IPv6ExtHdrFragment(m=1) / datagram)
+    # Of services' datagrams the stories tell.
+    refused("fragment-first", "punt_fragment", IP(src=C, dst="203.0.113.99", flags="MF") / datagram)
+    refused("fragment-later", "punt_fragment", IP(src=C, dst="203.0.113.99", frag=10, proto=17) / Raw(b"x" * 16))
+    refused("fragment-icmp", "punt_fragment", IP(src=C, dst=S, frag=10, proto=1) / Raw(b"x" * 16))
+    refused("fragment-v6", "punt_fragment", IPv6(src=C6, dst="2001:db8:100::99") / IPv6ExtHdrFragment(m=1) / datagram)
     refused("icmp", "punt_icmp", ip / ICMP())
     refused("icmpv6", "punt_icmp", ip6 / ICMPv6EchoRequest())
     refused("qinq", "punt_vlan", Dot1Q(vlan=5) / Dot1Q(vlan=6) / ip / syn)

@@ -369,7 +369,8 @@ SL_INLINE void sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
 	if (flow->last_seen != now)
 		flow->last_seen = now;
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP) {
-		sl_flow_track_tcp(flow, direction, packet);
+		if (SL_LIKELY(!sl_packet_is_later(packet)))
+			sl_flow_track_tcp(flow, direction, packet);
 		return;
 	}
 	if (flow->state == SL_FLOW_EMBRYONIC &&

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <sluice/packet/parse.h>
+#include <sluice/tables.h>
 
 enum {
 	SL_FRAGMENT_UNIT = 8,        /* bytes that offsets count */
@@ -23,6 +24,8 @@ enum {
 	SL_FRAGMENT_MAX_END = 65535, /* of a datagram, its headers counted */
 	SL_FRAGMENT_MAX_AT =
 		512 - 64, /* where its payload lies in a frame: below SL_MAX_L4_OFFSET */
+	SL_FRAGMENT_TICKS = SL_TICKS_PER_SEC, /* after which nothing of a datagram is waited for */
+	SL_DATAGRAM_WAYS = 4,                 /* datagrams of one bucket */
 };
 
 /** A fragment, as its headers describe it. */
@@ -55,7 +58,7 @@ struct sl_fragment_range {
 	uint16_t end;
 };
 
-/** A datagram under way. Zeroed but for its key: nothing has passed. */
+/** A datagram under way. Zeroed but for its key: nothing has passed. Family SL_FAMILY_NONE: there is none. */
 struct sl_datagram {
 	union sl_addr source;
 	union sl_addr destination;
@@ -68,6 +71,7 @@ struct sl_datagram {
 	be16_t destination_port;
 	uint16_t total; /* bytes of payload; 0: the last fragment has not passed */
 	uint16_t most;  /* the end of what has passed */
+	uint32_t began; /* ticks */
 	uint32_t n_ranges;
 	struct sl_fragment_range
 		range[SL_FRAGMENT_MAX_RANGES]; /* in no order, none touches another */
@@ -156,6 +160,7 @@ SL_INLINE enum sl_fragment_kind sl_fragment_parse(void *data, const void *data_e
 	    !sl_fragment_is_sane(fragment,
 				 is_ipv4 ? headers : headers - (uint32_t)sizeof(struct sl_ipv6)))
 		return SL_FRAGMENT_MALFORMED;
+	packet->fragment = fragment->offset != 0 ? SL_PACKET_LATER : SL_PACKET_FIRST;
 	if (fragment->offset != 0 && !is_ipv4)
 		return SL_FRAGMENT_LATER;
 	if (!is_ipv4 && packet->tuple.protocol != SL_PROTOCOL_TCP &&
@@ -174,44 +179,48 @@ SL_INLINE enum sl_fragment_kind sl_fragment_parse(void *data, const void *data_e
 	return sl_fragment_parse_l4(data, data_end, packet);
 }
 
-/** Writes the key of @packet's datagram, and that nothing of it has passed. */
-SL_INLINE void sl_datagram_begin(struct sl_datagram *datagram, const struct sl_packet *packet,
-				 const struct sl_fragment *fragment)
+/**
+ * Writes the key of a datagram, and that nothing of it has passed. @tuple: a fragment's addresses, and for
+ * IPv4 its protocol, as in the next three. @now: ticks.
+ */
+SL_INLINE void sl_datagram_begin(struct sl_datagram *datagram, const struct sl_tuple *tuple,
+				 const struct sl_fragment *fragment, uint32_t now)
 {
 	*datagram = (struct sl_datagram){
-		.source = packet->tuple.source,
-		.destination = packet->tuple.destination,
+		.began = now,
+		.source = tuple->source,
+		.destination = tuple->destination,
 		.id = fragment->id,
-		.family = packet->tuple.family,
-		.protocol = packet->tuple.family == SL_FAMILY_IPV4 ? packet->tuple.protocol : 0,
+		.family = tuple->family,
+		.protocol = tuple->family == SL_FAMILY_IPV4 ? tuple->protocol : 0,
 	};
 }
 
 /** Whether the fragment is @datagram's (RFC 791; RFC 8200 4.5: without the protocol). */
-SL_INLINE bool sl_datagram_has(const struct sl_datagram *datagram, const struct sl_packet *packet,
+SL_INLINE bool sl_datagram_has(const struct sl_datagram *datagram, const struct sl_tuple *tuple,
 			       const struct sl_fragment *fragment)
 {
-	return datagram->id == fragment->id && datagram->family == packet->tuple.family &&
-	       sl_addr_equal(&datagram->source, &packet->tuple.source) &&
-	       sl_addr_equal(&datagram->destination, &packet->tuple.destination) &&
-	       (datagram->family == SL_FAMILY_IPV6 || datagram->protocol == packet->tuple.protocol);
+	return datagram->id == fragment->id && datagram->family == tuple->family &&
+	       sl_addr_equal(&datagram->source, &tuple->source) &&
+	       sl_addr_equal(&datagram->destination, &tuple->destination) &&
+	       (datagram->family == SL_FAMILY_IPV6 || datagram->protocol == tuple->protocol);
 }
 
 /** The first fragment's ports and protocol, for those that come after it. */
-SL_INLINE void sl_datagram_show(struct sl_datagram *datagram, const struct sl_packet *first)
+SL_INLINE void sl_datagram_show(struct sl_datagram *datagram, const struct sl_tuple *first)
 {
 	datagram->has_first = 1;
-	datagram->protocol = first->tuple.protocol;
-	datagram->source_port = first->tuple.source_port;
-	datagram->destination_port = first->tuple.destination_port;
+	datagram->protocol = first->protocol;
+	datagram->source_port = first->source_port;
+	datagram->destination_port = first->destination_port;
 }
 
-/** Makes a later fragment a packet of the first one's tuple. */
-SL_INLINE void sl_datagram_lend(const struct sl_datagram *datagram, struct sl_packet *later)
+/** Makes the tuple of a later fragment the first one's. */
+SL_INLINE void sl_datagram_lend(const struct sl_datagram *datagram, struct sl_tuple *later)
 {
-	later->tuple.protocol = datagram->protocol;
-	later->tuple.source_port = datagram->source_port;
-	later->tuple.destination_port = datagram->destination_port;
+	later->protocol = datagram->protocol;
+	later->source_port = datagram->source_port;
+	later->destination_port = datagram->destination_port;
 }
 
 /** Whether all of it has passed. */
@@ -219,6 +228,52 @@ SL_INLINE bool sl_datagram_is_whole(const struct sl_datagram *datagram)
 {
 	return datagram->total != 0 && datagram->n_ranges == 1 && datagram->range[0].begin == 0 &&
 	       datagram->range[0].end == datagram->total;
+}
+
+/**
+ * Whether nothing more comes of it: all has passed, and whoever puts it together has it, so that the
+ * next fragment with its key is another datagram's; or its time is over.
+ */
+SL_INLINE bool sl_datagram_is_over(const struct sl_datagram *datagram, uint32_t now)
+{
+	return datagram->family == SL_FAMILY_NONE || now - datagram->began > SL_FRAGMENT_TICKS ||
+	       sl_datagram_is_whole(datagram);
+}
+
+/**
+ * The way of @bucket, of SL_DATAGRAM_WAYS, that has the fragment's datagram under way; *@is_known. Else
+ * one where it may begin, or SL_DATAGRAM_WAYS if there is none.
+ */
+SL_INLINE uint32_t sl_datagram_find(const struct sl_datagram *bucket, const struct sl_tuple *tuple,
+				    const struct sl_fragment *fragment, uint32_t now,
+				    bool *is_known)
+{
+	uint32_t found = SL_DATAGRAM_WAYS;
+
+	*is_known = false;
+	for (uint32_t i = 0; i < SL_DATAGRAM_WAYS; i++) {
+		if (sl_datagram_is_over(&bucket[i], now)) {
+			found = found == SL_DATAGRAM_WAYS ? i : found;
+		} else if (sl_datagram_has(&bucket[i], tuple, fragment)) {
+			*is_known = true;
+			return i;
+		}
+	}
+	return found;
+}
+
+/** What is hashed to find the bucket, and the worker that has it: the datagram's key as a tuple. */
+SL_INLINE struct sl_tuple sl_datagram_tuple(const struct sl_tuple *tuple,
+					    const struct sl_fragment *fragment)
+{
+	return (struct sl_tuple){
+		.source = tuple->source,
+		.destination = tuple->destination,
+		.source_port = (be16_t)fragment->id,
+		.destination_port = (be16_t)(fragment->id >> 16),
+		.protocol = tuple->family == SL_FAMILY_IPV4 ? tuple->protocol : 0,
+		.family = tuple->family,
+	};
 }
 
 /** Puts [@begin, @end), which touches or follows the ranges @left and @right if they are any. */

@@ -68,11 +68,11 @@ SL_INLINE uint64_t sl_nat_ipv6_address(void *at, const union sl_addr *to)
 }
 
 /**
- * Rewrites @packet to @to and takes one hop off. sl_nat_has_ttl() must have been true.
- * @packet: as sl_parse() filled it; its tuple stays the packet's before the rewrite. Of the tuple
- * only family and protocol are read.
+ * Rewrites the addresses of @packet to @to and takes one hop off: all that there is to do to a fragment
+ * after the first, which has no ports and whose bytes the first one's checksum covers. The sum to add to
+ * the layer-4 checksum, wherever it is.
  */
-SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite *to)
+SL_INLINE uint64_t sl_nat_l3(struct sl_packet *packet, const struct sl_rewrite *to)
 {
 	uint64_t diff = 0;
 
@@ -95,7 +95,17 @@ SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite 
 		       sl_nat_ipv6_address(ipv6->destination, &to->destination);
 		ipv6->hop_limit--;
 	}
-	sl_nat_l4(packet, to, diff);
+	return diff;
+}
+
+/**
+ * Rewrites @packet to @to and takes one hop off. sl_nat_has_ttl() must have been true.
+ * @packet: as sl_parse() filled it; its tuple stays the packet's before the rewrite. Of the tuple
+ * only family and protocol are read.
+ */
+SL_INLINE void sl_nat_rewrite(struct sl_packet *packet, const struct sl_rewrite *to)
+{
+	sl_nat_l4(packet, to, sl_nat_l3(packet, to));
 }
 
 /** Writes the Ethernet addresses of the next hop. @destination, @source: 6 bytes each. */

@@ -50,7 +50,20 @@ struct sl_packet {
 	uint16_t quoted_offset;    /* of the IP header that it quotes */
 	uint16_t quoted_l4_offset; /* of the layer-4 header behind that */
 	uint8_t has_small_mtu;     /* 1: it names an MTU that no link may have */
+	uint8_t fragment;          /* enum sl_packet_fragment; see fragment.h */
 };
+
+enum sl_packet_fragment {
+	SL_PACKET_WHOLE = 0,
+	SL_PACKET_FIRST, /* fragment of a datagram: the one with the layer-4 header */
+	SL_PACKET_LATER, /* it has none: ports and l4_checksum are NULL, the tuple's ports the first's */
+};
+
+/** Whether @packet has no layer-4 header of its own, so that it begins and ends nothing. */
+SL_INLINE bool sl_packet_is_later(const struct sl_packet *packet)
+{
+	return packet->fragment == SL_PACKET_LATER;
+}
 
 /**
  * Whether an IPv4 address may not be a source: 0/8, 127/8, 224/4, 240/4 (broadcast among them).

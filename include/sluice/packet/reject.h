@@ -83,6 +83,9 @@ SL_INLINE uint32_t sl_reject_ip_length(uint8_t family)
  */
 SL_INLINE enum sl_reject sl_reject_kind(const struct sl_packet *packet, uint32_t mtu)
 {
+	/* Nothing is told of fragments: what is quoted, or acknowledged, is a whole packet's. */
+	if (packet->fragment != SL_PACKET_WHOLE)
+		return SL_REJECT_NONE;
 	if (mtu == 0 && packet->tuple.protocol == SL_PROTOCOL_TCP)
 		return (packet->tcp_flags & SL_TCP_RST) ? SL_REJECT_NONE : SL_REJECT_RESET;
 	/* Its sender leaves the size to others, so nothing will come of telling (RFC 1191). */
