@@ -197,6 +197,8 @@ static __always_inline enum sl_verdict dispatch(struct story *story, struct sl_p
 	}
 	if (family == SL_FAMILY_IPV6)
 		return rewrite_later(story, packet, way);
+	story->cpu->service = way->service;
+	story->cpu->verdict = way->verdict;
 	return rewrite(packet, way, story->length, &story->port);
 }
 

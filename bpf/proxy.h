@@ -83,7 +83,7 @@ static __always_inline enum sl_verdict proxy_judge(struct sl_xdp_cpu *cpu,
 	if (action != SL_PROXY_INSERT)
 		return SL_VERDICT_NONE;
 	if (cpu->headers > SL_PROXY_MAX_HEADERS || sl_proxy_grown(packet) > mtu) {
-		cpu->refused_mtu = sl_proxy_room(mtu, packet->tuple.family);
+		cpu->refused_reason = sl_proxy_room(mtu, packet->tuple.family);
 		return SL_VERDICT_DROP_TOO_BIG;
 	}
 	/* That it leaves is as good as sure. */
@@ -151,8 +151,11 @@ static __always_inline int proxy_decide(struct xdp_md *ctx, uint8_t family)
 	if (verdict != SL_VERDICT_NONE) {
 		count_service_drop(way.service);
 		(void)conclude(&story, verdict, from);
-		return verdict == SL_VERDICT_DROP_TOO_BIG && story.cpu->refused_mtu != 0 ? REFUSE
-											 : XDP_DROP;
+		story.cpu->service = way.service;
+		story.cpu->verdict = way.verdict;
+		if (verdict == SL_VERDICT_DROP_TTL)
+			story.cpu->refused_reason = SL_REFUSED_EXPIRED;
+		return story.cpu->refused_reason != SL_REFUSED ? REFUSE : XDP_DROP;
 	}
 	story.cpu->adjacency = way.adjacency;
 	story.cpu->service = way.service;

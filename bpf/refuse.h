@@ -5,6 +5,17 @@
 
 #include "story.h"
 
+/* In mode nat a backend's packet goes to the client, for whom its service speaks. */
+static __always_inline void speak_for_client(const struct sl_xdp_cpu *cpu, union sl_addr *told_by)
+{
+	uint32_t index = cpu->service;
+	const struct sl_service *service = bpf_map_lookup_elem(&services, &index);
+
+	if (service != NULL && cpu->verdict == SL_VERDICT_REPLY &&
+	    service->mode != WIRE_MODE_FULLNAT)
+		*told_by = service->addr;
+}
+
 /*
  * Makes the frame of a refused packet the answer to its sender, and counts it. The verdict has been
  * counted.
@@ -19,18 +30,19 @@ int sl_refuse(struct xdp_md *ctx)
 	enum sl_reject kind;
 	uint32_t length;
 	uint32_t index;
-	uint32_t mtu;
+	uint32_t reason;
 	uint8_t family;
+	union sl_addr told_by;
 
 	if (from == NULL || !story_begin(ctx, &story))
 		return XDP_DROP;
 	clock_read(&story);
-	mtu = story.cpu->refused_mtu;
-	story.cpu->refused_mtu = 0;
+	reason = story.cpu->refused_reason;
+	story.cpu->refused_reason = SL_REFUSED;
 	if (parse(&story, from, &packet) != SL_VERDICT_NONE)
 		return XDP_DROP;
 	family = packet.tuple.family;
-	kind = sl_reject_kind(&packet, mtu);
+	kind = sl_reject_kind(&packet, reason);
 	if (kind == SL_REJECT_NONE)
 		return XDP_DROP;
 	index = sl_reject_bucket_of(&packet.tuple.source, family);
@@ -39,6 +51,9 @@ int sl_refuse(struct xdp_md *ctx)
 		story.cpu->counters.event[SL_EVENT_REFUSAL_LIMITED]++;
 		return XDP_DROP;
 	}
+	told_by = packet.tuple.destination;
+	if (reason == SL_REFUSED_EXPIRED)
+		speak_for_client(story.cpu, &told_by);
 	if (kind == SL_REJECT_RESET) {
 		length = sl_reject_reset_length(&packet);
 		if (!sl_reject_reset(&packet, (const void *)(long)ctx->data_end))
@@ -53,10 +68,9 @@ int sl_refuse(struct xdp_md *ctx)
 		story.length += sl_reject_room(family);
 		if (!sl_reject_unreachable((uint8_t *)(long)ctx->data,
 					   (const void *)(long)ctx->data_end, has_vlan, family,
-					   mtu))
+					   &told_by, reason))
 			return XDP_DROP;
-		story.cpu->counters
-			.event[mtu != 0 ? SL_EVENT_TOO_BIG_SENT : SL_EVENT_UNREACHABLE_SENT]++;
+		story.cpu->counters.event[sl_reject_event(reason)]++;
 	}
 	if (story.length > length && bpf_xdp_adjust_tail(ctx, (int)length - (int)story.length) != 0)
 		return XDP_DROP;

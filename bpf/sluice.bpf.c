@@ -27,6 +27,11 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 		return ICMP;
 	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_FRAGMENT))
 		return FRAGMENT;
+	if (SL_UNLIKELY(verdict == SL_VERDICT_DROP_TTL)) {
+		story->cpu->refused_reason = SL_REFUSED_EXPIRED;
+		(void)conclude(story, verdict, from);
+		return REFUSE;
+	}
 	return conclude(story, verdict, from);
 }
 

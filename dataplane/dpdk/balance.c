@@ -114,6 +114,26 @@ static enum sl_verdict rewrite(struct worker *worker, struct sl_packet *packet,
 	return verdict;
 }
 
+/* What the sender of a packet that may not go its way is told. */
+static void refuse_on_way(const struct worker *worker, const struct way *way,
+			  const struct sl_adjacency *adjacency, struct outcome *outcome)
+{
+	const struct sl_service *service = &worker->snapshot->service[way->service];
+	struct refusal *told = &outcome->refusal;
+
+	if (outcome->verdict == SL_VERDICT_DROP_TOO_BIG) {
+		told->reason =
+			sl_proxy_room(worker->dataplane->port[adjacency->port].mtu, way->family);
+		outcome->is_refused = told->reason != 0;
+	} else if (outcome->verdict == SL_VERDICT_DROP_TTL) {
+		told->reason = SL_REFUSED_EXPIRED;
+		outcome->is_refused = true;
+		/* In mode nat a backend's packet goes to the client, for whom its service speaks. */
+		if (way->verdict == SL_VERDICT_REPLY && service->mode != WIRE_MODE_FULLNAT)
+			told->from = &service->addr;
+	}
+}
+
 /* The last step: next hop, TTL, and only then the first write. */
 static void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
 		     struct rte_mbuf *frame, struct outcome *outcome)
@@ -136,11 +156,7 @@ static void dispatch(struct worker *worker, struct sl_packet *packet, const stru
 	}
 	if (SL_UNLIKELY(outcome->verdict != SL_VERDICT_NONE)) {
 		worker->service_counters[way->service].drops++;
-		if (outcome->verdict == SL_VERDICT_DROP_TOO_BIG) {
-			outcome->mtu = sl_proxy_room(worker->dataplane->port[adjacency->port].mtu,
-						     way->family);
-			outcome->is_refused = outcome->mtu != 0;
-		}
+		refuse_on_way(worker, way, adjacency, outcome);
 		return;
 	}
 	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);

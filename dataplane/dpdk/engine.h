@@ -128,7 +128,8 @@ enum worker_state {
 /** One poll-mode core. Written by its own thread alone; counters are read by others. */
 struct worker {
 	struct dataplane *dataplane;
-	const struct steering *steering; /* of the burst under way */
+	const struct steering *steering; /* of the burst under way, and so the next */
+	const struct snapshot *snapshot;
 	uint32_t id;
 	uint8_t state;   /* enum worker_state; the control thread's */
 	bool is_leaving; /* no steering names it: to end when it holds nothing more */

@@ -7,8 +7,8 @@
 
 /**
  * Makes @packet, which was parsed into @parsed and not written since, the answer to its sender, to
- * go out by the port that it came from, and counts it. @mtu: as for sl_reject_kind(). False: nothing is to
- * be answered, or too much was; the packet is to be dropped. The worker's thread.
+ * go out by the port that it came from, and counts it. False: nothing is to be answered, or too much
+ * was; the packet is to be dropped. The worker's thread.
  */
 bool refuse_packet(struct worker *worker, struct rte_mbuf *packet, struct sl_packet *parsed,
-		   uint32_t mtu) SL_MUST_USE;
+		   const struct refusal *refusal) SL_MUST_USE;

@@ -107,7 +107,7 @@ static void worker_punt(struct worker *worker, struct rte_mbuf *packet, enum sl_
 static void worker_refuse(struct worker *worker, struct rte_mbuf *packet, struct sl_packet *parsed,
 			  const struct outcome *outcome)
 {
-	if (!refuse_packet(worker, packet, parsed, outcome->mtu)) {
+	if (!refuse_packet(worker, packet, parsed, &outcome->refusal)) {
 		worker_drop(worker, packet, outcome->verdict);
 		return;
 	}
@@ -371,6 +371,7 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 	/* Acquire: what these point to was written before they were published. */
 	worker->steering = __atomic_load_n(&dataplane->steering, __ATOMIC_ACQUIRE);
 	snapshot = __atomic_load_n(&dataplane->snapshot, __ATOMIC_ACQUIRE);
+	worker->snapshot = snapshot;
 	burst_parse(worker, burst);
 	if (from != NULL && SL_UNLIKELY(has_to_check(worker, from)))
 		burst_check_steering(worker, from, queue, burst);

@@ -10,13 +10,19 @@
 
 #include "dataplane/dpdk/engine.h"
 
+/** What the sender of a refused packet is told. */
+struct refusal {
+	uint32_t reason;           /* as for sl_reject_kind() */
+	const union sl_addr *from; /* of the snapshot; NULL: from where the packet went */
+};
+
 /** What was decided for one packet of a burst. */
 struct outcome {
 	enum sl_verdict verdict;
 	uint32_t port;   /* index of the port to send it from; SL_VERDICT_FORWARD and _REPLY only */
 	bool is_refused; /* the sender is to be told */
-	uint16_t mtu;    /* likewise how large its IP packets may be, bytes; 0: that is not why */
-	bool is_handed;  /* no verdict: another worker is to go on, its number is port */
+	struct refusal refusal; /* likewise why, and by whom */
+	bool is_handed;         /* no verdict: another worker is to go on, its number is port */
 	/* The packet's; NULL: it is this worker's alone, as far as there is a choice. */
 	struct steering_mark *mark;
 };

@@ -91,6 +91,7 @@
 	X(SOURCE_PORT_REUSED,  source_port_reused,  ports,   "source ports taken from connections that had ended") \
 	X(RESET_SENT,          reset_sent,          packets, "TCP resets sent to clients whose packets were refused") \
 	X(UNREACHABLE_SENT,    unreachable_sent,    packets, "ICMP port unreachables sent to clients whose packets were refused") \
+	X(TIME_EXCEEDED_SENT,  time_exceeded_sent,  packets, "ICMP time exceeded sent for packets that may go no further; each is a drop_ttl") \
 	X(TOO_BIG_SENT,        too_big_sent,        packets, "ICMP errors that told clients how large their packets may be; each is a drop_too_big") \
 	X(REFUSAL_LIMITED,     refusal_limited,     packets, "refused packets of which the client was not told: too many from its network") \
 	X(AFFINITY_CHECKED,    affinity_checked,    packets, "packets whose worker was compared with the NIC's RSS key and table: the first of each port") \

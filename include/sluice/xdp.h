@@ -155,8 +155,11 @@ struct sl_xdp_datagrams {
 /** What one CPU counts, and what its program has no room for on the stack. */
 struct sl_xdp_cpu {
 	struct sl_counters counters;
-	uint64_t scratch;     /* what the verifier is to forget */
-	uint32_t refused_mtu; /* how large the packets of a refused sender may be; 0: not why */
+	uint64_t scratch;        /* what the verifier is to forget */
+	uint32_t refused_reason; /* why a packet is refused, as for sl_reject_kind() */
+	uint32_t
+		has_refused_from; /* 1: the sender is told by this address, and not the destination */
+	union sl_addr refused_from;
 	struct sl_tuple tuple;
 	struct sl_flow flow;
 	struct sl_rewrite rewrite;

@@ -47,6 +47,7 @@ static const struct {
 	{"reset_sent", SL_EVENT_RESET_SENT},
 	{"unreachable_sent", SL_EVENT_UNREACHABLE_SENT},
 	{"too_big_sent", SL_EVENT_TOO_BIG_SENT},
+	{"time_exceeded_sent", SL_EVENT_TIME_EXCEEDED_SENT},
 	{"icmp_error", SL_EVENT_ICMP_ERROR},
 	{"fragment", SL_EVENT_FRAGMENT},
 };

@@ -17,7 +17,8 @@ struct judgement {
 	uint32_t out_port;
 	const struct model_leave *leave;
 	bool is_refused;
-	uint32_t mtu; /* likewise how large packets may be */
+	uint32_t reason;           /* likewise why, as for sl_reject_kind() */
+	const union sl_addr *from; /* and by whom; NULL: from where the packet went */
 };
 
 /** Where a rewritten packet goes. */
@@ -174,6 +175,11 @@ static enum sl_verdict dispatch(struct model *model, struct judgement *judgement
 	}
 	if (!sl_nat_has_ttl(&judgement->packet)) {
 		model->service[way->service].drops++;
+		judgement->is_refused = true;
+		judgement->reason = SL_REFUSED_EXPIRED;
+		if (way->verdict == SL_VERDICT_REPLY &&
+		    model->snapshot->service[way->service].mode != WIRE_MODE_FULLNAT)
+			judgement->from = &model->snapshot->service[way->service].addr;
 		return SL_VERDICT_DROP_TTL;
 	}
 	if (sl_packet_is_icmp_error(&judgement->packet)) {
@@ -212,7 +218,7 @@ static enum sl_verdict dispatch(struct model *model, struct judgement *judgement
 			model->service[way->service].drops++;
 			judgement->is_refused = verdict == SL_VERDICT_DROP_TOO_BIG;
 			if (judgement->is_refused)
-				judgement->mtu =
+				judgement->reason =
 					sl_proxy_room(MODEL_MTU, judgement->packet.tuple.family);
 			return verdict;
 		}
@@ -521,10 +527,13 @@ static enum sl_verdict balance(struct model *model, struct judgement *judgement)
 }
 
 /* The answer to a refused packet. False: there is none. */
-static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame, uint32_t *length,
-		   uint32_t mtu, bool may_answer)
+static bool answer(struct model *model, struct judgement *judgement, uint8_t *frame,
+		   uint32_t *length, bool may_answer)
 {
-	enum sl_reject kind = sl_reject_kind(packet, mtu);
+	struct sl_packet *packet = &judgement->packet;
+	enum sl_reject kind = sl_reject_kind(packet, judgement->reason);
+	const union sl_addr *from =
+		judgement->from != NULL ? judgement->from : &packet->tuple.destination;
 	uint8_t family = packet->tuple.family;
 	uint32_t room = sl_reject_room(family);
 	bool is_made;
@@ -543,11 +552,11 @@ static bool answer(struct model *model, struct sl_packet *packet, uint8_t *frame
 		uint32_t link_length = sl_reject_link_length(packet);
 
 		memmove(frame + room, frame, *length);
-		is_made = sl_reject_unreachable(frame, frame + *length + room,
-						packet->has_vlan != 0, family, mtu);
+		is_made =
+			sl_reject_unreachable(frame, frame + *length + room, packet->has_vlan != 0,
+					      family, from, judgement->reason);
 		*length = sl_reject_unreachable_length(link_length, family);
-		model->counters
-			.event[mtu != 0 ? SL_EVENT_TOO_BIG_SENT : SL_EVENT_UNREACHABLE_SENT]++;
+		model->counters.event[sl_reject_event(judgement->reason)]++;
 	}
 	model->counters.event[SL_EVENT_TX]++;
 	model->counters.event[SL_EVENT_TX_BYTES] += *length;
@@ -636,8 +645,8 @@ enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame,
 	model->counters.event[SL_EVENT_RX_BYTES] += *length;
 	*out_port = judgement.out_port;
 	*length += judgement.grown;
-	*is_answered = judgement.is_refused && answer(model, &judgement.packet, frame, length,
-						      judgement.mtu, leave->may_answer);
+	*is_answered =
+		judgement.is_refused && answer(model, &judgement, frame, length, leave->may_answer);
 	return verdict;
 }
 

@@ -87,3 +87,39 @@ def test_clients_learn_of_a_closed_port(net, host):
         assert net.counters()["events"]["icmp_error"] > before
     finally:
         net.sluice("service", "delete", "deaf")
+
+
+# Linux: IP_RECVERR = 11, IP_TTL = 2; of IPv6 25, 16. An error's origin 2 is ICMP, 3 ICMPv6.
+TRACE = """
+import select, socket, struct, sys
+host = sys.argv[1]
+is_six = ":" in host
+level, receive_errors, hops = (socket.IPPROTO_IPV6, 25, 16) if is_six else (socket.IPPROTO_IP, 11, 2)
+for ttl in (1, 2):
+    s = socket.socket(socket.AF_INET6 if is_six else socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(level, receive_errors, 1)
+    s.setsockopt(level, hops, ttl)
+    s.connect((host, 53))
+    s.send(b"how far is it?")
+    poll = select.poll()
+    poll.register(s, select.POLLIN | select.POLLERR)
+    events = poll.poll(5000)
+    if not events:
+        print("nothing")
+    elif events[0][1] & select.POLLERR:
+        data = s.recvmsg(100, 512, socket.MSG_ERRQUEUE)[1][0][2]
+        kind, code = struct.unpack_from("BB", data, 5)
+        by = data[16 + 8:16 + 24] if is_six else data[16 + 4:16 + 8]
+        print(kind, code, socket.inet_ntop(s.family, by))
+    else:
+        print("answered")
+"""
+
+
+@pytest.mark.parametrize("host", TARGETS)
+def test_a_trace_ends_at_the_service(net, host):
+    """The balancer is a hop like others (RFC 1812 5.3.1), in the service's name."""
+    before = net.counters()["events"]["time_exceeded_sent"]
+    done = net.run_in("client", sys.executable, "-c", TRACE, host)
+    assert done.stdout.splitlines() == [f"{3 if ':' in host else 11} 0 {host}", "answered"]
+    assert net.counters()["events"]["time_exceeded_sent"] == before + 1

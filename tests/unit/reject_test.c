@@ -139,7 +139,8 @@ Test(reject, an_unreachable_quotes_the_header_and_eight_bytes)
 		memmove(frame.bytes + room, frame.bytes, frame.length);
 		frame.length += room;
 		cr_assert(sl_reject_unreachable(frame.bytes, frame.bytes + frame.length,
-						(i & 2) != 0, family, 0));
+						(i & 2) != 0, family, &packet.tuple.destination,
+						SL_REFUSED));
 		frame.length = sl_reject_unreachable_length((uint32_t)frame.l3, family);
 		cr_assert_eq(frame.length, frame.l4 + 8 + quoted);
 		check_turned(&frame, &before);
@@ -183,7 +184,7 @@ Test(reject, a_packet_too_big_is_answered_by_the_size_that_fits)
 		memmove(frame.bytes + room, frame.bytes, frame.length);
 		frame.length += room;
 		cr_assert(sl_reject_unreachable(frame.bytes, frame.bytes + frame.length, false,
-						family, 1400));
+						family, &packet.tuple.destination, 1400));
 		frame.length = sl_reject_unreachable_length((uint32_t)frame.l3, family);
 		check_turned(&frame, &before);
 		icmp = frame.bytes + (family == SL_FAMILY_IPV4 ? 34 : 54);
@@ -194,6 +195,51 @@ Test(reject, a_packet_too_big_is_answered_by_the_size_that_fits)
 		if (family == SL_FAMILY_IPV4)
 			cr_expect_eq(frame_fold(frame_sum(icmp, 8 + quoted)), 0xffff);
 	}
+}
+
+/* RFC 1812 5.3.1, RFC 4443 3.3: whatever the protocol; from another address than it went to. */
+Test(reject, a_packet_whose_time_is_over_is_answered_in_anothers_name)
+{
+	static const union sl_addr from = {.word = {0x01020304, 5, 6, 7}};
+
+	for (size_t i = 0; i < 4; i++) {
+		uint8_t family = families[i & 1];
+		struct frame frame =
+			frame_make(family, i & 2 ? SL_PROTOCOL_TCP : SL_PROTOCOL_UDP, 100);
+		uint32_t room = sl_reject_room(family);
+		size_t address = family == SL_FAMILY_IPV4 ? 4 : 16;
+		size_t at = family == SL_FAMILY_IPV4 ? 12 : 8;
+		struct frame before = frame;
+		struct sl_packet packet;
+		const uint8_t *icmp;
+
+		cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+		cr_assert_eq(sl_reject_kind(&packet, SL_REFUSED_EXPIRED), SL_REJECT_UNREACHABLE);
+		memmove(frame.bytes + room, frame.bytes, frame.length);
+		frame.length += room;
+		cr_assert(sl_reject_unreachable(frame.bytes, frame.bytes + frame.length, false,
+						family, &from, SL_REFUSED_EXPIRED));
+		icmp = frame.bytes + (family == SL_FAMILY_IPV4 ? 34 : 54);
+		cr_expect_arr_eq(frame.bytes + frame.l3 + at, &from, address);
+		cr_expect_arr_eq(frame.bytes + frame.l3 + at + address,
+				 before.bytes + before.l3 + at, address);
+		cr_expect_eq(icmp[0] << 8 | icmp[1], family == SL_FAMILY_IPV4 ? 11 << 8 : 3 << 8);
+		cr_expect_eq(sl_load32(icmp + 4), 0);
+	}
+}
+
+/* RFC 1122 3.2.2 */
+Test(reject, nothing_is_told_of_fragments_and_errors)
+{
+	struct frame frame = frame_make(SL_FAMILY_IPV4, SL_PROTOCOL_UDP, 100);
+	struct sl_packet packet;
+
+	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+	packet.fragment = SL_PACKET_FIRST;
+	cr_expect_eq(sl_reject_kind(&packet, SL_REFUSED_EXPIRED), SL_REJECT_NONE);
+	packet.fragment = SL_PACKET_WHOLE;
+	packet.quoted_offset = 42;
+	cr_expect_eq(sl_reject_kind(&packet, SL_REFUSED_EXPIRED), SL_REJECT_NONE);
 }
 
 Test(reject, packets_with_options_are_refused_in_silence)

@@ -77,7 +77,9 @@ Test(vectors, core_agrees_with_every_vector)
 		verdict = execute(frame, vector->in_length, vector->is_reply);
 		cr_expect_eq((int)verdict, vector->verdict, "%s: verdict %d, expected %d",
 			     vector->name, (int)verdict, vector->verdict);
-		if (vector->out_length != 0) {
+		/* An answer to what is dropped is not the rewrite's. */
+		if (vector->out_length != 0 &&
+		    !sl_verdict_is_drop((enum sl_verdict)vector->verdict)) {
 			cr_expect_eq(vector->out_length, vector->in_length, "%s", vector->name);
 			cr_expect(memcmp(frame, vector->out, vector->out_length) == 0,
 				  "%s: the bytes differ", vector->name);

@@ -19,7 +19,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from make_vectors import B, B6, C, C6, IN, OUT, S, S6  # noqa: E402
+from make_vectors import B, B6, C, C6, IN, OUT, S, S6, expired  # noqa: E402
 from scapy.all import (ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, ICMPv6PacketTooBig,  # noqa: E402
                        ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt,
                        IPv6ExtHdrFragment, PadN, Raw, raw)
@@ -179,6 +179,9 @@ class Story:
             out = self.frame(ends_out, True, payload_out, ttl - 1, {**fields, **changed})
         elif verdict in TOLD and port == "client":
             out = self.answer(into, ends, payload, fields)
+        elif verdict == "drop_ttl":
+            told_by = ends_out[0] if port == "backend" and not self.source else ends[2]
+            out = raw(expired(Ether(bytes.fromhex(into)), told_by)).hex()
         elif verdict == "drop_too_big" and (self.family == 6 or self.ip_flags == "DF"):
             out = self.size(into, ends, 1500 - len(self.header()))
         print(self.name, port, verdict, into, out)
@@ -437,7 +440,8 @@ def common_stories(family, l4):
     story.reply("drop_ttl", ttl=1, **back)
     story.reply(ttl=255, **back)
     story.reply("drop_ttl", ttl=0, **back)
-    story.events(flow_created=1, **({"flow_promoted": 1} if l4 is UDP else {}))
+    story.forward("drop_ttl", ttl=1, **{**ack, "flags": "RA"})
+    story.events(flow_created=1, time_exceeded_sent=4, **({"flow_promoted": 1} if l4 is UDP else {}))
 
     story = Story("to-the-host", family, l4)
     story.client = OWN[family]
@@ -778,6 +782,12 @@ def fullnat_stories(family, l4):
     story.reply("punt_not_service", **back)
     story.events(flow_created=1, source_port_tries=1)
 
+    story = full("fullnat-ttl", family, l4)
+    story.forward("drop_ttl", ttl=1, **syn)
+    story.forward(**syn)
+    story.reply("drop_ttl", ttl=1, **back)
+    story.events(flow_created=1, source_port_tries=1, time_exceeded_sent=2, **udp)
+
     story = full("fullnat-source-as-client", family, l4)
     story.client = story.source
     story.forward("drop_source_is_service", **syn)
@@ -924,6 +934,8 @@ def told_udp_stories(family, fullnat):
         story.reply(payload=b"answer")
     room = 1500 - (20 if family == 4 else 40) - 8 - n
     story.forward(payload=b"x" * room, out={"payload": story.header() + b"x" * room})
+    story.forward("drop_ttl", ttl=1, payload=b"question")
+    story.reply("drop_ttl", ttl=1, payload=b"answer")
     story.forward("drop_too_big", payload=b"x" * (room + 1))
     story.ip_flags = "DF"
     story.forward("drop_too_big", payload=b"x" * (room + 1))
@@ -931,7 +943,7 @@ def told_udp_stories(family, fullnat):
     story.reply(payload=b"x" * (room + n))
     story.error("backend", "reply")
     story.error("client", "forward", fullnat=fullnat)
-    story.events(flow_created=1, flow_promoted=1, icmp_error=2,
+    story.events(flow_created=1, flow_promoted=1, icmp_error=2, time_exceeded_sent=2,
                  too_big_sent=1 if family == 4 else 2, **({"source_port_tries": 1} if fullnat else {}))
 
 

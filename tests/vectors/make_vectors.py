@@ -11,7 +11,7 @@ next hop's link addresses. Output frames have their checksums computed in full, 
 input's was zero or wrong. FRAME-OUT is - where nothing is sent. Every executor (the core, an engine)
 must agree byte for byte.
 """
-from scapy.all import (IP, UDP, TCP, Dot1Q, Ether, ICMP, IPv6, ICMPv6EchoRequest, IPv6ExtHdrDestOpt,
+from scapy.all import (IP, UDP, TCP, Dot1Q, Ether, ICMP, IPv6, ICMPv6EchoRequest, ICMPv6TimeExceeded, IPv6ExtHdrDestOpt,
                        IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, Raw, raw)
 
 C, S, B = "198.51.100.7", "203.0.113.10", "10.0.0.2"
@@ -115,6 +115,19 @@ def refused(name, verdict, packet, cut=None, patch=None):
     row(name, "forward", verdict, Raw(bytes(frame[:cut])))
 
 
+def expired(into, told_by):
+    """What the sender of a packet is told that may go no further, quoting it (RFC 792, RFC 4443)."""
+    ether = Ether(src=into[Ether].dst, dst=into[Ether].src)
+    if into.haslayer(IPv6):
+        return ether / IPv6(src=told_by, dst=into[IPv6].src, hlim=64) / ICMPv6TimeExceeded() / Raw(raw(into)[14:14 + 48])
+    return ether / IP(src=told_by, dst=into[IP].src, ttl=64, id=0, flags="DF") / ICMP(type=11) / Raw(raw(into)[14:14 + 28])
+
+
+def expired_row(name, direction, packet, told_by):
+    into = Ether(raw(Ether(**IN) / packet))
+    row(name, direction, "drop_ttl", into, expired(into, told_by))
+
+
 def refused_rows():
     ip, ip6 = IP(src=C, dst=S), IPv6(src=C6, dst=S6)
     syn, datagram = TCP(sport=40000, dport=80, flags="S"), UDP(sport=40000, dport=80)
@@ -130,8 +143,8 @@ def refused_rows():
     refused("total-beyond", "drop_ip_total_length", IP(src=C, dst=S, len=41) / syn)
     refused("header-checksum", "drop_ip_checksum", IP(src=C, dst=S, chksum=0x1234) / syn)
     for ttl in (0, 1):
-        refused(f"ttl-{ttl}", "drop_ttl", IP(src=C, dst=S, ttl=ttl) / syn)
-        refused(f"hop-limit-{ttl}", "drop_ttl", IPv6(src=C6, dst=S6, hlim=ttl) / syn)
+        expired_row(f"ttl-{ttl}", "forward", IP(src=C, dst=S, ttl=ttl) / syn, S)
+        expired_row(f"hop-limit-{ttl}", "forward", IPv6(src=C6, dst=S6, hlim=ttl) / syn, S6)
     for source in ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"):
         refused(f"source-{source}", "drop_martian", IP(src=source, dst=S) / syn)
     for destination in ("0.0.0.1", "127.0.0.1", "240.0.0.1"):
@@ -185,8 +198,8 @@ def refused_rows():
         row(f"other-host-{name}", "forward", "drop_other_host", Ether(src=IN["src"], dst=address) / ip / syn)
         row(f"other-host-v6-{name}", "forward", "drop_other_host", Ether(src=IN["src"], dst=address) / ip6 / datagram)
     for ttl in (0, 1):
-        row(f"reply-ttl-{ttl}", "reply", "drop_ttl", Ether(**IN) / IP(src=B, dst=C, ttl=ttl) / TCP(sport=8080, dport=40000, flags="A"))
-        row(f"reply-hop-limit-{ttl}", "reply", "drop_ttl", Ether(**IN) / IPv6(src=B6, dst=C6, hlim=ttl) / UDP(sport=8080, dport=40000))
+        expired_row(f"reply-ttl-{ttl}", "reply", IP(src=B, dst=C, ttl=ttl) / TCP(sport=8080, dport=40000, flags="A"), S)
+        expired_row(f"reply-hop-limit-{ttl}", "reply", IPv6(src=B6, dst=C6, hlim=ttl) / UDP(sport=8080, dport=40000), S6)
     row("arp", "forward", "punt_ethertype", Ether(**IN, type=0x0806) / Raw(b"\0" * 28))
     row("lldp", "forward", "punt_ethertype", Ether(**IN, type=0x88cc) / Raw(b"\0" * 28))
 

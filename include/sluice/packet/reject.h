@@ -3,7 +3,8 @@
 /*
  * What a client is told whose packet is refused: a TCP reset (RFC 9293 3.10.7.1), or ICMP port
  * unreachable (RFC 792, RFC 4443) for UDP; or how large its packets may be (RFC 1191, RFC 8201), for
- * one that does not fit. The refused frame becomes the answer, in its own buffer.
+ * one that does not fit; or that its time was over (RFC 1812 5.3.1), for one that may go no further.
+ * The refused frame becomes the answer, in its own buffer.
  * Nothing is answered to a reset, and no more than a bucket holds goes to one source network.
  *
  * These packets are ours, so their checksums are computed in full.
@@ -11,6 +12,7 @@
 #pragma once
 
 #include <sluice/base.h>
+#include <sluice/counters.h>
 #include <sluice/packet/checksum.h>
 #include <sluice/packet/headers.h>
 #include <sluice/packet/parse.h>
@@ -19,6 +21,12 @@ enum sl_reject {
 	SL_REJECT_NONE = 0,
 	SL_REJECT_RESET,       /* sl_reject_reset(), in the frame as it is */
 	SL_REJECT_UNREACHABLE, /* sl_reject_unreachable(), in the frame grown at its head */
+};
+
+/** Why a packet is refused, as far as its sender is told. What is between the two is an MTU, bytes. */
+enum sl_refused {
+	SL_REFUSED = 0,               /* nothing is there for it */
+	SL_REFUSED_EXPIRED = 1 << 16, /* its TTL or hop limit */
 };
 
 enum {
@@ -64,6 +72,20 @@ SL_INLINE bool sl_reject_allow(struct sl_reject_bucket *bucket, uint32_t now)
 	return true;
 }
 
+/** Whether @reason is the size that fits. */
+SL_INLINE bool sl_reject_is_mtu(uint32_t reason)
+{
+	return reason != SL_REFUSED && reason < SL_REFUSED_EXPIRED;
+}
+
+/** The counter of an ICMP error for @reason. */
+SL_INLINE enum sl_event sl_reject_event(uint32_t reason)
+{
+	if (reason == SL_REFUSED_EXPIRED)
+		return SL_EVENT_TIME_EXCEEDED_SENT;
+	return reason == SL_REFUSED ? SL_EVENT_UNREACHABLE_SENT : SL_EVENT_TOO_BIG_SENT;
+}
+
 /** Bytes before the IP header. */
 SL_INLINE uint32_t sl_reject_link_length(const struct sl_packet *packet)
 {
@@ -78,18 +100,21 @@ SL_INLINE uint32_t sl_reject_ip_length(uint8_t family)
 }
 
 /**
- * What the sender of a refused @packet is told. @mtu: the largest IP packet that it may send, bytes, if
- * this one is too large; else 0.
+ * What the sender of a refused @packet is told. @reason: why, enum sl_refused; or the largest IP packet
+ * that it may send, bytes, if this one is too large.
  */
-SL_INLINE enum sl_reject sl_reject_kind(const struct sl_packet *packet, uint32_t mtu)
+SL_INLINE enum sl_reject sl_reject_kind(const struct sl_packet *packet, uint32_t reason)
 {
-	/* Nothing is told of fragments: what is quoted, or acknowledged, is a whole packet's. */
-	if (packet->fragment != SL_PACKET_WHOLE)
+	/*
+	 * Nothing is told of fragments: what is quoted, or acknowledged, is a whole packet's. Nor of ICMP
+	 * errors (RFC 1122 3.2.2).
+	 */
+	if (packet->fragment != SL_PACKET_WHOLE || packet->quoted_offset != 0)
 		return SL_REJECT_NONE;
-	if (mtu == 0 && packet->tuple.protocol == SL_PROTOCOL_TCP)
+	if (reason == SL_REFUSED && packet->tuple.protocol == SL_PROTOCOL_TCP)
 		return (packet->tcp_flags & SL_TCP_RST) ? SL_REJECT_NONE : SL_REJECT_RESET;
 	/* Its sender leaves the size to others, so nothing will come of telling (RFC 1191). */
-	if (mtu != 0 && packet->ipv4 != NULL &&
+	if (sl_reject_is_mtu(reason) && packet->ipv4 != NULL &&
 	    (packet->ipv4->fragment & SL_BE16(SL_IPV4_DONT_FRAGMENT)) == 0)
 		return SL_REJECT_NONE;
 	/* With options or extension headers the quotation would be of another length: not worth it. */
@@ -245,7 +270,7 @@ SL_INLINE void sl_reject_move_link(uint8_t *frame, uint32_t room, bool has_vlan)
 }
 
 SL_INLINE bool sl_reject_unreachable4(uint8_t *frame, const void *data_end, bool has_vlan,
-				      uint32_t mtu)
+				      const union sl_addr *from, uint32_t reason)
 {
 	uint8_t *l3 = frame + sizeof(struct sl_ethernet) + (has_vlan ? sizeof(struct sl_vlan) : 0);
 	struct sl_ipv4 *ipv4 = (struct sl_ipv4 *)l3;
@@ -256,17 +281,17 @@ SL_INLINE bool sl_reject_unreachable4(uint8_t *frame, const void *data_end, bool
 	if ((const void *)((const uint8_t *)(quoted + 1) + SL_REJECT_QUOTED) > data_end)
 		return false;
 	sl_reject_move_link(frame, SL_REJECT_ROOM_IPV4, has_vlan);
-	sl_reject_ipv4(ipv4, quoted->destination, quoted->source, SL_PROTOCOL_ICMP, length);
-	icmp->type = 3;
-	icmp->code = mtu != 0 ? 4 : 3;
+	sl_reject_ipv4(ipv4, from->ipv4, quoted->source, SL_PROTOCOL_ICMP, length);
+	icmp->type = reason == SL_REFUSED_EXPIRED ? 11 : 3;
+	icmp->code = reason == SL_REFUSED_EXPIRED ? 0 : reason == SL_REFUSED ? 3 : 4;
 	icmp->checksum = 0;
-	icmp->rest = sl_to_be32(mtu);
+	icmp->rest = sl_to_be32(sl_reject_is_mtu(reason) ? reason : 0);
 	icmp->checksum = (be16_t)~sl_checksum_fold(sl_reject_sum(icmp, length / 4));
 	return true;
 }
 
 SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool has_vlan,
-				      uint32_t mtu)
+				      const union sl_addr *from, uint32_t reason)
 {
 	uint8_t *l3 = frame + sizeof(struct sl_ethernet) + (has_vlan ? sizeof(struct sl_vlan) : 0);
 	struct sl_ipv6 *ipv6 = (struct sl_ipv6 *)l3;
@@ -283,13 +308,13 @@ SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool
 	ipv6->hop_limit = SL_REJECT_TTL;
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
-		ipv6->source[i] = quoted->destination[i];
+		ipv6->source[i] = from->word[i];
 		ipv6->destination[i] = quoted->source[i];
 	}
-	icmp->type = mtu != 0 ? 2 : 1;
-	icmp->code = mtu != 0 ? 0 : 4;
+	icmp->type = reason == SL_REFUSED_EXPIRED ? 3 : reason == SL_REFUSED ? 1 : 2;
+	icmp->code = reason == SL_REFUSED ? 4 : 0;
 	icmp->checksum = 0;
-	icmp->rest = sl_to_be32(mtu);
+	icmp->rest = sl_to_be32(sl_reject_is_mtu(reason) ? reason : 0);
 	/* The addresses of the pseudo-header are those of the header itself. */
 	icmp->checksum = (be16_t)~sl_checksum_fold(
 		sl_reject_sum(icmp, length / 4) + sl_reject_sum(ipv6->source, 8) +
@@ -299,12 +324,13 @@ SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool
 
 /**
  * Makes of a refused frame, grown by sl_reject_room() bytes at its head and otherwise as it came, an
- * ICMP error of sl_reject_unreachable_length() bytes: port unreachable, or with @mtu, bytes, that the
- * packet is larger. [@frame, @data_end): the grown frame. False: too short, which a parsed packet never is.
+ * ICMP error of sl_reject_unreachable_length() bytes: port unreachable, or what @reason says. @from: whose
+ * it is to be. [@frame, @data_end): the grown frame. False: too short, which a parsed packet never is.
  */
 SL_INLINE bool sl_reject_unreachable(uint8_t *frame, const void *data_end, bool has_vlan,
-				     uint8_t family, uint32_t mtu)
+				     uint8_t family, const union sl_addr *from, uint32_t reason)
 {
-	return family == SL_FAMILY_IPV4 ? sl_reject_unreachable4(frame, data_end, has_vlan, mtu)
-					: sl_reject_unreachable6(frame, data_end, has_vlan, mtu);
+	return family == SL_FAMILY_IPV4
+		       ? sl_reject_unreachable4(frame, data_end, has_vlan, from, reason)
+		       : sl_reject_unreachable6(frame, data_end, has_vlan, from, reason);
 }
