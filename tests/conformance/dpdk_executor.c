@@ -34,32 +34,21 @@
 
 #include "dataplane/dpdk/engine.h"
 #include "tests/conformance/conformance.h"
+#include "tests/conformance/dpdk_executor.h"
 #include "tests/conformance/tables.h"
 
 enum {
-	DEVICE_RING_SIZE = 1024,
 	N_FLOWS = 4096,
 	PATIENCE_MS = 5000, /* a busy machine is no failure */
-	MAX_SEGMENTS = 6,
-	MAX_SPLIT = 120, /* the first segment's bytes at most: beyond all headers */
 };
 
-/* The wire's ends of one port. */
-struct device {
-	const char *ring_name; /* DPDK calls the device net_ring_ and this */
-	const char *kernel_interface;
-	struct rte_ring *rx;
-	struct rte_ring *tx;
-	int packet_socket; /* at the TAP */
-};
-
-static struct device devices[CONFORMANCE_N_PORTS] = {
+struct device devices[CONFORMANCE_N_PORTS] = {
 	[CONFORMANCE_PORT_CLIENT] = {.ring_name = "client", .kernel_interface = "sl-client"},
 	[CONFORMANCE_PORT_BACKEND] = {.ring_name = "backend", .kernel_interface = "sl-backend"},
 };
 
 static struct event_base *base;
-static struct dataplane *dataplane;
+struct dataplane *dataplane;
 static char run_dir[] = "/tmp/conformance-dpdk-XXXXXX";
 
 int __real_rte_eal_init(int argc, char **argv);
@@ -102,7 +91,7 @@ const char *executor_name(void)
 	return "dpdk";
 }
 
-static bool is_over(uint64_t start_tsc)
+bool is_over(uint64_t start_tsc)
 {
 	return (rte_rdtsc() - start_tsc) / (rte_get_tsc_hz() / 1000) > PATIENCE_MS;
 }
@@ -227,8 +216,7 @@ int executor_counters(struct wire_counters_reply *reply)
 	return dataplane_counters(dataplane, WIRE_ALL_WORKERS, reply);
 }
 
-/* Empties a transmit ring; returns @wanted if it was there, for the caller to free. */
-static struct rte_mbuf *device_drain(struct device *device, const struct rte_mbuf *wanted)
+struct rte_mbuf *device_drain(struct device *device, const struct rte_mbuf *wanted)
 {
 	struct rte_mbuf *found = NULL;
 	struct rte_mbuf *packet;
@@ -323,9 +311,7 @@ static int wait_verdict(const struct wire_counters_reply *before, enum sl_verdic
 	return 0;
 }
 
-/* @packet: consumed. */
-static int send_packet(enum conformance_port port, struct rte_mbuf *packet,
-		       struct executor_result *result)
+int send_packet(enum conformance_port port, struct rte_mbuf *packet, struct executor_result *result)
 {
 	struct wire_counters_reply before = {0};
 	int status = executor_counters(&before);
@@ -355,9 +341,8 @@ static int send_packet(enum conformance_port port, struct rte_mbuf *packet,
 	return status;
 }
 
-/* A chain of @n_segments: @first bytes, then a few in each, then the rest. NULL: out of buffers. */
-static struct rte_mbuf *make_chain(const uint8_t *frame, size_t length, unsigned int n_segments,
-				   size_t first)
+struct rte_mbuf *make_chain(const uint8_t *frame, size_t length, unsigned int n_segments,
+			    size_t first)
 {
 	struct rte_mbuf *head = NULL;
 	size_t at = 0;
@@ -390,67 +375,6 @@ int executor_send(enum conformance_port port, const uint8_t *frame, size_t lengt
 	return packet != NULL ? send_packet(port, packet, result) : -ENOBUFS;
 }
 
-/* However a frame is cut into segments, what becomes of it is the same. */
-static void check_chain(const struct vector *vector, unsigned int n_segments, size_t first)
-{
-	static struct executor_result result;
-	struct rte_mbuf *packet = make_chain(vector->in, vector->in_length, n_segments, first);
-	bool is_punt = sl_verdict_is_punt((enum sl_verdict)vector->verdict);
-	const uint8_t *wanted = is_punt ? vector->in : vector->out;
-	size_t length = is_punt ? vector->in_length : vector->out_length;
-	int status;
-
-	result.verdict = SL_VERDICT_NONE;
-	result.out_length = 0;
-	status = packet != NULL ? send_packet(CONFORMANCE_PORT_CLIENT, packet, &result) : -ENOBUFS;
-	if (status != 0 || (int)result.verdict != vector->verdict || result.out_length != length ||
-	    memcmp(result.out, wanted, length) != 0)
-		conformance_failed(vector->name,
-				   "in %u segments, the first of %zu bytes: status %d, verdict %d, "
-				   "%zu bytes",
-				   n_segments, first, status, (int)result.verdict,
-				   result.out_length);
-}
-
-static void check_chains(void)
-{
-	static const char *const names[] = {
-		"v4-tcp-forward-511", "v4-udp-forward-1400", "v6-tcp-forward-511-vlan",
-		"options-full",       "hop-by-hop",          "icmp",
-		"total-beyond",
-	};
-	size_t n = 0;
-	struct vector *vectors = vectors_read(SLUICE_SOURCE_DIR "/tests/vectors/packets.txt", &n);
-	unsigned int n_checked = 0;
-
-	if (executor_reset_flows() != 0)
-		conformance_failed("chains", "flows cannot be forgotten");
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < SL_ARRAY_LEN(names); j++)
-			for (unsigned int k = 2;
-			     k <= MAX_SEGMENTS && strcmp(vectors[i].name, names[j]) == 0; k++)
-				for (size_t first = 0; first <= MAX_SPLIT; first++, n_checked++)
-					check_chain(&vectors[i], k, first);
-	if (n_checked != SL_ARRAY_LEN(names) * (MAX_SEGMENTS - 1) * (MAX_SPLIT + 1))
-		conformance_failed("chains", "%u were checked: a row is missing", n_checked);
-	free(vectors);
-}
-
-/* All buffers are back: none leaked by a drop, a punt or a chain. */
-static void check_buffers(void)
-{
-	uint64_t start_tsc = rte_rdtsc();
-	unsigned int n_used;
-
-	do {
-		for (int i = 0; i < CONFORMANCE_N_PORTS; i++)
-			device_drain(&devices[i], NULL);
-		n_used = rte_mempool_in_use_count(dataplane->pool);
-	} while (n_used != 0 && !is_over(start_tsc));
-	if (n_used != 0)
-		conformance_failed("buffers", "%u are in use at the end", n_used);
-}
-
 static int remove_entry(const char *path, const struct stat *status SL_UNUSED, int type SL_UNUSED,
 			struct FTW *position SL_UNUSED)
 {
@@ -461,8 +385,7 @@ void executor_close(void)
 {
 	static uint8_t frame[VECTOR_MAX_FRAME];
 
-	check_chains();
-	check_buffers();
+	dpdk_check_last();
 	for (int i = 0; i < CONFORMANCE_N_PORTS; i++) {
 		size_t length = device_read_kernel(&devices[i], frame, 0);
 
