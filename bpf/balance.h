@@ -379,13 +379,20 @@ static __always_inline void choose_source(struct creation *creation, void *inner
 	uint32_t n_sources = head->head.n_sources;
 	uint32_t best = (uint32_t)(((uint64_t)bpf_get_prandom_u32() * n_sources) >> 32);
 	const union sl_xdp_chunk *chunk;
+	uint32_t least;
 
 	if (flows == NULL)
 		return;
+	least = flows->n[best & (SL_MAX_SOURCES_PER_SERVICE - 1)];
+	/* One way through: see sl_less(). */
+	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++) {
+		uint32_t n = flows->n[i];
+		uint32_t if_less = 0 - (sl_less(i, n_sources) & sl_less(n, least));
+
+		best ^= (best ^ i) & if_less;
+		least ^= (least ^ n) & if_less;
+	}
 	best &= SL_MAX_SOURCES_PER_SERVICE - 1;
-	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++)
-		if (i < n_sources && flows->n[i] < flows->n[best])
-			best = i;
 	chunk = chunk_at(inner, head->head.first_source_chunk + best / SL_XDP_CHUNK_SOURCES);
 	if (chunk == NULL)
 		return;

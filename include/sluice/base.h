@@ -120,6 +120,15 @@ SL_INLINE uint32_t sl_hide(uint32_t value)
 	return value;
 }
 
+/**
+ * 1 if @a < @b, else 0, without a branch: a loop of these is one way for the BPF verifier, which else
+ * follows each of its turns both ways. Both below 2^31.
+ */
+SL_INLINE uint32_t sl_less(uint32_t a, uint32_t b)
+{
+	return sl_hide(a - b) >> 31;
+}
+
 /** Copies a link address from @from to @to; neither need be aligned. */
 SL_INLINE void sl_copy_mac(void *to, const void *from)
 {

@@ -280,23 +280,66 @@ SL_INLINE struct sl_tuple sl_datagram_tuple(const struct sl_tuple *tuple,
 SL_INLINE bool sl_datagram_join(struct sl_datagram *datagram, uint16_t begin, uint16_t end,
 				uint32_t left, uint32_t right)
 {
-	uint32_t last = datagram->n_ranges - 1;
+	const uint32_t mask = SL_FRAGMENT_MAX_RANGES - 1;
+	struct sl_fragment_range *at_left = &datagram->range[sl_hide(left) & mask];
+	struct sl_fragment_range *at_right = &datagram->range[sl_hide(right) & mask];
+	uint32_t last = sl_hide(datagram->n_ranges - 1) & mask;
 
 	if (left < SL_FRAGMENT_MAX_RANGES && right < SL_FRAGMENT_MAX_RANGES) {
-		datagram->range[left].end = datagram->range[right].end;
-		datagram->range[right] = datagram->range[last & (SL_FRAGMENT_MAX_RANGES - 1)];
+		at_left->end = at_right->end;
+		*at_right = datagram->range[last];
 		datagram->n_ranges--;
 	} else if (left < SL_FRAGMENT_MAX_RANGES) {
-		datagram->range[left].end = end;
+		at_left->end = end;
 	} else if (right < SL_FRAGMENT_MAX_RANGES) {
-		datagram->range[right].begin = begin;
+		at_right->begin = begin;
 	} else if (datagram->n_ranges < SL_FRAGMENT_MAX_RANGES) {
-		datagram->range[datagram->n_ranges++] =
-			(struct sl_fragment_range){.begin = begin, .end = end};
+		struct sl_fragment_range *next =
+			&datagram->range[sl_hide(datagram->n_ranges) & mask];
+
+		*next = (struct sl_fragment_range){.begin = begin, .end = end};
+		datagram->n_ranges++;
 	} else {
 		return false;
 	}
 	return true;
+}
+
+/** How a fragment lies to what has passed of its datagram. */
+struct sl_fragment_place {
+	uint32_t is_duplicate; /* 1: all its bytes have passed */
+	uint32_t overlaps;     /* 1: some have */
+	uint32_t left;         /* the range that it follows; SL_FRAGMENT_MAX_RANGES: none */
+	uint32_t right;        /* the range that follows it; likewise */
+};
+
+/** The place of the bytes [@begin, @end) in @datagram. One way through: see sl_less(). */
+SL_INLINE struct sl_fragment_place sl_datagram_place(const struct sl_datagram *datagram,
+						     uint32_t begin, uint32_t end)
+{
+	struct sl_fragment_place place = {.left = SL_FRAGMENT_MAX_RANGES,
+					  .right = SL_FRAGMENT_MAX_RANGES};
+
+	for (uint32_t i = 0; i < SL_FRAGMENT_MAX_RANGES; i++) {
+		const struct sl_fragment_range range = datagram->range[i];
+		uint32_t is_range = sl_less(i, datagram->n_ranges);
+		uint32_t begins_within = is_range & sl_less(begin, range.end);
+		uint32_t ends_within = is_range & sl_less(range.begin, end);
+		uint32_t is_inside = begins_within & ends_within &
+				     (1 - sl_less(begin, range.begin)) &
+				     (1 - sl_less(range.end, end));
+
+		place.is_duplicate |= is_inside;
+		place.overlaps |= begins_within & ends_within & (1 - is_inside);
+		/* Ranges touch no other, so there is but one on either side. */
+		place.left -=
+			(SL_FRAGMENT_MAX_RANGES - i) &
+			(0 - (is_range & (1 - begins_within) & (1 - sl_less(range.end, begin))));
+		place.right -=
+			(SL_FRAGMENT_MAX_RANGES - i) &
+			(0 - (is_range & (1 - ends_within) & (1 - sl_less(end, range.begin))));
+	}
+	return place;
 }
 
 /**
@@ -308,28 +351,17 @@ SL_INLINE enum sl_fragment_fate sl_datagram_add(struct sl_datagram *datagram,
 {
 	uint16_t begin = fragment->offset;
 	uint16_t end = (uint16_t)(begin + fragment->length);
+	struct sl_fragment_place place = sl_datagram_place(datagram, begin, end);
 	bool is_right =
 		datagram->total == 0
 			? !fragment->is_last || datagram->most <= end
 			: end <= datagram->total && fragment->is_last == (end == datagram->total);
-	uint32_t left = SL_FRAGMENT_MAX_RANGES;
-	uint32_t right = SL_FRAGMENT_MAX_RANGES;
 
 	is_right &= !datagram->is_refused;
-	for (uint32_t i = 0; i < SL_FRAGMENT_MAX_RANGES; i++) {
-		const struct sl_fragment_range range = datagram->range[i];
-
-		if (!is_right || i >= datagram->n_ranges)
-			break;
-		if (begin >= range.begin && end <= range.end)
-			return SL_FRAGMENT_DUPLICATE;
-		is_right = begin >= range.end || end <= range.begin;
-		if (range.end == begin)
-			left = i;
-		if (range.begin == end)
-			right = i;
-	}
-	if (!is_right || !sl_datagram_join(datagram, begin, end, left, right)) {
+	if (is_right && place.is_duplicate)
+		return SL_FRAGMENT_DUPLICATE;
+	if (!is_right || place.overlaps ||
+	    !sl_datagram_join(datagram, begin, end, place.left, place.right)) {
 		datagram->is_refused = 1;
 		return SL_FRAGMENT_REFUSED;
 	}
