@@ -97,6 +97,12 @@ static void rewrite_error(uint8_t *frame, size_t length, struct sl_packet *packe
 	uint32_t n = packet->quoted_l4_offset + 6u - packet->quoted_offset;
 	uint8_t *original = malloc(length);
 	uint8_t *quoted = frame + packet->quoted_offset;
+	bool is_echo = packet->tuple.protocol != SL_PROTOCOL_TCP &&
+		       packet->tuple.protocol != SL_PROTOCOL_UDP;
+
+	/* An echo's checksum stands before its identifier. */
+	if (is_echo)
+		n -= 4;
 
 	REQUIRE(packet->quoted_l4_offset + (size_t)SL_ICMP_MIN_QUOTED <= length);
 	memcpy(original, frame, length);
@@ -105,6 +111,26 @@ static void rewrite_error(uint8_t *frame, size_t length, struct sl_packet *packe
 	if (packet->ipv4 != NULL)
 		memcpy(quoted + 10, original + (quoted - frame) + 10, 2);
 	REQUIRE(memcmp(quoted, original + (quoted - frame), n) == 0);
+	free(original);
+}
+
+/* There and back all but the checksum and the time is as it was. */
+static void rewrite_echo(uint8_t *frame, size_t length, struct sl_packet *packet,
+			 const struct sl_rewrite *to)
+{
+	struct sl_rewrite back = {.source = packet->tuple.source,
+				  .destination = packet->tuple.destination,
+				  .source_port = packet->tuple.source_port,
+				  .destination_port = packet->tuple.destination_port};
+	uint8_t *l4 = (uint8_t *)packet->l4_checksum - 2;
+	uint8_t *original = malloc(length);
+
+	require_inside(l4, sizeof(struct sl_icmp), frame, frame + length);
+	memcpy(original, frame, length);
+	sl_icmp_rewrite_echo(packet, to);
+	sl_icmp_rewrite_echo(packet, &back);
+	REQUIRE(memcmp(l4 + 4, original + (l4 + 4 - frame), length - (size_t)(l4 + 4 - frame)) ==
+		0);
 	free(original);
 }
 
@@ -140,6 +166,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		   sl_icmp_parse(frame, frame + length, &packet) == SL_VERDICT_NONE) {
 		to = read_rewrite(data, packet.tuple.family);
 		rewrite_error(frame, length, &packet, &to);
+	} else if (verdict == SL_VERDICT_PUNT_ICMP &&
+		   sl_icmp_parse_echo(frame, frame + length, &packet) == SL_VERDICT_NONE) {
+		to = read_rewrite(data, packet.tuple.family);
+		rewrite_echo(frame, length, &packet, &to);
 	}
 	free(frame);
 	return 0;

@@ -26,10 +26,14 @@ enum {
 	SL_ICMP_TIME_EXCEEDED = 11,
 	SL_ICMP_PARAMETER_PROBLEM = 12,
 	SL_ICMP_FRAGMENTATION_NEEDED = 4, /* a code of SL_ICMP_UNREACHABLE */
+	SL_ICMP_ECHO_REPLY = 0,
+	SL_ICMP_ECHO_REQUEST = 8,
 	SL_ICMPV6_UNREACHABLE = 1,
 	SL_ICMPV6_PACKET_TOO_BIG = 2,
 	SL_ICMPV6_TIME_EXCEEDED = 3,
 	SL_ICMPV6_PARAMETER_PROBLEM = 4,
+	SL_ICMPV6_ECHO_REQUEST = 128,
+	SL_ICMPV6_ECHO_REPLY = 129,
 };
 
 enum {
@@ -173,6 +177,71 @@ SL_INLINE bool sl_icmp_names_small_mtu(const struct sl_icmp *icmp, uint8_t famil
 					: rest < SL_ICMP_LEAST_MTU_IPV6;
 }
 
+/** Which part of an echo a message of this type is. */
+SL_INLINE enum sl_packet_echo sl_icmp_echo(uint8_t type, uint8_t protocol)
+{
+	uint8_t request =
+		protocol == SL_PROTOCOL_ICMP ? SL_ICMP_ECHO_REQUEST : SL_ICMPV6_ECHO_REQUEST;
+	uint8_t reply = protocol == SL_PROTOCOL_ICMP ? SL_ICMP_ECHO_REPLY : SL_ICMPV6_ECHO_REPLY;
+
+	return type == request ? SL_PACKET_ECHO_REQUEST
+	       : type == reply ? SL_PACKET_ECHO_REPLY
+			       : SL_PACKET_NO_ECHO;
+}
+
+/** The identifier of the echo message @icmp. */
+SL_INLINE be16_t sl_icmp_identifier(const struct sl_icmp *icmp)
+{
+	return (be16_t)icmp->rest;
+}
+
+/**
+ * Parsing for echo, after sl_icmp_parse() said SL_VERDICT_PUNT_ICMP, and with its arguments. On
+ * SL_VERDICT_NONE it is one half of an echo: both ports of the tuple are its identifier, ports is NULL and
+ * l4_checksum is ICMP's. On any other verdict that is the packet's. The checksum is not looked at, but
+ * kept as right or wrong as it is.
+ */
+SL_INLINE enum sl_verdict sl_icmp_parse_echo(void *data, const void *data_end,
+					     struct sl_packet *packet)
+{
+	struct sl_icmp *icmp = (struct sl_icmp *)((uint8_t *)data + packet->l4_offset);
+	bool is_ipv4 = packet->tuple.family == SL_FAMILY_IPV4;
+
+	/* Its tuple is that of a quoted packet by now, if it was an error. */
+	if (packet->quoted_offset != 0 ||
+	    packet->tuple.protocol != (is_ipv4 ? SL_PROTOCOL_ICMP : SL_PROTOCOL_ICMPV6) ||
+	    packet->l4_length < sizeof(*icmp) || (const void *)(icmp + 1) > data_end)
+		return SL_VERDICT_PUNT_ICMP;
+	packet->echo = (uint8_t)sl_icmp_echo(icmp->type, packet->tuple.protocol);
+	if (packet->echo == SL_PACKET_NO_ECHO)
+		return SL_VERDICT_PUNT_ICMP;
+	packet->l4_checksum = (be16_t *)&icmp->checksum;
+	packet->tuple.source_port = sl_icmp_identifier(icmp);
+	packet->tuple.destination_port = sl_icmp_identifier(icmp);
+	return SL_VERDICT_NONE;
+}
+
+/** Of the two ports of @to that an echo's identifier @id stands for, the one that it is to become. */
+SL_INLINE be16_t sl_icmp_new_identifier(be16_t id, const struct sl_rewrite *to)
+{
+	return id == to->source_port ? to->destination_port : to->source_port;
+}
+
+/** Rewrites an echo message as sl_icmp_parse_echo() left it; else as sl_nat_rewrite(). */
+SL_INLINE void sl_icmp_rewrite_echo(struct sl_packet *packet, const struct sl_rewrite *to)
+{
+	uint64_t diff = sl_nat_l3(packet, to);
+	be16_t *id = packet->l4_checksum + 1;
+	be16_t new_id = sl_icmp_new_identifier(*id, to);
+
+	/* ICMP's checksum covers no addresses. */
+	if (packet->tuple.family == SL_FAMILY_IPV4)
+		diff = 0;
+	diff += sl_checksum_diff16(*id, new_id);
+	*id = new_id;
+	*packet->l4_checksum = sl_checksum_update(*packet->l4_checksum, diff);
+}
+
 /** First step of sl_icmp_parse(). SL_VERDICT_NONE: an error, of at most SL_ICMP_MAX_LENGTH bytes. */
 SL_INLINE enum sl_verdict sl_icmp_parse_type(const void *data, const void *data_end,
 					     const struct sl_packet *packet)
@@ -196,6 +265,8 @@ SL_INLINE enum sl_verdict sl_icmp_parse_quoted(const void *data, const void *dat
 	const struct sl_icmp *icmp =
 		(const struct sl_icmp *)((const uint8_t *)data + packet->l4_offset);
 	uint32_t length = packet->l4_length - (uint32_t)sizeof(*icmp);
+	uint8_t own_protocol =
+		packet->tuple.family == SL_FAMILY_IPV4 ? SL_PROTOCOL_ICMP : SL_PROTOCOL_ICMPV6;
 	const struct sl_l4_ports *ports;
 	uint32_t quoted_l4_offset;
 	enum sl_verdict verdict;
@@ -210,17 +281,26 @@ SL_INLINE enum sl_verdict sl_icmp_parse_quoted(const void *data, const void *dat
 						  data_end, packet);
 	if (verdict != SL_VERDICT_NONE)
 		return verdict;
-	/* About something else that the host may have sent. */
-	if (packet->tuple.protocol != SL_PROTOCOL_TCP && packet->tuple.protocol != SL_PROTOCOL_UDP)
-		return SL_VERDICT_PUNT_ICMP;
 	quoted_l4_offset = sl_hide(packet->quoted_l4_offset);
 	if (quoted_l4_offset >= SL_ICMP_MAX_QUOTED_AT)
 		return SL_VERDICT_DROP_ICMP_MALFORMED;
 	ports = (const struct sl_l4_ports *)((const uint8_t *)data + quoted_l4_offset);
 	if ((const void *)((const uint8_t *)ports + SL_ICMP_MIN_QUOTED) > data_end)
 		return SL_VERDICT_DROP_ICMP_MALFORMED;
-	packet->tuple.source_port = ports->destination;
-	packet->tuple.destination_port = ports->source;
+	if (packet->tuple.protocol == SL_PROTOCOL_TCP ||
+	    packet->tuple.protocol == SL_PROTOCOL_UDP) {
+		packet->tuple.source_port = ports->destination;
+		packet->tuple.destination_port = ports->source;
+	} else {
+		const struct sl_icmp *echo = (const struct sl_icmp *)ports;
+
+		/* About something else that the host may have sent. */
+		if (packet->tuple.protocol != own_protocol ||
+		    sl_icmp_echo(echo->type, own_protocol) == SL_PACKET_NO_ECHO)
+			return SL_VERDICT_PUNT_ICMP;
+		packet->tuple.source_port = sl_icmp_identifier(echo);
+		packet->tuple.destination_port = sl_icmp_identifier(echo);
+	}
 	packet->has_small_mtu = sl_icmp_names_small_mtu(icmp, packet->tuple.family);
 	return SL_VERDICT_NONE;
 }
@@ -228,7 +308,7 @@ SL_INLINE enum sl_verdict sl_icmp_parse_quoted(const void *data, const void *dat
 /**
  * Second half of parsing for ICMP. @packet: as sl_parse_l3() left it, of the frame [@data,
  * @data_end); what sl_parse() says SL_VERDICT_PUNT_ICMP of. On SL_VERDICT_NONE it is an error about
- * a TCP or UDP packet: the tuple is the quoted one turned round, and only quoted_offset,
+ * a TCP or UDP packet, or about an echo, whose identifier is both ports: the tuple is the quoted one turned round, and only quoted_offset,
  * quoted_l4_offset and has_small_mtu tell it from a packet of that tuple; ports and l4_checksum are
  * NULL. On any other verdict that is the packet's.
  */
@@ -268,7 +348,9 @@ SL_INLINE bool sl_icmp_point(void *data, const void *data_end, const struct sl_p
 	uint32_t end = (uint32_t)packet->l4_offset + packet->l4_length;
 	uint32_t checksum_at = packet->tuple.protocol == SL_PROTOCOL_TCP
 				       ? (uint32_t)offsetof(struct sl_tcp, checksum)
-				       : (uint32_t)offsetof(struct sl_udp, checksum);
+			       : packet->tuple.protocol == SL_PROTOCOL_UDP
+				       ? (uint32_t)offsetof(struct sl_udp, checksum)
+				       : (uint32_t)offsetof(struct sl_icmp, checksum);
 
 	*parts = (struct sl_icmp_parts){.icmp = (struct sl_icmp *)((uint8_t *)data + l4_offset)};
 	parts->ports = (struct sl_l4_ports *)l4;
@@ -286,6 +368,23 @@ SL_INLINE bool sl_icmp_point(void *data, const void *data_end, const struct sl_p
 	return (const void *)(parts->ipv6 + 1) <= data_end;
 }
 
+/** Of a quoted echo, its identifier and checksum; as the next one. */
+SL_INLINE uint64_t sl_icmp_rewrite_quoted_echo(struct sl_icmp_parts *parts, uint8_t protocol,
+					       const struct sl_rewrite *to, uint64_t quoted_diff)
+{
+	struct sl_icmp *echo = (struct sl_icmp *)parts->ports;
+	be16_t *id = (be16_t *)&echo->rest;
+	be16_t new_id = sl_icmp_new_identifier(*id, to);
+	uint64_t diff = sl_checksum_diff16(*id, new_id);
+	be16_t before = echo->checksum;
+
+	*id = new_id;
+	/* ICMP's checksum covers no addresses. */
+	echo->checksum =
+		sl_checksum_update(before, diff + (protocol == SL_PROTOCOL_ICMP ? 0 : quoted_diff));
+	return diff + sl_checksum_diff16(before, echo->checksum);
+}
+
 /** Rewrites the quoted ports and checksum; @quoted_diff: the sum of what else of the quoted changed. */
 SL_INLINE uint64_t sl_icmp_rewrite_quoted_l4(struct sl_icmp_parts *parts, uint8_t protocol,
 					     const struct sl_rewrite *to, uint64_t quoted_diff)
@@ -295,6 +394,8 @@ SL_INLINE uint64_t sl_icmp_rewrite_quoted_l4(struct sl_icmp_parts *parts, uint8_
 	be16_t before;
 	be16_t after;
 
+	if (SL_UNLIKELY(protocol != SL_PROTOCOL_TCP && protocol != SL_PROTOCOL_UDP))
+		return sl_icmp_rewrite_quoted_echo(parts, protocol, to, quoted_diff);
 	parts->ports->source = to->destination_port;
 	parts->ports->destination = to->source_port;
 	if (parts->l4_checksum == NULL)

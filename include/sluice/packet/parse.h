@@ -26,7 +26,7 @@ struct sl_tuple {
 	union sl_addr destination;
 	be16_t source_port;
 	be16_t destination_port;
-	uint8_t protocol; /* SL_PROTOCOL_TCP or SL_PROTOCOL_UDP */
+	uint8_t protocol; /* SL_PROTOCOL_TCP or _UDP; ICMP's: see icmp.h */
 	uint8_t family;
 	uint8_t reserved[2];
 };
@@ -51,6 +51,13 @@ struct sl_packet {
 	uint16_t quoted_l4_offset; /* of the layer-4 header behind that */
 	uint8_t has_small_mtu;     /* 1: it names an MTU that no link may have */
 	uint8_t fragment;          /* enum sl_packet_fragment; see fragment.h */
+	uint8_t echo;              /* enum sl_packet_echo; see icmp.h */
+};
+
+enum sl_packet_echo {
+	SL_PACKET_NO_ECHO = 0,
+	SL_PACKET_ECHO_REQUEST, /* both ports of the tuple are the identifier, and so of the next */
+	SL_PACKET_ECHO_REPLY,
 };
 
 enum sl_packet_fragment {
@@ -254,8 +261,6 @@ SL_INLINE enum sl_verdict sl_parse_ipv4(void *l3, const void *data_end, struct s
 		return SL_VERDICT_PUNT_MULTICAST;
 	if (SL_UNLIKELY(ipv4->source == 0))
 		return SL_VERDICT_DROP_MARTIAN;
-	if (SL_UNLIKELY(ipv4->source == ipv4->destination))
-		return SL_VERDICT_DROP_LAND;
 	packet->ipv4 = ipv4;
 	packet->tuple.family = SL_FAMILY_IPV4;
 	packet->tuple.protocol = ipv4->protocol;
@@ -263,6 +268,8 @@ SL_INLINE enum sl_verdict sl_parse_ipv4(void *l3, const void *data_end, struct s
 	packet->tuple.destination.ipv4 = ipv4->destination;
 	packet->l4_length = (uint16_t)(total - ihl);
 	packet->l4_offset = (uint16_t)(packet->l4_offset + ihl);
+	if (SL_UNLIKELY(ipv4->source == ipv4->destination))
+		return SL_VERDICT_DROP_LAND;
 	if (SL_UNLIKELY(ipv4->fragment & SL_BE16(0x3fff)))
 		return SL_VERDICT_PUNT_FRAGMENT;
 	return SL_VERDICT_NONE;

@@ -23,10 +23,13 @@ enum sl_reject {
 	SL_REJECT_UNREACHABLE, /* sl_reject_unreachable(), in the frame grown at its head */
 };
 
-/** Why a packet is refused, as far as its sender is told. What is between the two is an MTU, bytes. */
+/**
+ * Why a packet is refused, as far as its sender is told. What is between the first two is an MTU, bytes.
+ */
 enum sl_refused {
-	SL_REFUSED = 0,               /* nothing is there for it */
-	SL_REFUSED_EXPIRED = 1 << 16, /* its TTL or hop limit */
+	SL_REFUSED = 0,                  /* nothing is there for it */
+	SL_REFUSED_EXPIRED = 1 << 16,    /* its TTL or hop limit */
+	SL_REFUSED_PROHIBITED = 1 << 17, /* it may not go there */
 };
 
 enum {
@@ -83,7 +86,26 @@ SL_INLINE enum sl_event sl_reject_event(uint32_t reason)
 {
 	if (reason == SL_REFUSED_EXPIRED)
 		return SL_EVENT_TIME_EXCEEDED_SENT;
-	return reason == SL_REFUSED ? SL_EVENT_UNREACHABLE_SENT : SL_EVENT_TOO_BIG_SENT;
+	return sl_reject_is_mtu(reason) ? SL_EVENT_TOO_BIG_SENT : SL_EVENT_UNREACHABLE_SENT;
+}
+
+/** What an ICMP error for @reason is. */
+struct sl_reject_code {
+	uint8_t type;
+	uint8_t code;
+};
+
+SL_INLINE struct sl_reject_code sl_reject_code(uint32_t reason, uint8_t family)
+{
+	bool is_ipv4 = family == SL_FAMILY_IPV4;
+
+	if (reason == SL_REFUSED_EXPIRED)
+		return (struct sl_reject_code){.type = is_ipv4 ? 11 : 3};
+	if (reason == SL_REFUSED_PROHIBITED)
+		return (struct sl_reject_code){.type = is_ipv4 ? 3 : 1, .code = is_ipv4 ? 13 : 1};
+	if (reason == SL_REFUSED)
+		return (struct sl_reject_code){.type = is_ipv4 ? 3 : 1, .code = is_ipv4 ? 3 : 4};
+	return (struct sl_reject_code){.type = is_ipv4 ? 3 : 2, .code = is_ipv4 ? 4 : 0};
 }
 
 /** Bytes before the IP header. */
@@ -276,14 +298,15 @@ SL_INLINE bool sl_reject_unreachable4(uint8_t *frame, const void *data_end, bool
 	struct sl_ipv4 *ipv4 = (struct sl_ipv4 *)l3;
 	struct sl_icmp *icmp = (struct sl_icmp *)(ipv4 + 1);
 	const struct sl_ipv4 *quoted = (const struct sl_ipv4 *)(icmp + 1);
+	struct sl_reject_code code = sl_reject_code(reason, SL_FAMILY_IPV4);
 	const uint16_t length = sizeof(*icmp) + sizeof(*quoted) + SL_REJECT_QUOTED;
 
 	if ((const void *)((const uint8_t *)(quoted + 1) + SL_REJECT_QUOTED) > data_end)
 		return false;
 	sl_reject_move_link(frame, SL_REJECT_ROOM_IPV4, has_vlan);
 	sl_reject_ipv4(ipv4, from->ipv4, quoted->source, SL_PROTOCOL_ICMP, length);
-	icmp->type = reason == SL_REFUSED_EXPIRED ? 11 : 3;
-	icmp->code = reason == SL_REFUSED_EXPIRED ? 0 : reason == SL_REFUSED ? 3 : 4;
+	icmp->type = code.type;
+	icmp->code = code.code;
 	icmp->checksum = 0;
 	icmp->rest = sl_to_be32(sl_reject_is_mtu(reason) ? reason : 0);
 	icmp->checksum = (be16_t)~sl_checksum_fold(sl_reject_sum(icmp, length / 4));
@@ -297,6 +320,7 @@ SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool
 	struct sl_ipv6 *ipv6 = (struct sl_ipv6 *)l3;
 	struct sl_icmp *icmp = (struct sl_icmp *)(ipv6 + 1);
 	const struct sl_ipv6 *quoted = (const struct sl_ipv6 *)(icmp + 1);
+	struct sl_reject_code code = sl_reject_code(reason, SL_FAMILY_IPV6);
 	const uint16_t length = sizeof(*icmp) + sizeof(*quoted) + SL_REJECT_QUOTED;
 
 	if ((const void *)((const uint8_t *)(quoted + 1) + SL_REJECT_QUOTED) > data_end)
@@ -311,8 +335,8 @@ SL_INLINE bool sl_reject_unreachable6(uint8_t *frame, const void *data_end, bool
 		ipv6->source[i] = from->word[i];
 		ipv6->destination[i] = quoted->source[i];
 	}
-	icmp->type = reason == SL_REFUSED_EXPIRED ? 3 : reason == SL_REFUSED ? 1 : 2;
-	icmp->code = reason == SL_REFUSED ? 4 : 0;
+	icmp->type = code.type;
+	icmp->code = code.code;
 	icmp->checksum = 0;
 	icmp->rest = sl_to_be32(sl_reject_is_mtu(reason) ? reason : 0);
 	/* The addresses of the pseudo-header are those of the header itself. */
