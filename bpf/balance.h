@@ -316,7 +316,7 @@ static __always_inline uint32_t find_endpoint(void *map, const union sl_addr *ad
 		.addr = *addr, .port = port, .protocol = protocol, .family = family};
 	const uint32_t *index = bpf_map_lookup_elem(map, &key);
 
-	if (index == NULL && port != 0 && control.has_wildcard) {
+	if ((index == NULL || *index == SL_NO_INDEX) && port != 0 && control.has_wildcard) {
 		key.port = 0;
 		index = bpf_map_lookup_elem(map, &key);
 	}

@@ -12,6 +12,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include <sluice/limits.h>
 #include <sluice/base.h>
 #include <sluice/packet/headers.h>
 #include <sluice/packet/icmp.h>
@@ -33,6 +34,26 @@ struct {
 	__type(value, __u32); /* SL_STEER_DESTINATION, SL_STEER_SOURCE */
 } steered SEC(".maps");
 
+/* Prefixes of mode snat; likewise. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, SL_MAX_SERVICES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_steer_prefix);
+	__type(value, __u32);
+} inside SEC(".maps");
+
+static __always_inline bool is_inside(const struct sl_steer_key *key)
+{
+	struct sl_steer_prefix prefix = {
+		.length = SL_STEER_PREFIX_BITS + (key->family == SL_FAMILY_IPV4 ? 32 : 128),
+		.family = key->family,
+		.addr = key->addr,
+	};
+
+	return bpf_map_lookup_elem(&inside, &prefix) != NULL;
+}
+
 static __always_inline bool is_steered(const struct sl_steer_key *key, __u32 as)
 {
 	const __u32 *roles = bpf_map_lookup_elem(&steered, key);
@@ -41,11 +62,21 @@ static __always_inline bool is_steered(const struct sl_steer_key *key, __u32 as)
 }
 
 /* An ICMP error at @icmp: what it quotes went from a service's address, or to a backend's. */
-static __always_inline bool icmp_is_steered(const struct sl_icmp *icmp, const void *data_end)
+static __always_inline bool icmp_is_steered(const struct sl_ipv4 *ipv4, const void *data_end)
 {
+	const struct sl_icmp *icmp = (const void *)ipv4 + (uint32_t)(ipv4->version_ihl & 15) * 4;
 	const struct sl_ipv4 *quoted = (const struct sl_ipv4 *)(icmp + 1);
 	struct sl_steer_key key = {.family = SL_FAMILY_IPV4};
 
+	if ((const void *)(icmp + 1) > data_end)
+		return false;
+	if (sl_icmp_echo(icmp->type, SL_PROTOCOL_ICMP) != SL_PACKET_NO_ECHO) {
+		key.addr.ipv4 = ipv4->destination;
+		if (is_steered(&key, SL_STEER_ECHO))
+			return true;
+		key.addr.ipv4 = ipv4->source;
+		return is_inside(&key);
+	}
 	if ((const void *)(quoted + 1) > data_end ||
 	    !sl_icmp_is_error(icmp->type, SL_PROTOCOL_ICMP))
 		return false;
@@ -53,14 +84,24 @@ static __always_inline bool icmp_is_steered(const struct sl_icmp *icmp, const vo
 	if (is_steered(&key, SL_STEER_DESTINATION))
 		return true;
 	key.addr.ipv4 = quoted->destination;
-	return is_steered(&key, SL_STEER_SOURCE);
+	return is_steered(&key, SL_STEER_SOURCE) || is_inside(&key);
 }
 
-static __always_inline bool icmpv6_is_steered(const struct sl_icmp *icmp, const void *data_end)
+static __always_inline bool icmpv6_is_steered(const struct sl_ipv6 *ipv6, const void *data_end)
 {
+	const struct sl_icmp *icmp = (const struct sl_icmp *)(ipv6 + 1);
 	const struct sl_ipv6 *quoted = (const struct sl_ipv6 *)(icmp + 1);
 	struct sl_steer_key key = {.family = SL_FAMILY_IPV6};
 
+	if ((const void *)(icmp + 1) > data_end)
+		return false;
+	if (sl_icmp_echo(icmp->type, SL_PROTOCOL_ICMPV6) != SL_PACKET_NO_ECHO) {
+		__builtin_memcpy(&key.addr, ipv6->destination, 16);
+		if (is_steered(&key, SL_STEER_ECHO))
+			return true;
+		__builtin_memcpy(&key.addr, ipv6->source, 16);
+		return is_inside(&key);
+	}
 	if ((const void *)(quoted + 1) > data_end ||
 	    !sl_icmp_is_error(icmp->type, SL_PROTOCOL_ICMPV6))
 		return false;
@@ -68,7 +109,7 @@ static __always_inline bool icmpv6_is_steered(const struct sl_icmp *icmp, const 
 	if (is_steered(&key, SL_STEER_DESTINATION))
 		return true;
 	__builtin_memcpy(&key.addr, quoted->destination, 16);
-	return is_steered(&key, SL_STEER_SOURCE);
+	return is_steered(&key, SL_STEER_SOURCE) || is_inside(&key);
 }
 
 static __always_inline bool ipv4_is_steered(const struct sl_ipv4 *ipv4, const void *data_end)
@@ -78,14 +119,14 @@ static __always_inline bool ipv4_is_steered(const struct sl_ipv4 *ipv4, const vo
 	if ((const void *)(ipv4 + 1) > data_end)
 		return false;
 	if (ipv4->protocol == SL_PROTOCOL_ICMP)
-		return icmp_is_steered((const void *)ipv4 + (ipv4->version_ihl & 15) * 4, data_end);
+		return icmp_is_steered(ipv4, data_end);
 	if (ipv4->protocol != SL_PROTOCOL_TCP && ipv4->protocol != SL_PROTOCOL_UDP)
 		return false;
 	key.addr.ipv4 = ipv4->destination;
 	if (is_steered(&key, SL_STEER_DESTINATION))
 		return true;
 	key.addr.ipv4 = ipv4->source;
-	return is_steered(&key, SL_STEER_SOURCE);
+	return is_steered(&key, SL_STEER_SOURCE) || is_inside(&key);
 }
 
 static __always_inline bool ipv6_is_steered(const struct sl_ipv6 *ipv6, const void *data_end)
@@ -96,12 +137,12 @@ static __always_inline bool ipv6_is_steered(const struct sl_ipv6 *ipv6, const vo
 		return false;
 	/* With extension headers the worker looks further; ND and echo come without. */
 	if (ipv6->next_header == SL_PROTOCOL_ICMPV6)
-		return icmpv6_is_steered((const struct sl_icmp *)(ipv6 + 1), data_end);
+		return icmpv6_is_steered(ipv6, data_end);
 	__builtin_memcpy(&key.addr, ipv6->destination, 16);
 	if (is_steered(&key, SL_STEER_DESTINATION))
 		return true;
 	__builtin_memcpy(&key.addr, ipv6->source, 16);
-	return is_steered(&key, SL_STEER_SOURCE);
+	return is_steered(&key, SL_STEER_SOURCE) || is_inside(&key);
 }
 
 SEC("xdp")

@@ -421,8 +421,10 @@ struct creation {
 	be16_t source_port; /* filled when it is found */
 	uint16_t source_port_first;
 	uint16_t source_port_last;
-	uint16_t has_header; /* 1: the backend is told of the client */
-	uint32_t home;       /* first entry of the flow's home bucket */
+	uint8_t has_header; /* 1: the backend is told of the client */
+	uint8_t has_begun;  /* 1: it waits for no answer: mode snat, but TCP */
+	uint32_t peer;      /* mode snat: sl_egress_peer() */
+	uint32_t home;      /* first entry of the flow's home bucket */
 	struct sl_tuple reply;
 };
 
@@ -471,6 +473,9 @@ static __always_inline void flow_fill(uint32_t index, const struct creation *cre
 				   creation->position, family);
 	if (creation->has_header)
 		sl_flow_set_header(flow);
+	if (creation->has_begun)
+		flow->state = SL_FLOW_ESTABLISHED;
+	flow->proxy_first = creation->peer;
 	flow->flags = (uint8_t)creation->flags;
 	flow->service = creation->service;
 	flow->service_epoch = creation->service_epoch;
@@ -765,7 +770,8 @@ static __always_inline enum created create_in(struct creation *creation, uint8_t
 	bucket_unlock(home, family);
 	if (created == CREATED) {
 		usage_add(&usage.flows[figures], 1);
-		usage_add(&usage.embryonic[figures], 1);
+		if (!creation->has_begun)
+			usage_add(&usage.embryonic[figures], 1);
 	}
 	return created;
 }
@@ -803,4 +809,39 @@ static __always_inline bool flow_promote(uint32_t index, uint32_t sequence, uint
 {
 	return family == SL_FAMILY_IPV4 ? flow_promote4(index, sequence)
 					: flow_promote6(index, sequence);
+}
+
+static __always_inline bool demote_in(uint32_t index, uint32_t sequence, uint8_t family)
+{
+	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
+	struct sl_flow *flow = flow_at(index, family);
+	bool is_demoted;
+
+	if (flow == NULL || !bucket_lock(first, family))
+		return false;
+	is_demoted = sl_flow_is_over(flow) && read_once(&flow->sequence) == sequence;
+	if (is_demoted) {
+		flow->state = SL_FLOW_EMBRYONIC;
+		usage_add(&usage.embryonic[usage_of(family)], 1);
+	}
+	bucket_unlock(first, family);
+	return is_demoted;
+}
+
+/* Makes flow @index, which is over, embryonic again, by one CPU alone. Whether it did. */
+
+__noinline uint32_t flow_demote4(uint32_t index, uint32_t sequence)
+{
+	return demote_in(index, sequence, SL_FAMILY_IPV4);
+}
+
+__noinline uint32_t flow_demote6(uint32_t index, uint32_t sequence)
+{
+	return demote_in(index, sequence, SL_FAMILY_IPV6);
+}
+
+static __always_inline bool flow_demote(uint32_t index, uint32_t sequence, uint8_t family)
+{
+	return family == SL_FAMILY_IPV4 ? flow_demote4(index, sequence)
+					: flow_demote6(index, sequence);
 }

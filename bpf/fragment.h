@@ -11,7 +11,7 @@
 #include <sluice/packet/fragment.h>
 
 #include "icmp.h"
-#include "story.h"
+#include "record.h"
 
 enum {
 	FRAGMENT_LOOKS = 3,
@@ -24,7 +24,7 @@ fragment_parse(struct story *story, void *data, const void *data_end, struct sl_
 	const struct sl_tuple *tuple = &packet->tuple;
 	uint8_t family = tuple->family;
 
-	if (!may_be(control.service_filter, &tuple->destination, family) &&
+	if (!control.has_egress && !may_be(control.service_filter, &tuple->destination, family) &&
 	    !may_be(control.source_filter, &tuple->destination, family) &&
 	    !may_be(control.backend_filter, &tuple->source, family))
 		return SL_VERDICT_PUNT_FRAGMENT;
@@ -63,16 +63,7 @@ __noinline int fragment_read(struct xdp_md *ctx)
 	}
 	if (verdict != SL_VERDICT_NONE)
 		return conclude(&story, verdict, from);
-	cpu->tuple = packet.tuple;
-	cpu->length = story.length;
-	cpu->l4_offset = packet.l4_offset;
-	cpu->l4_length = packet.l4_length;
-	cpu->has_vlan = packet.has_vlan;
-	cpu->fragment = packet.fragment;
-	cpu->tcp_flags = packet.tcp_flags;
-	cpu->tcp_payload = packet.tcp_payload;
-	cpu->tcp_sequence = packet.tcp_sequence;
-	cpu->tcp_acknowledgement = packet.tcp_acknowledgement;
+	record_fill(&story, &packet);
 	return GO_ON;
 }
 
@@ -179,24 +170,6 @@ __noinline int fragment_judge(struct xdp_md *ctx)
 	return GO_ON;
 }
 
-/* The packet as fragment_read() left it in the record, without its pointers. */
-static __always_inline struct sl_packet fragment_packet(const struct sl_xdp_cpu *cpu,
-							uint8_t family)
-{
-	struct sl_packet packet = {.tuple = cpu->tuple,
-				   .l4_offset = cpu->l4_offset,
-				   .l4_length = cpu->l4_length,
-				   .has_vlan = cpu->has_vlan,
-				   .fragment = cpu->fragment,
-				   .tcp_flags = cpu->tcp_flags,
-				   .tcp_payload = cpu->tcp_payload,
-				   .tcp_sequence = cpu->tcp_sequence,
-				   .tcp_acknowledgement = cpu->tcp_acknowledgement};
-
-	packet.tuple.family = family;
-	return packet;
-}
-
 /* Ends the story, or leaves in the record where the fragment is to go. */
 static __always_inline int fragment_dispatch(struct story *story, const struct way *way,
 					     enum sl_verdict verdict,
@@ -204,6 +177,10 @@ static __always_inline int fragment_dispatch(struct story *story, const struct w
 {
 	struct sl_xdp_cpu *cpu = story->cpu;
 
+	if (verdict == SL_VERDICT_PUNT_NOT_SERVICE && control.has_egress) {
+		cpu->passage = SL_XDP_PASSAGE_FRAGMENT;
+		return EGRESS;
+	}
 	if (verdict == SL_VERDICT_PUNT_NOT_SERVICE)
 		verdict = SL_VERDICT_PUNT_FRAGMENT;
 	if (verdict != SL_VERDICT_FORWARD && verdict != SL_VERDICT_REPLY)
@@ -259,7 +236,7 @@ static __always_inline int fragment_balance(struct xdp_md *ctx, uint8_t family)
 	if (from == NULL || !story_begin(ctx, &story))
 		return XDP_PASS;
 	clock_read(&story);
-	packet = fragment_packet(story.cpu, family);
+	packet = record_packet(story.cpu, family);
 	story.cpu->tuple.family = family;
 	index = icmp_find_flow(story.cpu, family, &direction);
 	if (index == SL_NO_INDEX)
@@ -292,7 +269,7 @@ static __always_inline int fragment_afresh(struct xdp_md *ctx, uint8_t family, u
 		return XDP_PASS;
 	clock_read(&story);
 	way = (struct way){.to = &story.cpu->rewrite};
-	packet = fragment_packet(story.cpu, family);
+	packet = record_packet(story.cpu, family);
 	story.cpu->has_header = 0;
 	verdict = balance_unknown(&story, &packet, family, created, &way);
 	if (verdict == SL_VERDICT_NONE)
@@ -325,90 +302,6 @@ static __always_inline int fragment_begin(struct xdp_md *ctx, bool is_six, uint3
 	return is_six ? fragment_afresh6(ctx, created) : fragment_afresh4(ctx, created);
 }
 
-/* Points @packet's headers into the frame. False: never. */
-static __always_inline bool fragment_point(struct xdp_md *ctx, const struct sl_xdp_cpu *cpu,
-					   struct sl_packet *packet)
-{
-	void *data = (void *)(long)ctx->data;
-	const void *data_end = (const void *)(long)ctx->data_end;
-	void *l3 = data + sizeof(struct sl_ethernet) + (cpu->has_vlan ? sizeof(struct sl_vlan) : 0);
-	uint8_t *l4 = data + (cpu->l4_offset & (SL_MAX_L4_OFFSET - 1));
-
-	packet->ethernet = data;
-	if (packet->tuple.family == SL_FAMILY_IPV4)
-		packet->ipv4 = l3;
-	else
-		packet->ipv6 = l3;
-	packet->ports = (struct sl_l4_ports *)l4;
-	packet->l4_checksum = (be16_t *)(packet->tuple.protocol == SL_PROTOCOL_TCP
-						 ? l4 + offsetof(struct sl_tcp, checksum)
-						 : l4 + offsetof(struct sl_udp, checksum));
-	return l3 + (packet->tuple.family == SL_FAMILY_IPV4 ? sizeof(struct sl_ipv4)
-							    : sizeof(struct sl_ipv6)) <=
-	       data_end;
-}
-
-/* Next hop, TTL, headers, and only then the first write. */
-static __always_inline enum sl_verdict fragment_rewrite(struct story *story, uint8_t family)
-{
-	const void *data_end = (const void *)(long)story->ctx->data_end;
-	struct sl_xdp_cpu *cpu = story->cpu;
-	struct way way = {.to = &cpu->rewrite,
-			  .adjacency = cpu->adjacency,
-			  .verdict = cpu->verdict,
-			  .service = cpu->service,
-			  .backend = cpu->backend};
-	const struct sl_adjacency *adjacency = adjacency_at(way.adjacency);
-	struct sl_packet packet = {.fragment = cpu->fragment};
-	enum sl_verdict verdict;
-
-	packet.tuple.family = family;
-	packet.tuple.protocol = cpu->tuple.protocol;
-	if (!fragment_point(story->ctx, cpu, &packet))
-		return SL_VERDICT_DROP_TRUNCATED;
-	verdict = way_judge(&packet, &way, adjacency);
-	if (adjacency == NULL || verdict != SL_VERDICT_NONE)
-		return verdict;
-	/* Headers and other numbers are for whole packets: UDP's replies alone have neither. */
-	if (cpu->has_header &&
-	    !(way.verdict == SL_VERDICT_REPLY && packet.tuple.protocol == SL_PROTOCOL_UDP)) {
-		count_service_drop(way.service);
-		return SL_VERDICT_DROP_FRAGMENT_HEADER;
-	}
-	if (sl_packet_is_later(&packet)) {
-		(void)sl_nat_l3(&packet, way.to);
-	} else {
-		if ((const void *)(packet.ports + 1) > data_end ||
-		    (const void *)(packet.l4_checksum + 1) > data_end)
-			return SL_VERDICT_DROP_TRUNCATED;
-		sl_nat_rewrite(&packet, way.to);
-	}
-	sl_nat_ethernet(packet.ethernet, adjacency->destination_mac, adjacency->source_mac);
-	story->port = adjacency->port;
-	count_sent(&way, story->length);
-	return way.verdict;
-}
-
-static __always_inline int fragment_send(struct xdp_md *ctx, uint8_t family)
-{
-	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
-	struct story story;
-
-	if (from == NULL || !story_begin(ctx, &story))
-		return XDP_PASS;
-	return conclude(&story, fragment_rewrite(&story, family), from);
-}
-
-__noinline int fragment_send4(struct xdp_md *ctx)
-{
-	return fragment_send(ctx, SL_FAMILY_IPV4);
-}
-
-__noinline int fragment_send6(struct xdp_md *ctx)
-{
-	return fragment_send(ctx, SL_FAMILY_IPV6);
-}
-
 SEC("xdp")
 int sl_fragment(struct xdp_md *ctx)
 {
@@ -426,6 +319,8 @@ int sl_fragment(struct xdp_md *ctx)
 			action = is_six ? fragment_balance6(ctx) : fragment_balance4(ctx);
 	}
 	if (action == GO_ON)
-		action = is_six ? fragment_send6(ctx) : fragment_send4(ctx);
+		action = is_six ? record_send6(ctx) : record_send4(ctx);
+	if (action == EGRESS)
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_EGRESS);
 	return action < 0 ? XDP_DROP : action;
 }

@@ -50,6 +50,10 @@ __noinline int icmp_read(struct xdp_md *ctx)
 	verdict = parse_ip(&story, from, &packet, &data, &data_end);
 	if (verdict == SL_VERDICT_NONE)
 		verdict = sl_icmp_parse_type(data, data_end, &packet);
+	if (verdict == SL_VERDICT_PUNT_ICMP && control.has_egress) {
+		story.cpu->passage = SL_XDP_PASSAGE_ECHO;
+		return EGRESS;
+	}
 	if (verdict != SL_VERDICT_NONE)
 		return conclude(&story, verdict, from);
 	story.cpu->l4_offset = packet.l4_offset;
@@ -232,6 +236,12 @@ static __always_inline int icmp_decide(struct xdp_md *ctx, uint8_t family)
 				  : icmp_flow_way(&story, index, SL_DIRECTION_REPLY, family, &way);
 	if (verdict == SL_VERDICT_NONE)
 		verdict = icmp_stateless_way(&story, family, &way);
+	if (verdict == SL_VERDICT_PUNT_ICMP && control.has_egress) {
+		story.cpu->passage = SL_XDP_PASSAGE_ERROR;
+		story.cpu->fragment = SL_PACKET_WHOLE;
+		story.cpu->echo = SL_PACKET_NO_ECHO;
+		return EGRESS;
+	}
 	if (verdict != SL_VERDICT_FORWARD && verdict != SL_VERDICT_REPLY)
 		return conclude(&story, verdict, from);
 	if (way.adjacency == SL_ADJACENCY_GLEAN) {
@@ -361,5 +371,7 @@ int sl_icmp(struct xdp_md *ctx)
 		(void)!(is_six ? icmp_rewrite_stream6(ctx) : icmp_rewrite_stream4(ctx));
 	if (action == GO_ON)
 		action = is_six ? icmp_send6(ctx) : icmp_send4(ctx);
+	if (action == EGRESS)
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_EGRESS);
 	return action < 0 ? XDP_DROP : action;
 }

@@ -84,13 +84,22 @@ ARRAY(backends, SL_MAX_BACKENDS, struct sl_backend, BPF_F_MMAPABLE);
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * SL_MAX_SERVICES + 2 * SL_MAX_SOURCES);
+	__uint(max_entries, 2 * SL_MAX_SERVICES + 3 * SL_MAX_SOURCES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct sl_xdp_endpoint);
 	__type(value, uint32_t);
 } service_of SEC(".maps");
 
-/* Endpoint that one backend alone has -> its index. */
+/* Prefix of a service of mode snat -> its index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, SL_MAX_SERVICES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_xdp_prefix);
+	__type(value, uint32_t);
+} inside SEC(".maps");
+
+/* Endpoint that a backend has -> its index; that several have: SL_NO_INDEX. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SL_MAX_BACKENDS);
@@ -132,6 +141,7 @@ int sl_refuse(struct xdp_md *ctx);
 int sl_icmp(struct xdp_md *ctx);
 int sl_proxy(struct xdp_md *ctx);
 int sl_fragment(struct xdp_md *ctx);
+int sl_egress(struct xdp_md *ctx);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -145,6 +155,7 @@ struct {
 			[SL_XDP_PROGRAM_ICMP] = (void *)&sl_icmp,
 			[SL_XDP_PROGRAM_PROXY] = (void *)&sl_proxy,
 			[SL_XDP_PROGRAM_FRAGMENT] = (void *)&sl_fragment,
+			[SL_XDP_PROGRAM_EGRESS] = (void *)&sl_egress,
 		},
 };
 

@@ -3,6 +3,8 @@
 /* The program that tells the sender of a refused packet. */
 #pragma once
 
+#include <sluice/packet/icmp.h>
+
 #include "story.h"
 
 /* In mode nat a backend's packet goes to the client, for whom its service speaks. */
@@ -33,13 +35,21 @@ int sl_refuse(struct xdp_md *ctx)
 	uint32_t reason;
 	uint8_t family;
 	union sl_addr told_by;
+	enum sl_verdict verdict;
+	bool has_speaker;
 
 	if (from == NULL || !story_begin(ctx, &story))
 		return XDP_DROP;
 	clock_read(&story);
 	reason = story.cpu->refused_reason;
 	story.cpu->refused_reason = SL_REFUSED;
-	if (parse(&story, from, &packet) != SL_VERDICT_NONE)
+	has_speaker = story.cpu->has_refused_from != 0;
+	story.cpu->has_refused_from = 0;
+	verdict = parse(&story, from, &packet);
+	if (verdict == SL_VERDICT_PUNT_ICMP)
+		verdict = sl_icmp_parse_echo((void *)(long)ctx->data,
+					     (const void *)(long)ctx->data_end, &packet);
+	if (verdict != SL_VERDICT_NONE)
 		return XDP_DROP;
 	family = packet.tuple.family;
 	kind = sl_reject_kind(&packet, reason);
@@ -52,7 +62,9 @@ int sl_refuse(struct xdp_md *ctx)
 		return XDP_DROP;
 	}
 	told_by = packet.tuple.destination;
-	if (reason == SL_REFUSED_EXPIRED)
+	if (has_speaker)
+		told_by = story.cpu->refused_from;
+	else if (reason == SL_REFUSED_EXPIRED)
 		speak_for_client(story.cpu, &told_by);
 	if (kind == SL_REJECT_RESET) {
 		length = sl_reject_reset_length(&packet);

@@ -5,6 +5,7 @@
  * flow, else the service and choose a backend, rewrite, send or pass to the kernel or drop.
  */
 #include "balance.h"
+#include "egress.h"
 #include "fragment.h"
 #include "helpers.h"
 #include "icmp.h"
@@ -27,6 +28,10 @@ static __always_inline int finish(struct story *story, enum sl_verdict verdict,
 		return ICMP;
 	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_FRAGMENT))
 		return FRAGMENT;
+	if (verdict == SL_VERDICT_PUNT_NOT_SERVICE && SL_UNLIKELY(control.has_egress)) {
+		story->cpu->passage = SL_XDP_PASSAGE_PACKET;
+		return EGRESS;
+	}
 	if (SL_UNLIKELY(verdict == SL_VERDICT_DROP_TTL)) {
 		story->cpu->refused_reason = SL_REFUSED_EXPIRED;
 		(void)conclude(story, verdict, from);
@@ -231,6 +236,8 @@ int sl_balance(struct xdp_md *ctx)
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_PROXY);
 	else if (SL_UNLIKELY(action == FRAGMENT))
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_FRAGMENT);
+	else if (SL_UNLIKELY(action == EGRESS))
+		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_EGRESS);
 	/* Here a tail call comes that leads nowhere, which it never does: see maps.h. */
 	return action < 0 ? XDP_DROP : action;
 }

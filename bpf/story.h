@@ -19,6 +19,7 @@ enum {
 	PROXY = -6,      /* not counted; sl_proxy() is to judge it */
 	FRAGMENT = -7,   /* not counted; sl_fragment() is to judge it */
 	GO_ON = -8,      /* the story's next function is to go on */
+	EGRESS = -9,     /* not counted; sl_egress() is to judge it */
 };
 
 _Static_assert(SL_N_VERDICTS <= COUNTED_VERDICTS &&

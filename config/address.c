@@ -100,6 +100,41 @@ bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, 
 	return true;
 }
 
+/* Whether @addr has bits beyond the first @length. */
+static bool has_host_bits(const union sl_addr *addr, uint32_t length, uint8_t family)
+{
+	uint32_t n_bits = family == SL_FAMILY_IPV4 ? 32 : 128;
+
+	for (uint32_t bit = length; bit < n_bits; bit++)
+		if (addr->byte[bit / 8] >> (7 - bit % 8) & 1)
+			return true;
+	return false;
+}
+
+/* @text: what stands before the slash; @length: what stands behind it. */
+static bool parse_prefix(const char *text, const char *length, struct wire_address *address,
+			 const char **reason)
+{
+	uint32_t n_bits, least;
+
+	if (!config_parse_addr(text, &address->addr, &address->family, reason))
+		return false;
+	n_bits = address->family == SL_FAMILY_IPV4 ? 32 : 128;
+	least = address->family == SL_FAMILY_IPV4 ? SL_MIN_PREFIX_IPV4 : SL_MIN_PREFIX_IPV6;
+	if (!parse_port(length, &address->port) || wire_prefix_length(address) > n_bits ||
+	    wire_prefix_length(address) < least) {
+		*reason = address->family == SL_FAMILY_IPV4
+				  ? "the length of the prefix is not a number of 8..32"
+				  : "the length of the prefix is not a number of 7..128";
+		return false;
+	}
+	if (has_host_bits(&address->addr, wire_prefix_length(address), address->family)) {
+		*reason = "the address has bits beyond the prefix";
+		return false;
+	}
+	return true;
+}
+
 bool config_parse_service_address(const char *text, struct wire_address *address,
 				  const char **reason)
 {
@@ -108,19 +143,21 @@ bool config_parse_service_address(const char *text, struct wire_address *address
 
 	memset(address, 0, sizeof(*address));
 	if (slash == NULL || (size_t)(slash - text) >= sizeof(endpoint)) {
-		*reason = "not ADDR:PORT/tcp or ADDR:PORT/udp";
-		return false;
-	}
-	if (strcmp(slash + 1, "tcp") == 0) {
-		address->protocol = SL_PROTOCOL_TCP;
-	} else if (strcmp(slash + 1, "udp") == 0) {
-		address->protocol = SL_PROTOCOL_UDP;
-	} else {
-		*reason = "the protocol is neither tcp nor udp";
+		*reason = "not ADDR:PORT/tcp, ADDR:PORT/udp or PREFIX/LENGTH";
 		return false;
 	}
 	memcpy(endpoint, text, (size_t)(slash - text));
 	endpoint[slash - text] = '\0';
+	if (strcmp(slash + 1, "tcp") == 0) {
+		address->protocol = SL_PROTOCOL_TCP;
+	} else if (strcmp(slash + 1, "udp") == 0) {
+		address->protocol = SL_PROTOCOL_UDP;
+	} else if (slash[1] >= '0' && slash[1] <= '9') {
+		return parse_prefix(endpoint, slash + 1, address, reason);
+	} else {
+		*reason = "the protocol is neither tcp nor udp";
+		return false;
+	}
 	return config_parse_endpoint(endpoint, &address->addr, &address->port, &address->family,
 				     reason);
 }

@@ -17,6 +17,7 @@
 struct source_entry {
 	union sl_addr addr;
 	uint8_t family;
+	uint8_t mode; /* the service's */
 	const struct config_service *service;
 };
 
@@ -28,6 +29,8 @@ struct check {
 	const struct config_service **by_address; /* sorted */
 	struct source_entry *source;              /* sorted */
 	size_t n_sources;
+	const struct config_service **by_prefix; /* those of mode snat */
+	size_t n_prefixes;
 };
 
 static const char *service_path(const struct check *check, const struct config_service *service,
@@ -105,6 +108,11 @@ static int compare_address(const void *left, const void *right)
 	int order = (*a)->wire.address.family - (*b)->wire.address.family;
 
 	if (order == 0)
+		order = memcmp(&(*a)->wire.address.addr, &(*b)->wire.address.addr,
+			       sizeof((*a)->wire.address.addr));
+	if (order == 0)
+		order = wire_is_prefix(&(*b)->wire.address) - wire_is_prefix(&(*a)->wire.address);
+	if (order == 0)
 		order = memcmp(&(*a)->wire.address, &(*b)->wire.address,
 			       sizeof((*a)->wire.address));
 	return order != 0 ? order : (*a > *b) - (*a < *b);
@@ -127,20 +135,33 @@ static int compare_source(const void *left, const void *right)
 	const struct source_entry *b = right;
 	int order = a->family - b->family;
 
-	return order != 0 ? order : memcmp(&a->addr, &b->addr, sizeof(a->addr));
+	if (order == 0)
+		order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
+	return order != 0 ? order : a->mode - b->mode;
 }
 
-/* A service that has this address in its source pool; NULL: none. */
-static const struct config_service *source_owner(const struct check *check,
-						 const union sl_addr *addr, uint8_t family)
+/* A service of @mode that has this address in its source pool; NULL: none. 0: any mode. */
+static const struct config_service *
+source_owner(const struct check *check, const union sl_addr *addr, uint8_t family, uint8_t mode)
 {
-	const struct source_entry wanted = {.addr = *addr, .family = family};
-	const struct source_entry *found;
+	const struct source_entry wanted = {.addr = *addr, .family = family, .mode = mode};
+	size_t low = 0;
+	size_t high = check->n_sources;
 
-	if (check->n_sources == 0)
+	/* The first that is not before it. */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_source(&check->source[middle], &wanted) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == check->n_sources || check->source[low].family != family ||
+	    !sl_addr_equal(&check->source[low].addr, addr) ||
+	    (mode != 0 && check->source[low].mode != mode))
 		return NULL;
-	found = bsearch(&wanted, check->source, check->n_sources, sizeof(wanted), compare_source);
-	return found != NULL ? found->service : NULL;
+	return check->source[low].service;
 }
 
 /* Whether any service has this address, by IP address alone. */
@@ -156,9 +177,10 @@ static bool is_service_address(const struct check *check, const union sl_addr *a
 
 		if (order == 0)
 			order = memcmp(&at->addr, addr, sizeof(*addr));
-		if (order == 0)
+		/* A prefix stands before what begins with it: of its own address that says nothing. */
+		if (order == 0 && !wire_is_prefix(at))
 			return true;
-		if (order < 0)
+		if (order < 0 || (order == 0 && wire_is_prefix(at)))
 			low = middle + 1;
 		else
 			high = middle;
@@ -201,7 +223,7 @@ static void check_backend(const struct check *check, const struct config_service
 	if (is_service_address(check, &wire->addr, family))
 		problem_error(check->problems, check->name, backend->mark, path,
 			      "the address is a service's: packets would come back");
-	owner = source_owner(check, &wire->addr, family);
+	owner = source_owner(check, &wire->addr, family, 0);
 	if (owner != NULL)
 		problem_error(check->problems, check->name, backend->mark, path,
 			      "the address is a source of service %.63s: packets would come back",
@@ -283,25 +305,90 @@ static void check_source(const struct check *check, const struct config_service 
 				      "stands there twice");
 }
 
-/* fullnat has a source pool, nat has none. */
+/* The prefix of mode snat that @addr has; NULL: none. Of all such services, which are few. */
+static const struct config_service *prefix_owner(const struct check *check,
+						 const union sl_addr *addr, uint8_t family)
+{
+	for (size_t i = 0; i < check->n_prefixes; i++) {
+		const struct wire_address *prefix = &check->by_prefix[i]->wire.address;
+
+		if (prefix->family == family && wire_prefix_has(prefix, addr))
+			return check->by_prefix[i];
+	}
+	return NULL;
+}
+
+/* What goes out of a private network has addresses that are none of its own, nor fullnat's. */
+static void check_snat_source(const struct check *check, const struct config_service *service,
+			      const char *parent, uint32_t i)
+{
+	const struct config_source *source = &service->source[i];
+	const union sl_addr *addr = &service->wire.source[i];
+	const struct config_service *owner = prefix_owner(check, addr, source->family);
+	char text[WIRE_ADDRESS_TEXT];
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s: source %s", parent,
+		 wire_format_addr(addr, source->family, text));
+	if (owner != NULL)
+		problem_error(check->problems, check->name, source->mark, path,
+			      "the address is one of service %.63s's clients", owner->wire.name);
+	owner = source_owner(check, addr, source->family, WIRE_MODE_FULLNAT);
+	if (owner != NULL)
+		problem_error(check->problems, check->name, source->mark, path,
+			      "the address is a source of service %.63s, whose mode is fullnat: "
+			      "what comes to it could be either's",
+			      owner->wire.name);
+}
+
+/* What mode snat has, and others have not; and the other way round. */
+static void check_snat(const struct check *check, const struct config_service *service,
+		       const char *path)
+{
+	const struct wire_service *wire = &service->wire;
+
+	if (wire_is_prefix(&wire->address) != (wire->mode == WIRE_MODE_SNAT)) {
+		problem_error(
+			check->problems, check->name, service->mark, path,
+			"the address is %s, the mode is %s: a prefix goes with mode snat, and "
+			"with no other",
+			wire_is_prefix(&wire->address) ? "a prefix" : "ADDR:PORT",
+			wire_mode_name(wire->mode));
+		return;
+	}
+	if (wire->mode != WIRE_MODE_SNAT)
+		return;
+	if (service->n_backends != 0)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "%zu backends: a service of mode snat has none", service->n_backends);
+	if (wire->proxy_protocol != WIRE_PROXY_NONE)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "proxy_protocol %s does not go with mode snat",
+			      wire_proxy_protocol_name(wire->proxy_protocol));
+	for (uint32_t i = 0; i < wire->n_sources; i++)
+		check_snat_source(check, service, path, i);
+}
+
+/* fullnat and snat have a source pool, nat has none. */
 static void check_sources(const struct check *check, const struct config_service *service,
 			  const char *path)
 {
 	const struct wire_service *wire = &service->wire;
 
-	if (wire->mode != WIRE_MODE_FULLNAT) {
+	if (!wire_mode_has_sources(wire->mode)) {
 		if (wire->n_sources != 0 || wire->source_port_first != 0 ||
 		    wire->source_port_last != 0)
 			problem_error(check->problems, check->name, service->mark, path,
-				      "source and source_ports go with mode fullnat alone (the "
-				      "mode is %s)",
+				      "source and source_ports go with modes fullnat and snat "
+				      "alone (the mode is %s)",
 				      wire_mode_name(wire->mode));
 		return;
 	}
 	if (wire->n_sources == 0 || wire->n_sources > SL_MAX_SOURCES_PER_SERVICE) {
 		problem_error(check->problems, check->name, service->mark, path,
-			      "mode fullnat with %u addresses as source (limit 1..%d)",
-			      wire->n_sources, SL_MAX_SOURCES_PER_SERVICE);
+			      "mode %s with %u addresses as source (limit 1..%d)",
+			      wire_mode_name(wire->mode), wire->n_sources,
+			      SL_MAX_SOURCES_PER_SERVICE);
 		return;
 	}
 	if (wire->source_port_first == 0 || wire->source_port_first > wire->source_port_last)
@@ -340,8 +427,9 @@ static void check_service(const struct check *check, const struct config_service
 			wire->n_slots, service->n_backends, SL_SLOTS_PER_BACKEND,
 			next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
 	check_sources(check, service, path);
+	check_snat(check, service, path);
 	check_backends(check, service);
-	if (service->n_backends == 0)
+	if (service->n_backends == 0 && wire->mode != WIRE_MODE_SNAT)
 		problem_warning(check->problems, check->name, service->mark, path,
 				"has no backend: its packets are dropped");
 	if (has_no_weight(service))
@@ -392,6 +480,7 @@ static bool list_sources(struct check *check)
 			check->source[check->n_sources++] = (struct source_entry){
 				.addr = service->wire.source[k],
 				.family = service->source[k].family,
+				.mode = service->wire.mode,
 				.service = service,
 			};
 	}
@@ -408,15 +497,19 @@ int config_check_services(const char *name, const struct config_service *service
 	size_t n_backends = 0;
 
 	check.by_address = calloc(n + 1, sizeof(*check.by_address));
+	check.by_prefix = calloc(n + 1, sizeof(*check.by_prefix));
 	if (n > SL_MAX_SERVICES) {
 		problem_error(problems, name, nowhere, "services", "%zu services (limit %d)", n,
 			      SL_MAX_SERVICES);
-	} else if (by_name == NULL || check.by_address == NULL || !list_sources(&check)) {
+	} else if (by_name == NULL || check.by_address == NULL || check.by_prefix == NULL ||
+		   !list_sources(&check)) {
 		problem_error(problems, name, nowhere, "services", "out of memory");
 	} else {
 		for (size_t i = 0; i < n; i++) {
 			by_name[i] = &service[i];
 			check.by_address[i] = &service[i];
+			if (service[i].wire.mode == WIRE_MODE_SNAT)
+				check.by_prefix[check.n_prefixes++] = &service[i];
 			n_backends += service[i].n_backends;
 		}
 		qsort(by_name, n, sizeof(*by_name), compare_name);
@@ -431,6 +524,7 @@ int config_check_services(const char *name, const struct config_service *service
 	}
 	free(by_name);
 	free(check.by_address);
+	free(check.by_prefix);
 	free(check.source);
 	return problems->n_errors > 0 ? -EINVAL : 0;
 }

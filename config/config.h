@@ -131,7 +131,7 @@ int config_check_services(const char *name, const struct config_service *service
 /** YAML of @service, which loads back to the same. Heap, the caller's; NULL: out of memory. */
 char *config_export(const struct config_service *service, size_t n);
 
-/** "ADDR:PORT/tcp", "[ADDR]:PORT/udp". @reason: out, static text of what is wrong. */
+/** "ADDR:PORT/tcp", "[ADDR]:PORT/udp", "PREFIX/LENGTH". @reason: out, static text of what is wrong. */
 bool config_parse_service_address(const char *text, struct wire_address *address,
 				  const char **reason);
 

@@ -506,7 +506,7 @@ static void read_backend_address(struct loader *loader, const yaml_node_t *node,
 }
 
 static const char *const state_words[] = {"ready", "drain", "maint", NULL};
-static const char *const mode_words[] = {"nat", "fullnat", NULL};
+static const char *const mode_words[] = {"nat", "fullnat", "snat", NULL};
 static const char *const scheduler_words[] = {"maglev", NULL};
 static const char *const boolean_words[] = {"false", "true", NULL};
 static const char *const engine_words[] = {"auto", "dpdk", "xdp", NULL};
@@ -669,23 +669,37 @@ static const yaml_node_t *find_node(struct loader *loader, const yaml_node_t *ma
 	return NULL;
 }
 
-/* What goes with fullnat alone, and what it has if nothing is said. */
+/* What goes with a source pool alone, and what it has if nothing is said. */
 static void finish_sources(struct loader *loader, const yaml_node_t *node, const char *path,
 			   struct wire_service *wire)
 {
 	static const char *const names[] = {"source", "source_ports"};
 
-	if (wire->mode == WIRE_MODE_FULLNAT && wire->source_port_first == 0) {
+	if (wire_mode_has_sources(wire->mode) && wire->source_port_first == 0) {
 		wire->source_port_first = SL_DEFAULT_SOURCE_PORT_FIRST;
 		wire->source_port_last = SL_DEFAULT_SOURCE_PORT_LAST;
 	}
-	for (size_t i = 0; wire->mode != WIRE_MODE_FULLNAT && i < SL_ARRAY_LEN(names); i++) {
+	for (size_t i = 0; !wire_mode_has_sources(wire->mode) && i < SL_ARRAY_LEN(names); i++) {
 		const yaml_node_t *key = find_node(loader, node, names[i]);
 
 		if (key != NULL)
-			FAIL(loader, key, path, "%s goes with mode fullnat alone (the mode is %s)",
-			     names[i], wire_mode_name(wire->mode));
+			FAIL(loader, key, path,
+			     "%s goes with modes fullnat and snat alone (the mode is %s)", names[i],
+			     wire_mode_name(wire->mode));
 	}
+}
+
+/* What nothing was said of, and depends on the address. */
+static void finish_service(struct wire_service *wire)
+{
+	bool is_prefix = wire_is_prefix(&wire->address);
+
+	if (wire->mode == 0)
+		wire->mode = is_prefix ? WIRE_MODE_SNAT : WIRE_MODE_NAT;
+	/* RFC 5382 REQ-5: what is half open waits as long as what is closing. */
+	if (wire->timeout_embryonic_sec == 0)
+		wire->timeout_embryonic_sec =
+			is_prefix ? SL_TIMEOUT_TCP_TRANSITORY_SEC : SL_TIMEOUT_EMBRYONIC_SEC;
 }
 
 static void read_service(struct loader *loader, const yaml_node_t *node, const char *path,
@@ -695,22 +709,23 @@ static void read_service(struct loader *loader, const yaml_node_t *node, const c
 	size_t errors_before = loader->problems->n_errors;
 
 	service->mark = mark_of(node);
-	service->wire.mode = WIRE_MODE_NAT;
 	service->wire.scheduler = WIRE_SCHEDULER_MAGLEV;
 	service->wire.stateless_replies = 1;
 	service->wire.n_slots = SL_DEFAULT_SLOTS;
 	service->wire.timeout_established_sec = SL_TIMEOUT_TCP_ESTABLISHED_SEC;
 	service->wire.timeout_transitory_sec = SL_TIMEOUT_TCP_TRANSITORY_SEC;
-	service->wire.timeout_embryonic_sec = SL_TIMEOUT_EMBRYONIC_SEC;
 	service->wire.timeout_udp_sec = SL_TIMEOUT_UDP_SEC;
 	if (!read_mapping(loader, node, path, service_keys, service) ||
 	    loader->problems->n_errors != errors_before)
 		return;
 	if (service->wire.name[0] == '\0')
 		FAIL(loader, node, path, "has no name");
-	finish_sources(loader, node, path, &service->wire);
-	if (service->wire.address.family == 0)
+	if (service->wire.address.family == 0) {
 		FAIL(loader, node, path, "has no address");
+		return;
+	}
+	finish_service(&service->wire);
+	finish_sources(loader, node, path, &service->wire);
 }
 
 static void read_services(struct loader *loader, const yaml_node_t *node, const char *path,

@@ -25,12 +25,12 @@ enum {
 #define OBJECT(n, list, text)          {.name = n, .type = METHOD_OBJECT, .members = list, .n_members = SL_ARRAY_LEN(list), .help = text}
 
 #define NAME(n, req)      STRING(n, req, 1, SL_MAX_NAME - 1, "the service's name")
-#define FRONTEND          STRING("address", true, 1, MAX_ADDRESS, "ADDR:PORT/tcp or ADDR:PORT/udp; port 0 stands for every port")
+#define FRONTEND          STRING("address", true, 1, MAX_ADDRESS, "ADDR:PORT/tcp or ADDR:PORT/udp; port 0: every port. PREFIX/LENGTH for mode snat")
 #define BACKEND           STRING("address", true, 1, MAX_ADDRESS, "ADDR:PORT of the backend")
-#define MODE              CHOICE("mode", false, "nat|fullnat", "nat keeps the client's address, fullnat rewrites it too; default nat")
+#define MODE              CHOICE("mode", false, "nat|fullnat|snat", "nat keeps the client's address, fullnat does not, snat leads out; default nat, or snat")
 #define SCHEDULER         CHOICE("scheduler", false, "maglev", "how new flows are spread; default maglev")
 #define SLOTS             INTEGER("slots", false, SL_MIN_SLOTS, SL_MAX_SLOTS, "size of the slot table, a prime; default 65537")
-#define SOURCE_PORTS      STRING("source_ports", false, 1, 11, "LOW-HIGH or one port: source ports that fullnat uses; default 1024-65535")
+#define SOURCE_PORTS      STRING("source_ports", false, 1, 11, "LOW-HIGH or one port: source ports that fullnat and snat use; default 1024-65535")
 #define STATELESS         BOOLEAN("stateless_replies", "translate a backend's packet without a flow back where it is clear whose it is; on by default")
 #define PROXY             CHOICE("proxy_protocol", false, "none|v2", "what the backend is told about the client; default none")
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
@@ -44,17 +44,17 @@ enum {
 static const struct method_param timeout_members[] = {
 	INTEGER("established", false, 1, SL_MAX_TIMEOUT_SEC, "established TCP, default 7440"),
 	INTEGER("transitory", false, 1, SL_MAX_TIMEOUT_SEC, "closing TCP, default 240"),
-	INTEGER("embryonic", false, 1, SL_MAX_TIMEOUT_SEC, "before the handshake is done, default 10"),
+	INTEGER("embryonic", false, 1, SL_MAX_TIMEOUT_SEC, "before the handshake is done, default 10, in mode snat 240"),
 	INTEGER("udp", false, 1, SL_MAX_TIMEOUT_SEC, "UDP, default 300"),
 };
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
-	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat uses"),
+	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use"),
 	SOURCE_PORTS, STATELESS, PROXY, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
-	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat uses; replaces all; mode nat drops them"),
+	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use; replaces all; mode nat drops them"),
 	SOURCE_PORTS, STATELESS, PROXY, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};

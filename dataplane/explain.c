@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <sluice/counters.h>
+#include <sluice/packet/egress.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
 
@@ -312,6 +313,103 @@ static void explain_stranger(struct explanation *explanation, struct sl_packet *
 	explain_route(explanation, packet, &to, &hop, SL_VERDICT_REPLY);
 }
 
+/* Whether a packet of mode snat, that is to go to @addr, has a way through a port of ours. */
+static bool explain_egress_way(struct explanation *explanation, const union sl_addr *addr,
+			       uint8_t family, struct explain_hop *hop)
+{
+	*hop = engine_next_hop(explanation->dataplane, addr, family, SL_NO_INDEX);
+	if (hop->kind != EXPLAIN_HOP_LOCAL && hop->kind != EXPLAIN_HOP_NONE)
+		return true;
+	say(explanation, "route", "the host itself, or no port of ours: the kernel decides");
+	conclude(explanation, SL_VERDICT_PUNT_NOT_SERVICE);
+	return false;
+}
+
+/* From a client of mode snat. */
+static void explain_out(struct explanation *explanation, struct sl_packet *packet, uint32_t service)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	const struct sl_service *record = &snapshot->service[service];
+	const struct sl_tuple *tuple = &packet->tuple;
+	struct sl_tuple key = sl_egress_key(tuple, SL_DIRECTION_FORWARD);
+	struct sl_rewrite to = {.destination = tuple->destination,
+				.destination_port = tuple->destination_port};
+	enum sl_direction direction;
+	struct sl_flow_ipv6 flow;
+	struct explain_hop hop;
+	uint32_t position;
+
+	say(explanation, "service", "%s, which leads its clients out",
+	    snapshot->service_name[service]);
+	if (!explain_egress_way(explanation, &tuple->destination, tuple->family, &hop))
+		return;
+	if (engine_find_flow(explanation->dataplane, &key, &flow, &direction)) {
+		explanation->reply->has_flow = 1;
+		to.source = sl_flow_addr(&flow.flow, SL_FLOW_SOURCE);
+		to.source_port = flow.flow.source_port;
+		say(explanation, "flow", "known: to anywhere from %s",
+		    endpoint(&to.source, tuple->family, to.source_port).text);
+	} else {
+		position = sl_egress_source(&snapshot->hash_key, record->n_sources, &tuple->source,
+					    tuple->family);
+		to.source = snapshot->source[record->first_source + position];
+		say(explanation, "flow", "none yet: it would be created");
+		say(explanation, "source", "%s, as for all of this client; a free port of %u-%u",
+		    address(&to.source, tuple->family).text, record->source_port_first,
+		    record->source_port_last);
+	}
+	explain_route(explanation, packet, &to, &hop, SL_VERDICT_FORWARD);
+}
+
+/* To a source of mode snat. */
+static void explain_in(struct explanation *explanation, struct sl_packet *packet)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	const struct sl_tuple *tuple = &packet->tuple;
+	struct sl_tuple key = sl_egress_key(tuple, SL_DIRECTION_REPLY);
+	struct sl_rewrite to = {.source = tuple->source, .source_port = tuple->source_port};
+	enum sl_direction direction;
+	struct sl_flow_ipv6 flow;
+	struct explain_hop hop;
+
+	if (!engine_find_flow(explanation->dataplane, &key, &flow, &direction)) {
+		say(explanation, "flow", "no client has this source");
+		if (explain_egress_way(explanation, &tuple->destination, tuple->family, &hop))
+			conclude(explanation, SL_VERDICT_DROP_NO_MAPPING);
+		return;
+	}
+	explanation->reply->has_flow = 1;
+	to.destination = sl_flow_addr(&flow.flow, SL_FLOW_CLIENT);
+	to.destination_port = flow.flow.client_port;
+	say(explanation, "flow", "known: the source of %s of %s",
+	    endpoint(&to.destination, tuple->family, to.destination_port).text,
+	    snapshot->service_name[flow.flow.service]);
+	if (prefix_table_find(&snapshot->inside, &tuple->source, tuple->family) != SL_NO_INDEX)
+		say(explanation, "source", "a client's: it is given its own source as well");
+	hop = engine_next_hop(explanation->dataplane, &to.destination, tuple->family, SL_NO_INDEX);
+	explain_route(explanation, packet, &to, &hop, SL_VERDICT_REPLY);
+}
+
+/* Whether mode snat has the packet: then all is said of it. */
+static bool explain_egress(struct explanation *explanation, struct sl_packet *packet)
+{
+	uint32_t service;
+
+	if (!lookup_has_egress(explanation->snapshot, packet->tuple.family))
+		return false;
+	switch (lookup_egress(explanation->snapshot, &packet->tuple, &service)) {
+	case LOOKUP_NO_EGRESS:
+		return false;
+	case LOOKUP_EGRESS_OUT:
+		explain_out(explanation, packet, service);
+		return true;
+	case LOOKUP_EGRESS_IN:
+		explain_in(explanation, packet);
+		return true;
+	}
+	return false;
+}
+
 void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_request *request,
 		       struct wire_explain_reply *reply, struct wire_explain_step *step)
 {
@@ -345,6 +443,6 @@ void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_re
 		explain_flow(&explanation, &packet, &flow.flow, direction);
 	else if (service != SL_NO_INDEX)
 		explain_service(&explanation, &packet, service);
-	else
+	else if (!explain_egress(&explanation, &packet))
 		explain_stranger(&explanation, &packet);
 }

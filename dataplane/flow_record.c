@@ -6,9 +6,30 @@
 
 #include "dataplane/snapshot.h"
 
-bool flow_record_matches(const struct wire_flow_filter *filter, const struct sl_flow *flow)
+/* The service of @flow, if its mode is snat; else NULL. */
+static const struct sl_service *snat_service(const struct snapshot *snapshot,
+					     const struct sl_flow *flow)
 {
-	if (filter->service.family != 0) {
+	const struct sl_service *service;
+
+	if (snapshot == NULL || flow->service >= snapshot->n_services)
+		return NULL;
+	service = &snapshot->service[flow->service];
+	return service->mode == WIRE_MODE_SNAT && service->epoch == flow->service_epoch ? service
+											: NULL;
+}
+
+bool flow_record_matches(const struct snapshot *snapshot, const struct wire_flow_filter *filter,
+			 const struct sl_flow *flow)
+{
+	if (filter->service.family != 0 && wire_is_prefix(&filter->service)) {
+		const struct sl_service *service = snat_service(snapshot, flow);
+
+		if (service == NULL || service->family != filter->service.family ||
+		    service->port != filter->service.port ||
+		    !sl_addr_equal(&service->addr, &filter->service.addr))
+			return false;
+	} else if (filter->service.family != 0) {
 		union sl_addr addr = sl_flow_addr(flow, SL_FLOW_SERVICE);
 
 		if (flow->family != filter->service.family ||
@@ -45,6 +66,11 @@ void flow_record_fill(const struct snapshot *snapshot, const struct sl_flow *flo
 	record->service_port = flow->service_port;
 	record->source_port = flow->source_port;
 	record->backend_port = flow->backend_port;
+	/* Such a flow leads to anywhere: backend and backend_port are 0. */
+	if (snat_service(snapshot, flow) != NULL) {
+		record->service = snapshot->service[flow->service].addr;
+		record->service_port = snapshot->service[flow->service].port;
+	}
 	record->family = flow->family;
 	record->protocol = flow->protocol;
 	record->state = flow->state;

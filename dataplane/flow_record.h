@@ -8,8 +8,12 @@
 
 struct snapshot;
 
-/** Whether @flow, a copy that nobody changes, is one that @filter asks for. */
-bool flow_record_matches(const struct wire_flow_filter *filter, const struct sl_flow *flow);
+/**
+ * Whether @flow, a copy that nobody changes, is one that @filter asks for. @snapshot: knows the prefixes
+ * of mode snat; may be NULL.
+ */
+bool flow_record_matches(const struct snapshot *snapshot, const struct wire_flow_filter *filter,
+			 const struct sl_flow *flow);
 
 /**
  * Fills @record with @flow, a copy that nobody changes. @snapshot: for the timeout; may be NULL.

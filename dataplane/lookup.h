@@ -128,3 +128,52 @@ SL_INLINE uint32_t lookup_replier(const struct snapshot *snapshot, const struct 
 		return SL_NO_INDEX;
 	return service->mode == WIRE_MODE_NAT && service->stateless_replies ? backend : SL_NO_INDEX;
 }
+
+/** Which packets of mode snat a packet is one of, by its addresses. */
+enum lookup_egress {
+	LOOKUP_NO_EGRESS = 0,
+	LOOKUP_EGRESS_OUT, /* from a client */
+	LOOKUP_EGRESS_IN,  /* to an address of a source pool of mode snat */
+};
+
+/** Whether @tuple comes from what is a backend of some service. */
+SL_INLINE bool lookup_is_from_backend(const struct snapshot *snapshot, const struct sl_tuple *tuple)
+{
+	const union sl_addr *addr = &tuple->source;
+
+	if (SL_LIKELY(!snapshot_may_be_backend(snapshot, addr, tuple->family)))
+		return false;
+	return snapshot_find_endpoint(snapshot, addr, tuple->source_port, tuple->family,
+				      tuple->protocol) != SL_NO_INDEX ||
+	       (snapshot->has_wildcard && snapshot_find_endpoint(snapshot, addr, 0, tuple->family,
+								 tuple->protocol) != SL_NO_INDEX);
+}
+
+/**
+ * By which flow of mode snat a packet with @tuple may go. The same for all packets between the same
+ * ends, an ICMP error's turned round, so that one worker owns them. *@service: of LOOKUP_EGRESS_OUT,
+ * its index. What clients send to each other, to services, and backends as such, is not meant.
+ */
+SL_INLINE enum lookup_egress lookup_egress(const struct snapshot *snapshot,
+					   const struct sl_tuple *tuple, uint32_t *service)
+{
+	uint8_t mode = snapshot_source_mode(snapshot, &tuple->destination, tuple->family);
+
+	/* Also what one client sends to the source of another. */
+	if (mode == WIRE_MODE_SNAT)
+		return LOOKUP_EGRESS_IN;
+	*service = prefix_table_find(&snapshot->inside, &tuple->source, tuple->family);
+	if (*service == SL_NO_INDEX || mode == WIRE_MODE_FULLNAT ||
+	    snapshot_is_service_address(snapshot, &tuple->destination, tuple->family) ||
+	    prefix_table_find(&snapshot->inside, &tuple->destination, tuple->family) !=
+		    SL_NO_INDEX ||
+	    lookup_is_from_backend(snapshot, tuple))
+		return LOOKUP_NO_EGRESS;
+	return LOOKUP_EGRESS_OUT;
+}
+
+/** Whether there are services of mode snat for packets of @family. */
+SL_INLINE bool lookup_has_egress(const struct snapshot *snapshot, uint8_t family)
+{
+	return snapshot->inside.n_ranges[family != SL_FAMILY_IPV4] != 0;
+}

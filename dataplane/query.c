@@ -46,7 +46,8 @@ void query_status(struct session *session, const void *body SL_UNUSED, struct an
 		reply->generation = sessions->snapshot->generation;
 		reply->digest = sessions->snapshot->digest;
 		reply->n_services = sessions->snapshot->n_live_services;
-		reply->n_backends = sessions->snapshot->n_live_backends;
+		reply->n_backends =
+			sessions->snapshot->n_live_backends - sessions->snapshot->n_outsides;
 	}
 	snprintf(reply->engine, sizeof(reply->engine), "%s", dataplane_engine());
 	answer->length = sizeof(*reply);

@@ -47,7 +47,8 @@ static int restore(struct sessions *sessions)
 	else if (sessions->snapshot != NULL)
 		log_info("generation %llu of a former process goes on: %u services, %u backends",
 			 (unsigned long long)sessions->snapshot->generation,
-			 sessions->snapshot->n_live_services, sessions->snapshot->n_live_backends);
+			 sessions->snapshot->n_live_services,
+			 sessions->snapshot->n_live_backends - sessions->snapshot->n_outsides);
 	return status;
 }
 
@@ -317,7 +318,7 @@ static void handle_commit(struct session *session, const void *body, struct answ
 		sessions->commit_ns = reply->duration_ns;
 		log_debug("generation %llu: %u services, %u backends, %u tables built, %llu us",
 			  (unsigned long long)reply->generation, snapshot->n_live_services,
-			  snapshot->n_live_backends, reply->n_tables_built,
+			  snapshot->n_live_backends - snapshot->n_outsides, reply->n_tables_built,
 			  (unsigned long long)reply->duration_ns / 1000);
 	}
 	answer->length = sizeof(*reply);

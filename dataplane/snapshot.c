@@ -63,7 +63,7 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	service->port = wire->address.port;
 	service->protocol = wire->address.protocol;
 	service->family = wire->address.family;
-	service->n_slots = wire->n_slots;
+	service->n_slots = wire->mode == WIRE_MODE_SNAT ? SL_MIN_SLOTS : wire->n_slots;
 	service->mode = wire->mode;
 	service->proxy_protocol = wire->proxy_protocol;
 	service->stateless_replies = wire->stateless_replies;
@@ -74,6 +74,10 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	for (int t = 0; t < SL_N_TIMEOUTS; t++)
 		service->timeout_ticks[t] =
 			(seconds[t] != 0 ? seconds[t] : fallback[t]) * SL_TICKS_PER_SEC;
+	/* RFC 5382 REQ-5: what is half open waits as long as what is closing. */
+	if (wire->mode == WIRE_MODE_SNAT && wire->timeout_embryonic_sec == 0)
+		service->timeout_ticks[SL_TIMEOUT_EMBRYONIC] =
+			SL_TIMEOUT_TCP_TRANSITORY_SEC * SL_TICKS_PER_SEC;
 	memcpy(snapshot->service_name[i], wire->name, SL_MAX_NAME);
 	if (service->port == 0)
 		snapshot->has_wildcard = true;
@@ -81,7 +85,9 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 		  snapshot_index_hash(&service->addr, service->port, service->family,
 				      service->protocol),
 		  i);
-	if (!snapshot_is_service_address(snapshot, &service->addr, service->family))
+	/* The address of a prefix is not the service's; no packet has its protocol. */
+	if (service->mode != WIRE_MODE_SNAT &&
+	    !snapshot_is_service_address(snapshot, &service->addr, service->family))
 		index_put(&snapshot->by_address,
 			  snapshot_index_hash(&service->addr, 0, service->family, 0), i);
 }
@@ -96,12 +102,38 @@ static int refuse_source(const struct staging *staging, const struct wire_servic
 		const struct wire_address *address = &staging->service[i].wire.address;
 
 		if (staging->service[i].is_live && address->family == wire->address.family &&
-		    sl_addr_equal(&address->addr, source))
+		    !wire_is_prefix(address) && sl_addr_equal(&address->addr, source))
 			owner = staging->service[i].wire.name;
 	}
 	snprintf(error, SL_MAX_ERROR, "service %.63s: source %s: the address is service %.63s's",
 		 wire->name, wire_format_addr(source, wire->address.family, text), owner);
 	return -EINVAL;
+}
+
+/* An address of a pool of mode snat is none of its clients', and not fullnat's, too. */
+static int judge_snat_source(const struct snapshot *snapshot, const struct staging *staging,
+			     const struct sl_service *service, const union sl_addr *source,
+			     char *error)
+{
+	const char *name = snapshot->service_name[service - snapshot->service];
+	uint8_t other = snapshot_source_mode(snapshot, source, service->family);
+	uint32_t inside = prefix_table_find(&snapshot->inside, source, service->family);
+	char text[WIRE_ADDRESS_TEXT];
+
+	wire_format_addr(source, service->family, text);
+	if (other != 0 && other != service->mode) {
+		snprintf(error, SL_MAX_ERROR,
+			 "service %.63s: source %s: modes %s and %s cannot have one address", name,
+			 text, wire_mode_name(service->mode), wire_mode_name(other));
+		return -EINVAL;
+	}
+	if (service->mode == WIRE_MODE_SNAT && inside != SL_NO_INDEX) {
+		snprintf(error, SL_MAX_ERROR,
+			 "service %.63s: source %s: the address is one of service %.63s's clients",
+			 name, text, staging->service[inside].wire.name);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /* The service's source pool; one address may stand in several. After all services are filed. */
@@ -123,7 +155,10 @@ static int fill_sources(struct snapshot *snapshot, const struct staging *staging
 			return refuse_source(staging, wire, source, error);
 		snapshot->source[index] = *source;
 		snapshot->source_family[index] = family;
+		snapshot->source_mode[index] = service->mode;
 		snapshot->n_sources++;
+		if (judge_snat_source(snapshot, staging, service, source, error) != 0)
+			return -EINVAL;
 		if (!is_new)
 			continue;
 		index_put(&snapshot->by_source, snapshot_index_hash(source, 0, family, 0), index);
@@ -167,8 +202,10 @@ static void fill_backend(struct snapshot *snapshot, const struct staged_backend 
 	uint8_t family = staged->wire.service.family;
 	uint32_t hash = snapshot_index_hash(&staged->wire.addr, staged->wire.port, family,
 					    staged->wire.service.protocol);
+	bool is_outside = wire_is_prefix(&staged->wire.service);
 	uint32_t bit;
 
+	backend->is_outside = is_outside;
 	backend->addr = staged->wire.addr;
 	backend->port = staged->wire.port;
 	backend->family = family;
@@ -176,6 +213,9 @@ static void fill_backend(struct snapshot *snapshot, const struct staged_backend 
 	backend->epoch = staged->epoch;
 	backend->adjacency = SL_ADJACENCY_NONE;
 	backend->service = staged->service;
+	snapshot->n_outsides += is_outside;
+	if (is_outside)
+		return;
 	bit = snapshot_filter_bit(&backend->addr, family);
 	snapshot->backend_filter[bit / 64] |= 1ull << (bit % 64);
 	if (!mark_shared(snapshot, backend, hash))
@@ -362,10 +402,12 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->member_state = zeroed(staging->n_live_backends, 1);
 	snapshot->source = zeroed(n_sources, sizeof(*snapshot->source));
 	snapshot->source_family = zeroed(n_sources, 1);
+	snapshot->source_mode = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
 	    snapshot->service_name == NULL || snapshot->member == NULL ||
 	    snapshot->member_weight == NULL || snapshot->member_state == NULL ||
 	    snapshot->source == NULL || snapshot->source_family == NULL ||
+	    snapshot->source_mode == NULL ||
 	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0 ||
@@ -377,6 +419,31 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	memset(snapshot->backend, 0,
 	       (staging->n_backends + 2) / 2 * 2 * sizeof(*snapshot->backend));
 	return snapshot;
+}
+
+/* The clients of mode snat, of all services. */
+static int fill_inside(struct snapshot *snapshot, char *error)
+{
+	struct prefix *prefix = zeroed(snapshot->n_live_services, sizeof(*prefix));
+	uint32_t n = 0;
+	int status;
+
+	for (uint32_t i = 0; prefix != NULL && i < snapshot->n_services; i++) {
+		const struct sl_service *service = &snapshot->service[i];
+
+		if (service->mode == WIRE_MODE_SNAT)
+			prefix[n++] = (struct prefix){
+				.addr = service->addr,
+				.family = service->family,
+				.length = (uint8_t)sl_from_be16(service->port),
+				.value = i,
+			};
+	}
+	status = prefix != NULL ? prefix_table_init(&snapshot->inside, prefix, n) : -ENOMEM;
+	free(prefix);
+	if (status != 0)
+		snprintf(error, SL_MAX_ERROR, "snapshot: out of memory");
+	return status;
 }
 
 int snapshot_build(struct staging *staging, uint64_t generation, const struct sl_hash_key *hash_key,
@@ -397,6 +464,7 @@ int snapshot_build(struct staging *staging, uint64_t generation, const struct sl
 	for (uint32_t i = 0; i < staging->n_services; i++)
 		if (staging->service[i].is_live)
 			fill_service(snapshot, staging, i);
+	status = fill_inside(snapshot, error);
 	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
 		if (staging->service[i].is_live)
 			status = fill_sources(snapshot, staging, i, error);
@@ -435,6 +503,8 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->member_state);
 	free(snapshot->source);
 	free(snapshot->source_family);
+	free(snapshot->source_mode);
+	prefix_table_fini(&snapshot->inside);
 	free(snapshot->by_service.bucket);
 	free(snapshot->by_address.bucket);
 	free(snapshot->by_backend.bucket);

@@ -15,6 +15,8 @@
 #include <sluice/tables.h>
 #include <sluice/wire.h>
 
+#include "dataplane/prefix_table.h"
+
 enum {
 	SNAPSHOT_FILTER_WORDS = 1024, /* of 64 bits: a power of two */
 };
@@ -45,6 +47,7 @@ struct snapshot {
 	uint32_t n_sources;  /* length of source[] */
 	uint32_t n_live_services;
 	uint32_t n_live_backends;
+	uint32_t n_outsides; /* of these: backends that stand for the outside */
 	uint32_t n_tables_built;
 	struct sl_service *service;
 	struct sl_backend *backend; /* adjacency is the engine's to fill before it publishes */
@@ -55,6 +58,8 @@ struct snapshot {
 	char (*service_name)[SL_MAX_NAME];
 	union sl_addr *source;            /* of all services; see sl_service.first_source */
 	uint8_t *source_family;           /* beside source[] */
+	uint8_t *source_mode;             /* beside source[]: of the services that have it */
+	struct prefix_table inside;       /* client of mode snat -> service index */
 	struct snapshot_index by_service; /* address, port, protocol -> service index */
 	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
 					     where one service alone has that backend */
@@ -106,9 +111,10 @@ SL_INLINE uint32_t snapshot_find_service(const struct snapshot *snapshot, const 
 	return SL_NO_INDEX;
 }
 
-/** The backend that alone has this address, port and protocol, or SL_NO_INDEX. */
-SL_INLINE uint32_t snapshot_find_backend(const struct snapshot *snapshot, const union sl_addr *addr,
-					 be16_t port, uint8_t family, uint8_t protocol)
+/** A backend that has this address, port and protocol, alone or with others, or SL_NO_INDEX. */
+SL_INLINE uint32_t snapshot_find_endpoint(const struct snapshot *snapshot,
+					  const union sl_addr *addr, be16_t port, uint8_t family,
+					  uint8_t protocol)
 {
 	const struct snapshot_index *index = &snapshot->by_backend;
 	uint32_t at = snapshot_index_hash(addr, port, family, protocol);
@@ -123,9 +129,18 @@ SL_INLINE uint32_t snapshot_find_backend(const struct snapshot *snapshot, const 
 		if (backend->port == port && backend->family == family &&
 		    snapshot->service[backend->service].protocol == protocol &&
 		    sl_addr_equal(&backend->addr, addr))
-			return backend->is_shared ? SL_NO_INDEX : found;
+			return found;
 	}
 	return SL_NO_INDEX;
+}
+
+/** The backend that alone has this address, port and protocol, or SL_NO_INDEX. */
+SL_INLINE uint32_t snapshot_find_backend(const struct snapshot *snapshot, const union sl_addr *addr,
+					 be16_t port, uint8_t family, uint8_t protocol)
+{
+	uint32_t found = snapshot_find_endpoint(snapshot, addr, port, family, protocol);
+
+	return found != SL_NO_INDEX && snapshot->backend[found].is_shared ? SL_NO_INDEX : found;
 }
 
 /** Whether @addr is the address of any service, whatever its port and protocol. */
@@ -147,15 +162,18 @@ SL_INLINE bool snapshot_is_service_address(const struct snapshot *snapshot,
 	return false;
 }
 
-/** Whether @addr is in any service's source pool. Without any pool one comparison. */
-SL_INLINE bool snapshot_is_source_address(const struct snapshot *snapshot,
-					  const union sl_addr *addr, uint8_t family)
+/**
+ * Mode of the services, enum wire_mode, that have @addr in their source pool, or 0. Without any pool one
+ * comparison.
+ */
+SL_INLINE uint8_t snapshot_source_mode(const struct snapshot *snapshot, const union sl_addr *addr,
+				       uint8_t family)
 {
 	const struct snapshot_index *index = &snapshot->by_source;
 	uint32_t at;
 
 	if (snapshot->n_sources == 0)
-		return false;
+		return 0;
 	at = snapshot_index_hash(addr, 0, family, 0);
 	for (uint32_t i = 0; i <= index->max_probes; i++) {
 		uint32_t found = index->bucket[(at + i) & index->mask];
@@ -164,9 +182,16 @@ SL_INLINE bool snapshot_is_source_address(const struct snapshot *snapshot,
 			break;
 		if (snapshot->source_family[found] == family &&
 		    sl_addr_equal(&snapshot->source[found], addr))
-			return true;
+			return snapshot->source_mode[found];
 	}
-	return false;
+	return 0;
+}
+
+/** Whether @addr is in any service's source pool. */
+SL_INLINE bool snapshot_is_source_address(const struct snapshot *snapshot,
+					  const union sl_addr *addr, uint8_t family)
+{
+	return snapshot_source_mode(snapshot, addr, family) != 0;
 }
 
 /** The place of @addr's bit in backend_filter. */

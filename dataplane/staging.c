@@ -197,6 +197,23 @@ static bool is_martian(const union sl_addr *addr, uint8_t family)
 	       (addr->byte[0] == 0xfe && (addr->byte[1] & 0xc0) == 0x80);
 }
 
+static int judge_prefix(const struct wire_address *prefix, const char *text, char *error)
+{
+	uint32_t length = wire_prefix_length(prefix);
+	bool is_ipv4 = prefix->family == SL_FAMILY_IPV4;
+	uint32_t n_bits = is_ipv4 ? 32 : 128;
+	uint32_t least = is_ipv4 ? SL_MIN_PREFIX_IPV4 : SL_MIN_PREFIX_IPV6;
+
+	if (length < least || length > n_bits)
+		return refuse(error, -EINVAL, "service %s: a prefix of %u bits (limit %u..%u)",
+			      text, length, least, n_bits);
+	for (uint32_t bit = length; bit < n_bits; bit++)
+		if (prefix->addr.byte[bit / 8] >> (7 - bit % 8) & 1)
+			return refuse(error, -EINVAL,
+				      "service %s: the address has bits beyond the prefix", text);
+	return 0;
+}
+
 static int judge_address(const struct wire_address *address, char *error)
 {
 	char text[WIRE_ADDRESS_TEXT];
@@ -205,9 +222,13 @@ static int judge_address(const struct wire_address *address, char *error)
 		return refuse(error, -EINVAL, "service: family %u (allowed: 4, 6)",
 			      address->family);
 	wire_format_address(address, text);
-	if (address->protocol != SL_PROTOCOL_TCP && address->protocol != SL_PROTOCOL_UDP)
+	if (wire_is_prefix(address)) {
+		if (judge_prefix(address, text, error) != 0)
+			return -EINVAL;
+	} else if (address->protocol != SL_PROTOCOL_TCP && address->protocol != SL_PROTOCOL_UDP) {
 		return refuse(error, -EINVAL, "service %s: protocol %u (allowed: tcp, udp)", text,
 			      address->protocol);
+	}
 	if (address->family == SL_FAMILY_IPV4 && !is_zero(&address->addr.word[1], 12))
 		return refuse(error, -EINVAL,
 			      "service %s: bytes beyond the IPv4 address are not zero", text);
@@ -261,7 +282,7 @@ static int judge_source(const struct wire_service *record, uint32_t at, const ch
 		return refuse(error, -EINVAL,
 			      "service %s: source %s: the address cannot be a source address",
 			      service, text);
-	if (sl_addr_equal(source, &record->address.addr))
+	if (!wire_is_prefix(&record->address) && sl_addr_equal(source, &record->address.addr))
 		return refuse(error, -EINVAL,
 			      "service %s: source %s: the address is the service's own", service,
 			      text);
@@ -271,7 +292,7 @@ static int judge_source(const struct wire_service *record, uint32_t at, const ch
 	return 0;
 }
 
-/* The source pool: fullnat has one, nat has none. */
+/* The source pool: fullnat and snat have one, nat has none. */
 static int judge_sources(const struct wire_service *record, const char *service, char *error)
 {
 	uint32_t n = record->n_sources;
@@ -282,15 +303,15 @@ static int judge_sources(const struct wire_service *record, const char *service,
 		    !is_zero(record->source, sizeof(record->source)))
 			return refuse(error, -EINVAL,
 				      "service %s: %u source addresses, source ports %u-%u: they "
-				      "go with mode fullnat, the mode is nat",
+				      "go with modes fullnat and snat, the mode is nat",
 				      service, n, record->source_port_first,
 				      record->source_port_last);
 		return 0;
 	}
 	if (n == 0 || n > SL_MAX_SOURCES_PER_SERVICE)
 		return refuse(error, -EINVAL,
-			      "service %s: %u source addresses (limit 1..%d in mode fullnat)",
-			      service, n, SL_MAX_SOURCES_PER_SERVICE);
+			      "service %s: %u source addresses (limit 1..%d in mode %s)", service,
+			      n, SL_MAX_SOURCES_PER_SERVICE, wire_mode_name(record->mode));
 	if (record->source_port_first == 0 || record->source_port_first > record->source_port_last)
 		return refuse(error, -EINVAL,
 			      "service %s: source ports %u-%u (limit 1..65535, the first not above "
@@ -318,9 +339,16 @@ static int judge_service(const struct wire_service *record, char *error)
 		return refuse(error, -EINVAL,
 			      "service %s: the name is not 1 to %d printable characters and zeros",
 			      text, SL_MAX_NAME - 1);
-	if (record->mode != WIRE_MODE_NAT && record->mode != WIRE_MODE_FULLNAT)
-		return refuse(error, -EINVAL, "service %s: mode %u (allowed: nat, fullnat)", text,
-			      record->mode);
+	if (record->mode < WIRE_MODE_NAT || record->mode > WIRE_MODE_SNAT)
+		return refuse(error, -EINVAL, "service %s: mode %u (allowed: nat, fullnat, snat)",
+			      text, record->mode);
+	if ((record->mode == WIRE_MODE_SNAT) != wire_is_prefix(&record->address))
+		return refuse(error, -EINVAL,
+			      "service %s: mode %s (a prefix goes with snat, and with no other)",
+			      text, wire_mode_name(record->mode));
+	if (record->mode == WIRE_MODE_SNAT && record->proxy_protocol != WIRE_PROXY_NONE)
+		return refuse(error, -EINVAL, "service %s: proxy_protocol %u in mode snat", text,
+			      record->proxy_protocol);
 	if (record->proxy_protocol != WIRE_PROXY_NONE && record->proxy_protocol != WIRE_PROXY_V2)
 		return refuse(error, -EINVAL, "service %s: proxy_protocol %u (allowed: 0, 2)", text,
 			      record->proxy_protocol);
@@ -372,13 +400,19 @@ static bool grow(void **array, uint32_t *capacity, uint32_t n, size_t size)
 	return true;
 }
 
+/* The backend that stands for the outside is nobody's record, and not part of the state. */
+static uint64_t backend_digest(const struct wire_backend *wire)
+{
+	return wire_is_prefix(&wire->service) ? 0 : wire_digest(wire, sizeof(*wire));
+}
+
 static void free_backend(struct staging *staging, uint32_t index)
 {
 	struct staged_backend *backend = &staging->backend[index];
 	struct free_list *list = &staging->free_backends;
 
 	if (!backend->is_cleared) {
-		staging->digest -= wire_digest(&backend->wire, sizeof(backend->wire));
+		staging->digest -= backend_digest(&backend->wire);
 		staging->n_live_backends--;
 	}
 	backend->is_live = false;
@@ -493,7 +527,7 @@ static uint32_t new_backend(struct staging *staging)
 	return index;
 }
 
-int staging_put_service(struct staging *staging, const struct wire_service *record, char *error)
+static int put_service(struct staging *staging, const struct wire_service *record, char *error)
 {
 	int status = judge_service(record, error);
 	struct staged_service *service;
@@ -585,7 +619,9 @@ int staging_delete_service(struct staging *staging, const struct wire_address *s
 	if (index == SL_NO_INDEX)
 		return refuse(error, -ENOENT, "service %s: not found",
 			      wire_format_address(service, text));
-	*n_backends = staging->service[index].n_backends - staging->service[index].n_cleared;
+	*n_backends = wire_is_prefix(service) ? 0
+					      : staging->service[index].n_backends -
+							staging->service[index].n_cleared;
 	free_service(staging, index);
 	return 0;
 }
@@ -700,27 +736,23 @@ static void replace_backend(struct staging *staging, struct staged_service *serv
 		service->n_cleared--;
 		staging->n_live_backends++;
 	} else {
-		staging->digest -= wire_digest(&backend->wire, sizeof(backend->wire));
+		staging->digest -= backend_digest(&backend->wire);
 	}
 	backend->is_cleared = false;
 	backend->wire = *record;
 }
 
-int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
+/* @record was judged. */
+static int put_backend(struct staging *staging, const struct wire_backend *record, char *error)
 {
-	int status = judge_address(&record->service, error);
 	char text[WIRE_ADDRESS_TEXT];
 	struct staged_service *service;
 	uint32_t service_index;
 	uint32_t position;
 	bool is_there;
+	int status = 0;
 
-	if (status != 0)
-		return status;
 	wire_format_address(&record->service, text);
-	status = judge_backend(record, text, error);
-	if (status != 0)
-		return status;
 	service_index = find_live_service(staging, &record->service);
 	if (service_index == SL_NO_INDEX)
 		return refuse(error, -ENOENT, "service %s: not found", text);
@@ -734,8 +766,41 @@ int staging_put_backend(struct staging *staging, const struct wire_backend *reco
 		replace_backend(staging, service, position, record);
 	if (status != 0)
 		return status;
-	staging->digest += wire_digest(record, sizeof(*record));
+	staging->digest += backend_digest(record);
 	return 0;
+}
+
+int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
+{
+	int status = judge_address(&record->service, error);
+	char text[WIRE_ADDRESS_TEXT];
+
+	if (status != 0)
+		return status;
+	wire_format_address(&record->service, text);
+	if (wire_is_prefix(&record->service))
+		return refuse(error, -EINVAL, "service %s: a service of mode snat has no backends",
+			      text);
+	status = judge_backend(record, text, error);
+	return status != 0 ? status : put_backend(staging, record, error);
+}
+
+/* All that a service of mode snat leads to, as one backend: what counts its flows. */
+static int put_outside(struct staging *staging, const struct wire_address *service, char *error)
+{
+	const struct wire_backend outside = {
+		.service = *service, .state = WIRE_STATE_READY, .weight = 1};
+
+	return put_backend(staging, &outside, error);
+}
+
+int staging_put_service(struct staging *staging, const struct wire_service *record, char *error)
+{
+	int status = put_service(staging, record, error);
+
+	if (status == 0 && record->mode == WIRE_MODE_SNAT)
+		status = put_outside(staging, &record->address, error);
+	return status;
 }
 
 int staging_delete_backend(struct staging *staging,
@@ -787,7 +852,7 @@ int staging_restore_service(struct staging *staging, uint16_t epoch,
 	uint32_t index = staging->n_services;
 
 	if (record != NULL) {
-		int status = staging_put_service(staging, record, error);
+		int status = put_service(staging, record, error);
 
 		if (status != 0)
 			return status;
@@ -811,7 +876,9 @@ int staging_restore_backend(struct staging *staging, uint16_t epoch,
 	uint32_t index = staging->n_backends;
 
 	if (record != NULL) {
-		int status = staging_put_backend(staging, record, error);
+		int status = wire_is_prefix(&record->service)
+				     ? put_outside(staging, &record->service, error)
+				     : staging_put_backend(staging, record, error);
 
 		if (status != 0)
 			return status;

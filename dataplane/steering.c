@@ -197,8 +197,10 @@ void steering_forget(struct steering *next, const struct steering *present, uint
 
 void steering_mark_renew(struct steering_mark *mark, uint16_t number, uint32_t snapshot)
 {
-	*mark = (struct steering_mark){
-		.number = number, .snapshot = snapshot, .n_hops = mark->n_hops};
+	*mark = (struct steering_mark){.number = number,
+				       .snapshot = snapshot,
+				       .n_hops = mark->n_hops,
+				       .is_back = mark->is_back};
 }
 
 /* Whether one of the former tables before @k has @worker at @index, too. */

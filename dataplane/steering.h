@@ -68,12 +68,14 @@ struct steering_mark {
 	uint8_t n_hops;
 	uint8_t is_vetted; /* a new flow was looked into: what follows is meant */
 	uint8_t is_taken;  /* another flow has its way back */
-	uint8_t position;  /* of the source address */
+	uint8_t is_back;  /* from one client of mode snat to another, whose address it has by now */
+	uint8_t position; /* of the source address */
 	uint8_t n_ports;
+	uint8_t reserved;
 	be16_t port[STEERING_MAX_OFFERED]; /* source ports that nobody has who was asked */
 };
 
-_Static_assert(sizeof(struct steering_mark) == 28, "room in a packet buffer");
+_Static_assert(sizeof(struct steering_mark) == 32, "room in a packet buffer");
 
 /**
  * Fills @steering. @key: of @key_bytes, at least SL_TOEPLITZ_MIN_KEY_BYTES. @reta: @reta_size

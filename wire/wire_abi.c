@@ -361,6 +361,7 @@ static const char *const state_name[] = {
 static const char *const mode_name[] = {
 	[WIRE_MODE_NAT] = "nat",
 	[WIRE_MODE_FULLNAT] = "fullnat",
+	[WIRE_MODE_SNAT] = "snat",
 };
 static const char *const scheduler_name[] = {
 	[WIRE_SCHEDULER_MAGLEV] = "maglev",
@@ -471,11 +472,29 @@ const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t
 	return text;
 }
 
+bool wire_prefix_has(const struct wire_address *prefix, const union sl_addr *addr)
+{
+	uint32_t length = wire_prefix_length(prefix);
+	uint32_t n_bytes = length / 8;
+	uint32_t n_bits = length % 8;
+
+	if (memcmp(prefix->addr.byte, addr->byte, n_bytes) != 0)
+		return false;
+	return n_bits == 0 ||
+	       (prefix->addr.byte[n_bytes] ^ addr->byte[n_bytes]) >> (8 - n_bits) == 0;
+}
+
 const char *wire_format_address(const struct wire_address *address,
 				char text[static WIRE_ADDRESS_TEXT])
 {
 	size_t used;
 
+	if (wire_is_prefix(address)) {
+		wire_format_addr(&address->addr, address->family, text);
+		used = strlen(text);
+		snprintf(text + used, WIRE_ADDRESS_TEXT - used, "/%u", wire_prefix_length(address));
+		return text;
+	}
 	wire_format_endpoint(&address->addr, address->port, address->family, text);
 	used = strlen(text);
 	if (address->protocol == SL_PROTOCOL_TCP || address->protocol == SL_PROTOCOL_UDP)

@@ -43,7 +43,10 @@ uint8_t wire_scheduler_from_name(const char *name);
 /** As above, but none is a word as well: false if @name is no word, and then @number stays. */
 bool wire_proxy_protocol_from_name(const char *name, uint8_t *number);
 
-/** "203.0.113.10:80/tcp", "[2001:db8::1]:53/udp". Returns @text. */
+/** Whether @addr, of the same family, has the prefix that @prefix is. */
+bool wire_prefix_has(const struct wire_address *prefix, const union sl_addr *addr);
+
+/** "203.0.113.10:80/tcp", "[2001:db8::1]:53/udp", "10.0.0.0/16". Returns @text. */
 const char *wire_format_address(const struct wire_address *address,
 				char text[static WIRE_ADDRESS_TEXT]);
 

@@ -19,11 +19,11 @@
 #define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
 #define SOURCE_SET \
 	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
-	 .help = "source address that fullnat uses; all that are given replace all there were, \"none\" " \
+	 .help = "source address that fullnat and snat use; all that are given replace all there were, \"none\" " \
 		 "clears them"}
 #define SOURCE_ADD \
 	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
-	 .help = "source address that fullnat uses; may be given several times"}
+	 .help = "source address that fullnat and snat use; may be given several times"}
 
 #define FULLNAT_AND_REPLIES \
 	KEYWORD("source_ports", "LOW-HIGH", VALUE_PORTS), CHOICE("stateless_replies"), CHOICE("proxy_protocol")
@@ -36,6 +36,7 @@ static const struct command table[] = {
 			"sluice service add web 203.0.113.10:80/tcp",
 			"sluice service add dns '[2001:db8::53]:53/udp' timeout udp 30",
 			"sluice service add api 203.0.113.11:443/tcp mode fullnat source 10.0.0.250 source 10.0.0.251",
+			"sluice service add office 10.0.0.0/16 mode snat source 203.0.113.200",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_NEW_NAME),

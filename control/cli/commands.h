@@ -17,7 +17,7 @@
 
 enum {
 	COMMAND_MAX_PARAMS = 10,
-	COMMAND_MAX_EXAMPLES = 3,
+	COMMAND_MAX_EXAMPLES = 4,
 };
 
 enum cli_exit {

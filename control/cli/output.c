@@ -169,10 +169,10 @@ static bool has_sources(const json_t *backends)
 	return false;
 }
 
-/* "17/129024": source ports in use of how many, over all source addresses. */
-static void ports_text(const json_t *backend, char *text, size_t size)
+/* "17/129024": source ports in use of how many, over all source addresses that @of has. */
+static void ports_text(const json_t *of, char *text, size_t size)
 {
-	const json_t *sources = get(backend, "sources");
+	const json_t *sources = get(of, "sources");
 	json_int_t used = 0, all = 0;
 
 	for (size_t i = 0; i < json_array_size(sources); i++) {
@@ -230,6 +230,7 @@ static void print_sources(FILE *out, const json_t *service)
 {
 	const json_t *sources = get(service, "source");
 	size_t n = json_array_size(sources);
+	char text[64];
 
 	if (n == 0)
 		return;
@@ -242,6 +243,9 @@ static void print_sources(FILE *out, const json_t *service)
 	}
 	(void)fputc('\n', out);
 	line(out, "source ports", string_of(service, "source_ports"));
+	ports_text(service, text, sizeof(text));
+	if (text[0])
+		line(out, "in use", text);
 }
 
 static void print_timeouts(FILE *out, const json_t *service)
@@ -281,6 +285,8 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 		SL_SERVICE_COUNTER_LIST(X)
 	}
 #undef X
+	if (json_array_size(get(result, "backends")) == 0)
+		return;
 	(void)fputc('\n', out);
 	print_backends(out, get(result, "backends"));
 }

@@ -116,6 +116,20 @@ static void add_record(json_t *entry, const struct desired_service *service,
 	json_object_set_new(entry, "counters", counters_of_backend(record));
 }
 
+json_t *counters_of_sources(const struct daemon *daemon, const struct desired_service *service)
+{
+	struct client *client = reconcile_client(daemon->reconcile);
+	struct wire_backend_counters_record *records = NULL;
+	uint32_t n_records = 0;
+	json_t *list;
+
+	if (client)
+		records = fetch_records(client, service, &n_records);
+	list = n_records ? sources_of_backend(&service->wire, &records[0]) : NULL;
+	free(records);
+	return list;
+}
+
 json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service)
 {
 	struct client *client = reconcile_client(daemon->reconcile);

@@ -17,6 +17,12 @@ json_t *counters_of_service(const struct wire_service_counters_reply *counters);
 json_t *counters_of_worker(const struct wire_counters_reply *counters);
 
 /**
+ * The source addresses of @service, whose mode is snat, each {address, flows, ports}. NULL: no dataplane is
+ * connected.
+ */
+json_t *counters_of_sources(const struct daemon *daemon, const struct desired_service *service);
+
+/**
  * The backends of @service, each {service, address, weight, state} and, with a dataplane connected,
  * {slots, share, neighbour, counters{}}.
  */

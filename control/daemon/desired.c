@@ -163,13 +163,14 @@ struct desired_service *desired_service_new(const char *name, const struct wire_
 	service->n_references = 1;
 	service->owner = (uint8_t)owner;
 	service->wire.address = *address;
-	service->wire.mode = WIRE_MODE_NAT;
+	service->wire.mode = wire_is_prefix(address) ? WIRE_MODE_SNAT : WIRE_MODE_NAT;
 	service->wire.scheduler = WIRE_SCHEDULER_MAGLEV;
 	service->wire.stateless_replies = 1;
 	service->wire.n_slots = SL_DEFAULT_SLOTS;
 	service->wire.timeout_established_sec = SL_TIMEOUT_TCP_ESTABLISHED_SEC;
 	service->wire.timeout_transitory_sec = SL_TIMEOUT_TCP_TRANSITORY_SEC;
-	service->wire.timeout_embryonic_sec = SL_TIMEOUT_EMBRYONIC_SEC;
+	service->wire.timeout_embryonic_sec =
+		wire_is_prefix(address) ? SL_TIMEOUT_TCP_TRANSITORY_SEC : SL_TIMEOUT_EMBRYONIC_SEC;
 	service->wire.timeout_udp_sec = SL_TIMEOUT_UDP_SEC;
 	(void)snprintf(service->wire.name, sizeof(service->wire.name), "%s", name);
 	return service;

@@ -80,7 +80,7 @@ static void sources_text(const struct wire_service *service, char *text, size_t 
 	}
 }
 
-/* What fullnat alone has; of a service that is and was nat nothing is said. */
+/* What goes with a source pool alone; of a service that is and was nat nothing is said. */
 static void source_fields(struct change *change, const struct wire_service *was,
 			  const struct wire_service *is)
 {

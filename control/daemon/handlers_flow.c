@@ -61,6 +61,14 @@ static json_t *flow_to_json(const struct wire_flow_record *flow)
 	(void)wire_format_endpoint(&flow->service, flow->service_port, flow->family, service);
 	(void)wire_format_endpoint(&flow->source, flow->source_port, flow->family, source);
 	(void)wire_format_endpoint(&flow->backend, flow->backend_port, flow->family, backend);
+	/* Mode snat: from a prefix to anywhere. */
+	if (flow->backend_port == 0) {
+		const struct wire_address prefix = {
+			.addr = flow->service, .port = flow->service_port, .family = flow->family};
+
+		(void)wire_format_address(&prefix, service);
+		(void)snprintf(backend, sizeof(backend), "*");
+	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f}", "protocol",
 			 text_protocol(flow->protocol), "client", client, "service", service,
 			 "source", source, "backend", backend, "state",

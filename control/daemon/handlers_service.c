@@ -72,16 +72,16 @@ static int take_source_list(const struct call *call, struct wire_service *wire)
 	return RPC_OK;
 }
 
-static int refuse_without_fullnat(const struct call *call, const char *field, const char *value)
+static int refuse_without_pool(const struct call *call, const char *field, const char *value)
 {
 	rpc_error_set(call->error, RPC_PARAMS, field,
-		      "service %s: %s %s: goes with mode fullnat alone, the mode is nat",
+		      "service %s: %s %s: goes with modes fullnat and snat alone, the mode is nat",
 		      call_string(call, "name"), field, value);
-	rpc_error_data(call->error, value, "mode fullnat");
+	rpc_error_data(call->error, value, "mode fullnat, snat");
 	return RPC_PARAMS;
 }
 
-/* fullnat needs a source pool; nat has none and drops the one there was. */
+/* fullnat and snat need a source pool; nat has none and drops the one there was. */
 static int take_pool(const struct call *call, struct wire_service *wire)
 {
 	const char *name = call_string(call, "name");
@@ -90,12 +90,12 @@ static int take_pool(const struct call *call, struct wire_service *wire)
 	char limit[16];
 	int code;
 
-	if (wire->mode != WIRE_MODE_FULLNAT) {
+	if (!wire_mode_has_sources(wire->mode)) {
 		if (json_array_size(list) > 0)
-			return refuse_without_fullnat(call, "source",
-						      json_string_value(json_array_get(list, 0)));
+			return refuse_without_pool(call, "source",
+						   json_string_value(json_array_get(list, 0)));
 		if (ports)
-			return refuse_without_fullnat(call, "source_ports", ports);
+			return refuse_without_pool(call, "source_ports", ports);
 		wire->n_sources = 0;
 		memset(wire->source, 0, sizeof(wire->source));
 		wire->source_port_first = wire->source_port_last = 0;
@@ -115,8 +115,8 @@ static int take_pool(const struct call *call, struct wire_service *wire)
 		return RPC_OK;
 	(void)snprintf(limit, sizeof(limit), "1..%d", SL_MAX_SOURCES_PER_SERVICE);
 	rpc_error_set(call->error, RPC_PARAMS, "source",
-		      "service %s: source: mode fullnat needs %s source addresses, there are 0",
-		      name, limit);
+		      "service %s: source: mode %s needs %s source addresses, there are 0", name,
+		      wire_mode_name(wire->mode), limit);
 	rpc_error_data(call->error, "0", limit);
 	return RPC_PARAMS;
 }
@@ -241,6 +241,12 @@ static json_t *list_entry(const struct call *call, const struct desired_service 
 	json_object_set_new(entry, "backends", json_integer(service->n_backends));
 	if (client && client_service_counters(client, &service->wire.address, &counters) == 0)
 		json_object_set_new(entry, "counters", counters_of_service(&counters));
+	if (service->wire.mode == WIRE_MODE_SNAT) {
+		json_t *sources = counters_of_sources(call->daemon, service);
+
+		if (sources)
+			json_object_set_new(entry, "sources", sources);
+	}
 	return entry;
 }
 

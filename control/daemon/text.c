@@ -32,9 +32,10 @@ void text_source_ports(const struct wire_service *service, char text[static WIRE
 
 const char *text_protocol(uint8_t protocol)
 {
-	return protocol == SL_PROTOCOL_TCP   ? "tcp"
-	       : protocol == SL_PROTOCOL_UDP ? "udp"
-					     : "unknown";
+	return protocol == SL_PROTOCOL_TCP                                      ? "tcp"
+	       : protocol == SL_PROTOCOL_UDP                                    ? "udp"
+	       : protocol == SL_PROTOCOL_ICMP || protocol == SL_PROTOCOL_ICMPV6 ? "icmp"
+										: "unknown";
 }
 
 static int refuse(const char *object, const char *field, const char *text, const char *reason,

@@ -19,7 +19,7 @@ void text_addr(const union sl_addr *addr, uint8_t family, char text[static WIRE_
 /** "10.0.0.2:8080" of a backend; its family is its service's. */
 void text_backend_address(const struct wire_backend *backend, char text[static WIRE_ADDRESS_TEXT]);
 
-/** "1024-65535" of a fullnat service; empty in nat. */
+/** "1024-65535" of a service with a source pool; else empty. */
 void text_source_ports(const struct wire_service *service, char text[static WIRE_ADDRESS_TEXT]);
 
 /** "tcp", "udp" or "unknown". */

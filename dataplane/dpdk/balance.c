@@ -13,173 +13,11 @@
 #include <sluice/packet/icmp.h>
 #include <sluice/packet/nat.h>
 
+#include "dataplane/dpdk/dispatch.h"
+#include "dataplane/dpdk/egress.h"
 #include "dataplane/dpdk/handoff.h"
-#include "dataplane/dpdk/proxy.h"
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
-
-/** Where a rewritten packet goes. */
-struct way {
-	struct sl_rewrite to;
-	uint16_t adjacency;
-	enum sl_verdict verdict; /* if nothing stands in the way */
-	uint32_t service;
-	uint32_t backend;
-	uint8_t family;
-	bool keeps_source;           /* of an ICMP error: see sl_icmp_rewrite() */
-	struct sl_flow *with_header; /* the packet's flow, if it has PROXY headers */
-};
-
-static void ask_resolve(struct worker *worker, uint16_t adjacency, const union sl_addr *addr,
-			uint8_t family)
-{
-	struct resolve_request request = {.adjacency = adjacency, .family = family};
-
-	/* The kernel was asked when the packet first came, and asks the link again by itself. */
-	if (worker->is_retrying)
-		return;
-	request.addr = *addr;
-	worker->counters.event[SL_EVENT_RESOLVE]++;
-	/* A full ring means that the same was asked a moment ago. */
-	(void)rte_ring_enqueue_elem(worker->resolve, &request, sizeof(request));
-}
-
-static void count(struct worker *worker, const struct way *way, uint32_t length)
-{
-	struct sl_service_counters *service = &worker->service_counters[way->service];
-	struct sl_backend_counters *backend = &worker->backend_counters[way->backend];
-
-	if (way->verdict == SL_VERDICT_FORWARD) {
-		service->packets_in++;
-		service->bytes_in += length;
-		backend->packets_in++;
-		backend->bytes_in += length;
-	} else {
-		service->packets_out++;
-		service->bytes_out += length;
-		backend->packets_out++;
-		backend->bytes_out += length;
-	}
-}
-
-static void rewrite_error(struct worker *worker, struct sl_packet *packet, const struct way *way,
-			  uint32_t length)
-{
-	uint8_t *data = (uint8_t *)packet->ethernet;
-
-	worker->counters.event[SL_EVENT_ICMP_ERROR]++;
-	worker->counters.event[SL_EVENT_ICMP_SMALL_MTU] += packet->has_small_mtu;
-	/* It was parsed, so it can be. */
-	(void)!sl_icmp_rewrite(data, data + length, packet, &way->to, way->keeps_source);
-	if (way->with_header != NULL && way->verdict == SL_VERDICT_REPLY &&
-	    packet->tuple.protocol == SL_PROTOCOL_TCP) {
-		struct sl_proxy proxy = sl_flow_proxy(way->with_header);
-
-		(void)!sl_icmp_rewrite_stream(data, data + length, packet, &proxy);
-	}
-}
-
-/* Headers and other numbers are for whole packets: UDP's replies alone have neither. */
-static enum sl_verdict rewrite_fragment(struct sl_packet *packet, const struct way *way)
-{
-	if (way->with_header != NULL &&
-	    !(way->verdict == SL_VERDICT_REPLY && packet->tuple.protocol == SL_PROTOCOL_UDP))
-		return SL_VERDICT_DROP_FRAGMENT_HEADER;
-	if (sl_packet_is_later(packet))
-		(void)sl_nat_l3(packet, &way->to);
-	else
-		sl_nat_rewrite(packet, &way->to);
-	return SL_VERDICT_NONE;
-}
-
-/* Writes the packet. SL_VERDICT_NONE: done; else why it cannot be, and nothing was written. */
-static enum sl_verdict rewrite(struct worker *worker, struct sl_packet *packet,
-			       const struct way *way, const struct port *port,
-			       struct rte_mbuf *frame)
-{
-	enum sl_direction direction =
-		way->verdict == SL_VERDICT_FORWARD ? SL_DIRECTION_FORWARD : SL_DIRECTION_REPLY;
-	enum sl_verdict verdict = SL_VERDICT_NONE;
-
-	if (SL_UNLIKELY(sl_packet_is_icmp_error(packet))) {
-		rewrite_error(worker, packet, way, frame->data_len);
-		return SL_VERDICT_NONE;
-	}
-	if (SL_UNLIKELY(packet->fragment != SL_PACKET_WHOLE))
-		return rewrite_fragment(packet, way);
-	if (SL_UNLIKELY(way->with_header != NULL))
-		verdict = proxy_packet(frame, packet, way->with_header, direction, port);
-	if (SL_LIKELY(verdict == SL_VERDICT_NONE))
-		sl_nat_rewrite(packet, &way->to);
-	return verdict;
-}
-
-/* What the sender of a packet that may not go its way is told. */
-static void refuse_on_way(const struct worker *worker, const struct way *way,
-			  const struct sl_adjacency *adjacency, struct outcome *outcome)
-{
-	const struct sl_service *service = &worker->snapshot->service[way->service];
-	struct refusal *told = &outcome->refusal;
-
-	if (outcome->verdict == SL_VERDICT_DROP_TOO_BIG) {
-		told->reason =
-			sl_proxy_room(worker->dataplane->port[adjacency->port].mtu, way->family);
-		outcome->is_refused = told->reason != 0;
-	} else if (outcome->verdict == SL_VERDICT_DROP_TTL) {
-		told->reason = SL_REFUSED_EXPIRED;
-		outcome->is_refused = true;
-		/* In mode nat a backend's packet goes to the client, for whom its service speaks. */
-		if (way->verdict == SL_VERDICT_REPLY && service->mode != WIRE_MODE_FULLNAT)
-			told->from = &service->addr;
-	}
-}
-
-/* The last step: next hop, TTL, and only then the first write. */
-static void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
-		     struct rte_mbuf *frame, struct outcome *outcome)
-{
-	const struct sl_adjacency *adjacency = &worker->dataplane->adjacency[way->adjacency];
-	uint32_t length = frame->pkt_len;
-
-	if (SL_UNLIKELY(!__atomic_load_n(&adjacency->is_valid, __ATOMIC_ACQUIRE))) {
-		if (way->adjacency >= SL_ADJACENCY_GLEAN) {
-			ask_resolve(worker, way->adjacency, &way->to.destination, way->family);
-			outcome->verdict = SL_VERDICT_DROP_NO_NEIGHBOUR;
-			return;
-		}
-		outcome->verdict = SL_VERDICT_DROP_NO_ROUTE;
-	} else if (SL_UNLIKELY(!sl_nat_has_ttl(packet))) {
-		outcome->verdict = SL_VERDICT_DROP_TTL;
-	} else {
-		outcome->verdict = rewrite(worker, packet, way,
-					   &worker->dataplane->port[adjacency->port], frame);
-	}
-	if (SL_UNLIKELY(outcome->verdict != SL_VERDICT_NONE)) {
-		worker->service_counters[way->service].drops++;
-		refuse_on_way(worker, way, adjacency, outcome);
-		return;
-	}
-	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);
-	outcome->port = adjacency->port;
-	outcome->verdict = way->verdict;
-	count(worker, way, length);
-}
-
-/* The next hop of replies, asked again only after the routes changed. */
-static uint16_t flow_client_adjacency(struct worker *worker, struct sl_flow *flow)
-{
-	struct dataplane *dataplane = worker->dataplane;
-	uint16_t generation = __atomic_load_n(&dataplane->route_generation, __ATOMIC_ACQUIRE);
-
-	if (SL_UNLIKELY(flow->route_generation != generation ||
-			flow->client_adjacency < SL_ADJACENCY_FIRST)) {
-		union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
-
-		flow->client_adjacency = route_lookup(dataplane, &client, flow->family);
-		flow->route_generation = generation;
-	}
-	return flow->client_adjacency;
-}
 
 /* A packet of a flow that is in the table. */
 static void balance_flow(struct worker *worker, const struct sl_backend *backend,
@@ -203,7 +41,7 @@ static void balance_flow(struct worker *worker, const struct sl_backend *backend
 		way.adjacency = backend->adjacency;
 	} else {
 		way.verdict = SL_VERDICT_REPLY;
-		way.adjacency = flow_client_adjacency(worker, flow);
+		way.adjacency = dispatch_client_adjacency(worker, flow);
 	}
 	dispatch(worker, packet, &way, frame, outcome);
 }
@@ -444,7 +282,7 @@ static void balance_flow_error(struct worker *worker, const struct snapshot *sna
 		way.keeps_source = !sl_flow_has_source(flow);
 	} else {
 		way.verdict = SL_VERDICT_REPLY;
-		way.adjacency = flow_client_adjacency(worker, flow);
+		way.adjacency = dispatch_client_adjacency(worker, flow);
 	}
 	dispatch(worker, packet, &way, frame, outcome);
 }
@@ -540,9 +378,14 @@ void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte
 {
 	struct flow_table *table = worker_table(worker, packet->tuple.family);
 	enum sl_direction direction = SL_DIRECTION_FORWARD;
-	struct sl_flow *flow = flow_table_find(table, hash, &packet->tuple, &direction);
 	const struct sl_backend *backend;
+	struct sl_flow *flow;
 
+	if (SL_UNLIKELY(outcome->egress != LOOKUP_NO_EGRESS)) {
+		egress_packet(worker, snapshot, frame, packet, hash, outcome);
+		return;
+	}
+	flow = flow_table_find(table, hash, &packet->tuple, &direction);
 	if (SL_UNLIKELY(sl_packet_is_icmp_error(packet))) {
 		balance_error(worker, snapshot, flow, direction, packet, hash, frame, outcome);
 		return;

@@ -36,11 +36,18 @@ struct steered_list {
 	size_t capacity;
 };
 
+struct prefix_list {
+	struct sl_steer_prefix *prefix;
+	size_t n;
+};
+
 struct classifier {
 	int object; /* memory file with the program, named by path */
 	char path[32];
 	int map;                       /* the attached program's, -1 before it is */
 	struct steered_list installed; /* sorted, what the map holds */
+	int inside;                    /* likewise the map of prefixes */
+	struct prefix_list prefixes;   /* what it holds */
 };
 
 static int compare_steered(const void *left, const void *right)
@@ -87,8 +94,8 @@ static void list_settle(struct steered_list *list)
 	list->n = kept + 1;
 }
 
-/* The map named steered of program @program_id, or a negative errno. */
-static int map_of_program(uint32_t program_id, char name[BPF_OBJ_NAME_LEN])
+/* The map @wanted of program @program_id, whose @name is found, too; or a negative errno. */
+static int map_of_program(uint32_t program_id, const char *wanted, char name[BPF_OBJ_NAME_LEN])
 {
 	uint32_t map_id[16] = {0};
 	struct bpf_prog_info info = {.nr_map_ids = SL_ARRAY_LEN(map_id)};
@@ -112,7 +119,7 @@ static int map_of_program(uint32_t program_id, char name[BPF_OBJ_NAME_LEN])
 		if (map < 0)
 			continue;
 		if (bpf_obj_get_info_by_fd(map, &map_info, &map_length) == 0 &&
-		    strcmp(map_info.name, SL_CLASSIFIER_MAP) == 0)
+		    strcmp(map_info.name, wanted) == 0)
 			found = map;
 		else
 			close(map);
@@ -134,6 +141,37 @@ static void list_read(struct steered_list *list, int map)
 		previous = &key;
 	}
 	list_settle(list);
+}
+
+/* What the map of prefixes of a former dataplane holds. */
+static void prefixes_read(struct prefix_list *list, int map)
+{
+	struct sl_steer_prefix key;
+	struct sl_steer_prefix *previous = NULL;
+
+	list->prefix = calloc(SL_MAX_SERVICES, sizeof(*list->prefix));
+	while (list->prefix != NULL && list->n < SL_MAX_SERVICES &&
+	       bpf_map_get_next_key(map, previous, &key) == 0) {
+		list->prefix[list->n] = key;
+		previous = &list->prefix[list->n++];
+	}
+}
+
+static void prefixes_install(int map, const struct prefix_list *list)
+{
+	const uint32_t value = 1;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (bpf_map_update_elem(map, &list->prefix[i], &value, BPF_ANY) != 0)
+			log_err("classifier: a prefix was not installed: %s", strerror(errno));
+}
+
+static bool prefixes_have(const struct prefix_list *list, const struct sl_steer_prefix *prefix)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (memcmp(&list->prefix[i], prefix, sizeof(*prefix)) == 0)
+			return true;
+	return false;
 }
 
 static int write_object(struct classifier *classifier)
@@ -167,7 +205,7 @@ static int take_over(struct port *port, char *error)
 
 	if (bpf_xdp_query_id((int)port->ifindex, 0, &program_id) != 0 || program_id == 0)
 		return 0;
-	map = map_of_program(program_id, name);
+	map = map_of_program(program_id, SL_CLASSIFIER_MAP, name);
 	if (map < 0 || strcmp(name, SL_CLASSIFIER_PROGRAM) != 0) {
 		snprintf(error, SL_MAX_ERROR,
 			 "port %s: another XDP program is attached: %s, id %u (remove it with: ip "
@@ -179,6 +217,11 @@ static int take_over(struct port *port, char *error)
 	}
 	list_read(&classifier->installed, map);
 	close(map);
+	map = map_of_program(program_id, SL_CLASSIFIER_INSIDE, name);
+	if (map >= 0) {
+		prefixes_read(&classifier->prefixes, map);
+		close(map);
+	}
 	log_info("port %s: replacing the classifier of a former dataplane, %zu addresses kept",
 		 port->options.name, classifier->installed.n);
 	if (bpf_xdp_detach((int)port->ifindex, 0, NULL) != 0) {
@@ -197,6 +240,7 @@ int classifier_prepare(struct port *port, char *error)
 	if (port->classifier == NULL)
 		return -ENOMEM;
 	port->classifier->map = -1;
+	port->classifier->inside = -1;
 	port->classifier->object = -1;
 	status = write_object(port->classifier);
 	if (status != 0) {
@@ -219,8 +263,10 @@ int classifier_adopt(struct port *port, char *error)
 	uint32_t program_id = 0;
 
 	if (bpf_xdp_query_id((int)port->ifindex, 0, &program_id) == 0 && program_id != 0)
-		classifier->map = map_of_program(program_id, name);
-	if (classifier->map < 0) {
+		classifier->map = map_of_program(program_id, SL_CLASSIFIER_MAP, name);
+	if (classifier->map >= 0)
+		classifier->inside = map_of_program(program_id, SL_CLASSIFIER_INSIDE, name);
+	if (classifier->map < 0 || classifier->inside < 0) {
 		snprintf(error, SL_MAX_ERROR, "port %s: the classifier was not attached",
 			 port->options.name);
 		return -ENOENT;
@@ -228,6 +274,7 @@ int classifier_adopt(struct port *port, char *error)
 	for (size_t i = 0; i < classifier->installed.n; i++)
 		bpf_map_update_elem(classifier->map, &classifier->installed.steered[i].key,
 				    &classifier->installed.steered[i].roles, BPF_ANY);
+	prefixes_install(classifier->inside, &classifier->prefixes);
 	return 0;
 }
 
@@ -257,17 +304,42 @@ static void install(struct classifier *classifier, const struct steered_list *wa
 	}
 }
 
+/* The clients of mode snat. New ones count before former ones go. */
+static void update_prefixes(struct classifier *classifier, const struct snapshot *snapshot)
+{
+	struct prefix_list wanted = {
+		.prefix = calloc(snapshot->n_services + 1, sizeof(*wanted.prefix))};
+
+	for (uint32_t i = 0; wanted.prefix != NULL && i < snapshot->n_services; i++) {
+		const struct sl_service *service = &snapshot->service[i];
+
+		if (service->mode == WIRE_MODE_SNAT)
+			wanted.prefix[wanted.n++] = (struct sl_steer_prefix){
+				.length = SL_STEER_PREFIX_BITS + sl_from_be16(service->port),
+				.family = service->family,
+				.addr = service->addr};
+	}
+	prefixes_install(classifier->inside, &wanted);
+	for (size_t i = 0; i < classifier->prefixes.n; i++)
+		if (!prefixes_have(&wanted, &classifier->prefixes.prefix[i]))
+			bpf_map_delete_elem(classifier->inside, &classifier->prefixes.prefix[i]);
+	free(classifier->prefixes.prefix);
+	classifier->prefixes = wanted;
+}
+
 void classifier_update(struct port *port, const struct snapshot *snapshot)
 {
 	struct classifier *classifier = port->classifier;
 	struct steered_list wanted = {0};
 
 	for (uint32_t i = 0; i < snapshot->n_services; i++)
-		if (snapshot->service[i].family != SL_FAMILY_NONE)
+		if (snapshot->service[i].family != SL_FAMILY_NONE &&
+		    snapshot->service[i].mode != WIRE_MODE_SNAT)
 			list_add(&wanted, &snapshot->service[i].addr, snapshot->service[i].family,
 				 SL_STEER_DESTINATION);
 	for (uint32_t i = 0; i < snapshot->n_backends; i++)
-		if (snapshot->backend[i].family != SL_FAMILY_NONE)
+		if (snapshot->backend[i].family != SL_FAMILY_NONE &&
+		    !snapshot->backend[i].is_outside)
 			list_add(&wanted, &snapshot->backend[i].addr, snapshot->backend[i].family,
 				 SL_STEER_SOURCE);
 	for (uint32_t i = 0; i < snapshot->n_services; i++) {
@@ -275,12 +347,16 @@ void classifier_update(struct port *port, const struct snapshot *snapshot)
 
 		for (uint32_t j = 0; j < service->n_sources; j++)
 			list_add(&wanted, &snapshot->source[service->first_source + j],
-				 service->family, SL_STEER_DESTINATION);
+				 service->family,
+				 service->mode == WIRE_MODE_SNAT
+					 ? SL_STEER_DESTINATION | SL_STEER_ECHO
+					 : SL_STEER_DESTINATION);
 	}
 	list_settle(&wanted);
 	install(classifier, &wanted);
 	free(classifier->installed.steered);
 	classifier->installed = wanted;
+	update_prefixes(classifier, snapshot);
 }
 
 void classifier_close(struct port *port)
@@ -291,9 +367,12 @@ void classifier_close(struct port *port)
 		return;
 	if (classifier->map >= 0)
 		close(classifier->map);
+	if (classifier->inside >= 0)
+		close(classifier->inside);
 	if (classifier->object >= 0)
 		close(classifier->object);
 	free(classifier->installed.steered);
+	free(classifier->prefixes.prefix);
 	free(classifier);
 	port->classifier = NULL;
 }

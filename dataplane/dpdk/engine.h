@@ -277,6 +277,9 @@ int steer_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
 /** The entry of @steering that the frame's owners stand in. @key: of the flow tables. */
 uint32_t steer_index(const struct steering *steering, const struct sl_hash_key *key,
 		     const struct snapshot *snapshot, const struct sl_tuple *tuple);
+/** The same of all frames of one endpoint, a client's or the source of mode snat that stands for it. */
+uint32_t steer_endpoint(const struct steering *steering, const struct sl_hash_key *key,
+			const union sl_addr *addr, be16_t port, uint8_t family, uint8_t protocol);
 
 /* workers.c: how many workers run, and the flows of those that are to run no more. */
 /** What needs no DPDK memory: as many workers as there may be. */

@@ -173,6 +173,12 @@ SL_INLINE void flow_table_promoted(struct flow_table *table)
 	table->n_embryonic--;
 }
 
+/** To be called when the state of @flow became SL_FLOW_EMBRYONIC again. */
+SL_INLINE void flow_table_demoted(struct flow_table *table)
+{
+	table->n_embryonic++;
+}
+
 /**
  * A consistent copy of the entry at @index into @copy (128 bytes), from any thread.
  * false: free, being changed, or beyond the end.

@@ -56,7 +56,7 @@ int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *
 			continue;
 		}
 		if (flow_table_read(table, place.index, &copy) &&
-		    flow_record_matches(filter, &copy.flow))
+		    flow_record_matches(dataplane->snapshot, filter, &copy.flow))
 			flow_record_fill(dataplane->snapshot, &copy.flow, worker->id,
 					 __atomic_load_n(&worker->now, __ATOMIC_RELAXED),
 					 &record[(*n_records)++]);

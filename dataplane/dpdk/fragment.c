@@ -84,6 +84,15 @@ static union fragment_note note_read(const struct rte_mbuf *packet)
 					     packet->hash.fdir.lo};
 }
 
+void fragment_set_ports(struct rte_mbuf *packet, be16_t source_port, be16_t destination_port,
+			uint8_t protocol)
+{
+	note_write(packet, (union fragment_note){.source_port = source_port,
+						 .destination_port = destination_port,
+						 .protocol = protocol,
+						 .is_judged = 1});
+}
+
 /* Takes one that waits out of @datagram's list; NULL: there is none. */
 static struct rte_mbuf *take_held(struct fragments *fragments, uint32_t datagram)
 {
@@ -244,7 +253,8 @@ static bool add(struct worker *worker, const struct snapshot *snapshot, uint64_t
 static bool may_be_ours(const struct snapshot *snapshot, const struct sl_tuple *tuple)
 {
 	return lookup_is_own_address(snapshot, &tuple->destination, tuple->family) ||
-	       snapshot_may_be_backend(snapshot, &tuple->source, tuple->family);
+	       snapshot_may_be_backend(snapshot, &tuple->source, tuple->family) ||
+	       prefix_table_find(&snapshot->inside, &tuple->source, tuple->family) != SL_NO_INDEX;
 }
 
 /* Makes @parsed what sl_parse() makes of a whole packet, but for the ports. SL_VERDICT_NONE: it is. */

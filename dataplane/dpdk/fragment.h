@@ -30,5 +30,9 @@ bool fragment_judge(struct worker *worker, const struct snapshot *snapshot, stru
 		    struct sl_packet *parsed, bool is_received,
 		    struct outcome *outcome) SL_MUST_USE;
 
+/** The fragment @packet, which was judged, goes to another worker as one of a datagram with these ports. */
+void fragment_set_ports(struct rte_mbuf *packet, be16_t source_port, be16_t destination_port,
+			uint8_t protocol);
+
 /** Drops what has waited for too long. Once a tick. */
 void fragments_sweep(struct worker *worker);

@@ -8,6 +8,7 @@
  */
 #include "dataplane/dpdk/handoff.h"
 
+#include <sluice/packet/egress.h>
 #include <sluice/packet/icmp.h>
 
 #include "dataplane/dpdk/source.h"
@@ -65,15 +66,36 @@ static void vet_orphan(struct worker *worker, const struct snapshot *snapshot, u
 					  &direction) != NULL;
 }
 
-static void vet(struct worker *worker, const struct snapshot *snapshot,
-		const struct sl_packet *packet, uint64_t hash, struct steering_mark *mark)
+/* A client's packet of mode snat: the source that its flow would be given. */
+static void vet_egress(struct worker *worker, const struct snapshot *snapshot,
+		       const struct sl_packet *packet, uint64_t hash, const struct outcome *outcome)
 {
+	struct sl_tuple key = sl_egress_key(&packet->tuple, SL_DIRECTION_FORWARD);
+	struct sl_flow_ipv6 room = {.flow = {0}};
+	struct sl_flow *flow = &room.flow;
+
+	if (outcome->egress != LOOKUP_EGRESS_OUT || !sl_egress_may_begin(packet))
+		return;
+	sl_egress_open(flow, &key, 0);
+	flow->service = outcome->service & (SL_MAX_SERVICES - 1);
+	source_offer(worker, snapshot, worker_table(worker, key.family), flow, hash,
+		     packet->tcp_sequence, outcome->mark);
+}
+
+static void vet(struct worker *worker, const struct snapshot *snapshot,
+		const struct sl_packet *packet, uint64_t hash, const struct outcome *outcome)
+{
+	struct steering_mark *mark = outcome->mark;
 	uint32_t service = lookup_service(snapshot, &packet->tuple);
 	uint32_t backend;
 
 	/* Errors make no flow, nor does what follows a first fragment. */
 	if (sl_packet_is_icmp_error(packet) || sl_packet_is_later(packet))
 		return;
+	if (outcome->egress != LOOKUP_NO_EGRESS) {
+		vet_egress(worker, snapshot, packet, hash, outcome);
+		return;
+	}
 	if (service != SL_NO_INDEX) {
 		vet_new(worker, snapshot, service, packet, hash, mark);
 		return;
@@ -83,18 +105,30 @@ static void vet(struct worker *worker, const struct snapshot *snapshot,
 		vet_orphan(worker, snapshot, backend, packet, mark);
 }
 
+static uint32_t index_of(const struct worker *worker, const struct snapshot *snapshot,
+			 const struct sl_tuple *tuple, const struct outcome *outcome)
+{
+	const struct sl_hash_key *key = &worker->flows4.key;
+
+	/* By its addresses it would be nobody's: it has another client's by now. */
+	if (SL_UNLIKELY(outcome->is_back))
+		return steer_endpoint(worker->steering, key, &tuple->source, tuple->source_port,
+				      tuple->family, tuple->protocol);
+	return steer_index(worker->steering, key, snapshot, tuple);
+}
+
 bool handoff_ask(struct worker *worker, const struct snapshot *snapshot,
 		 const struct sl_packet *packet, uint64_t hash, struct outcome *outcome)
 {
 	const struct steering *steering = worker->steering;
 	struct steering_mark *mark = outcome->mark;
-	uint32_t index = steer_index(steering, &worker->flows4.key, snapshot, &packet->tuple);
+	uint32_t index = index_of(worker, snapshot, &packet->tuple, outcome);
 	uint32_t next;
 
 	if (mark->number != steering->number || mark->snapshot != (uint32_t)snapshot->generation)
 		steering_mark_renew(mark, steering->number, (uint32_t)snapshot->generation);
 	if (steering->reta[0][index] != worker->id)
-		vet(worker, snapshot, packet, hash, mark);
+		vet(worker, snapshot, packet, hash, outcome);
 	next = steering_next(steering, index, worker->id, mark);
 	if (next == worker->id)
 		return false;

@@ -277,7 +277,7 @@ void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snaps
 		struct sl_backend *backend = &snapshot->backend[i];
 		uint16_t adjacency;
 
-		if (backend->family == SL_FAMILY_NONE)
+		if (backend->family == SL_FAMILY_NONE || backend->is_outside)
 			continue;
 		adjacency = route_lookup(dataplane, &backend->addr, backend->family);
 		if (adjacency >= SL_ADJACENCY_GLEAN && adjacency < SL_ADJACENCY_FIRST) {

@@ -7,6 +7,8 @@
  */
 #include "dataplane/dpdk/source.h"
 
+#include <sluice/packet/egress.h>
+
 #include "dataplane/lookup.h"
 
 /* The source address with the fewest flows to this backend; @random decides between equals. */
@@ -40,6 +42,11 @@ static int take_over(struct worker *worker, struct flow_table *table, struct sl_
 	return flow_table_insert(table, flow, hash, &again);
 }
 
+static bool is_snat(const struct snapshot *snapshot, const struct sl_flow *flow)
+{
+	return snapshot->service[flow->service].mode == WIRE_MODE_SNAT;
+}
+
 /* What makes the packets of @flow a matter of the same workers, whichever steering is asked. */
 static uint32_t column_of(const struct worker *worker, const struct snapshot *snapshot,
 			  const struct flow_table *table, const struct sl_flow *flow)
@@ -47,7 +54,77 @@ static uint32_t column_of(const struct worker *worker, const struct snapshot *sn
 	const struct steering *steering = worker->steering;
 	struct sl_tuple client = sl_flow_tuple(flow, SL_DIRECTION_FORWARD);
 
+	if (is_snat(snapshot, flow))
+		return steering->column[steer_endpoint(steering, &table->key, &client.source,
+						       client.source_port, client.family,
+						       client.protocol)];
 	return steering->column[steer_index(steering, &table->key, snapshot, &client)];
+}
+
+/**
+ * Ports of mode snat: a frame to one of them is the worker's that the client's are, whoever sends it, so
+ * no card's hash decides, and each port is asked for its column. In the range's order by a random odd step
+ * around a power of two, so that each comes once.
+ */
+struct keyed_walk {
+	const struct steering *steering;
+	const struct sl_hash_key *key;
+	const struct sl_flow *flow; /* NULL: this walk is not meant */
+	union sl_addr source;
+	uint32_t column;
+	uint32_t n_left; /* places still to look at */
+	uint32_t n_tries_left;
+	uint32_t n_ports; /* of the range */
+	uint32_t at;
+	uint32_t step;
+	uint32_t mask;
+	uint16_t first;
+};
+
+static void keyed_walk_begin(struct keyed_walk *walk, const struct worker *worker,
+			     const struct sl_service *service, const struct sl_flow *flow,
+			     uint32_t column, uint32_t random)
+{
+	uint32_t n_ports = (uint32_t)(service->source_port_last - service->source_port_first) + 1;
+	uint32_t mask = n_ports > 1 ? (2u << (31 - __builtin_clz(n_ports - 1))) - 1 : 0;
+
+	*walk = (struct keyed_walk){
+		.steering = worker->steering,
+		.key = &worker->flows4.key,
+		.flow = flow,
+		.source = sl_flow_addr(flow, SL_FLOW_SOURCE),
+		.column = column,
+		.n_left = mask < STEERING_MAX_STEPS ? mask + 1 : STEERING_MAX_STEPS,
+		.n_tries_left = SL_SOURCE_PORT_TRIES,
+		.n_ports = n_ports,
+		.at = random & mask,
+		.step = random >> 16 | 1,
+		.mask = mask,
+		.first = service->source_port_first,
+	};
+}
+
+static bool keyed_walk_next(struct keyed_walk *walk, be16_t *port)
+{
+	const struct sl_flow *flow = walk->flow;
+
+	for (; walk->n_left > 0 && walk->n_tries_left > 0; walk->n_left--) {
+		uint32_t at = walk->at;
+		uint32_t index;
+
+		walk->at = (at + walk->step) & walk->mask;
+		if (at >= walk->n_ports)
+			continue;
+		*port = sl_to_be16((uint16_t)(walk->first + at));
+		index = steer_endpoint(walk->steering, walk->key, &walk->source, *port,
+				       flow->family, flow->protocol);
+		if (walk->steering->column[index] != walk->column)
+			continue;
+		walk->n_left--;
+		walk->n_tries_left--;
+		return true;
+	}
+	return false;
 }
 
 /** The ports to try for one flow: as others left them, or this worker's own search. */
@@ -55,10 +132,13 @@ struct ports {
 	const struct steering_mark *offered; /* NULL: none */
 	uint32_t at;
 	struct steering_walk walk;
+	struct keyed_walk keyed;
 };
 
 static bool ports_next(struct ports *ports, be16_t *port)
 {
+	if (ports->offered == NULL && ports->keyed.flow != NULL)
+		return keyed_walk_next(&ports->keyed, port);
 	if (ports->offered == NULL)
 		return steering_walk_next(&ports->walk, port);
 	if (ports->at == ports->offered->n_ports)
@@ -75,14 +155,26 @@ static void set_source(const struct snapshot *snapshot, struct sl_flow *flow, ui
 	sl_flow_set_source(flow, addr, 0, position, flow->family);
 }
 
-static void walk_begin(struct steering_walk *walk, const struct steering *steering,
+static void walk_begin(struct ports *ports, const struct worker *worker,
 		       const struct sl_service *service, const struct sl_flow *flow,
 		       uint32_t column, uint32_t random)
 {
 	struct sl_tuple reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
 
-	steering_walk_begin(walk, steering, &reply, column, service->source_port_first,
-			    service->source_port_last, random);
+	if (service->mode == WIRE_MODE_SNAT)
+		keyed_walk_begin(&ports->keyed, worker, service, flow, column, random);
+	else
+		steering_walk_begin(&ports->walk, worker->steering, &reply, column,
+				    service->source_port_first, service->source_port_last, random);
+}
+
+/* In mode snat all flows of a client's address have one source address, on every host. */
+static uint32_t paired_source(const struct snapshot *snapshot, const struct sl_service *service,
+			      const struct sl_flow *flow)
+{
+	union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
+
+	return sl_egress_source(&snapshot->hash_key, service->n_sources, &client, flow->family);
 }
 
 int source_insert(struct worker *worker, const struct snapshot *snapshot, struct flow_table *table,
@@ -105,9 +197,12 @@ int source_insert(struct worker *worker, const struct snapshot *snapshot, struct
 					  ? worker->id
 					  : column_of(worker, snapshot, table, flow);
 
-		position = least_used(worker, service, flow->backend, (uint32_t)(random >> 32));
+		position = service->mode == WIRE_MODE_SNAT
+				   ? paired_source(snapshot, service, flow)
+				   : least_used(worker, service, flow->backend,
+						(uint32_t)(random >> 32));
 		set_source(snapshot, flow, position);
-		walk_begin(&ports.walk, steering, service, flow, column, (uint32_t)random);
+		walk_begin(&ports, worker, service, flow, column, (uint32_t)random);
 	} else {
 		position = mark->position;
 		set_source(snapshot, flow, position);
@@ -162,10 +257,12 @@ void source_offer(struct worker *worker, const struct snapshot *snapshot, struct
 		const struct sl_service *service = &snapshot->service[flow->service];
 
 		/* By chance: this worker's flows get fewer, whatever it offers. */
-		mark->position = (uint8_t)(((random >> 32) * service->n_sources) >> 32);
+		mark->position = service->mode == WIRE_MODE_SNAT
+					 ? (uint8_t)paired_source(snapshot, service, flow)
+					 : (uint8_t)(((random >> 32) * service->n_sources) >> 32);
 		set_source(snapshot, flow, mark->position);
-		walk_begin(&ports.walk, worker->steering, service, flow,
-			   column_of(worker, snapshot, table, flow), (uint32_t)random);
+		walk_begin(&ports, worker, service, flow, column_of(worker, snapshot, table, flow),
+			   (uint32_t)random);
 	} else {
 		set_source(snapshot, flow, mark->position);
 	}

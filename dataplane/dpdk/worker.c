@@ -12,6 +12,7 @@
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 
+#include <sluice/packet/egress.h>
 #include <sluice/packet/flow.h>
 #include <sluice/packet/icmp.h>
 #include <sluice/packet/maglev.h>
@@ -23,6 +24,7 @@
 #include "dataplane/dpdk/refuse.h"
 #include "dataplane/dpdk/rss.h"
 #include "dataplane/dpdk/sweep.h"
+#include "dataplane/lookup.h"
 
 enum {
 	TX_TRIES = 4, /* a full queue is given this many chances to drain */
@@ -114,8 +116,70 @@ static void worker_refuse(struct worker *worker, struct rte_mbuf *packet, struct
 	worker_send(worker, worker->dataplane->port_of_id[packet->port], packet, outcome->verdict);
 }
 
+static bool worker_has_egress(const struct worker *worker)
+{
+	const struct snapshot *snapshot = worker->snapshot;
+
+	return snapshot != NULL && (lookup_has_egress(snapshot, SL_FAMILY_IPV4) ||
+				    lookup_has_egress(snapshot, SL_FAMILY_IPV6));
+}
+
+/* A client that talks to itself by its source has one address at both ends until the next rewrite. */
+static enum sl_verdict parse_back(const struct worker *worker, struct rte_mbuf *packet,
+				  struct sl_packet *parsed)
+{
+	uint8_t *data = rte_pktmbuf_mtod(packet, uint8_t *);
+	bool is_fragment = parsed->ipv4 != NULL && (parsed->ipv4->fragment & SL_BE16(0x3fff)) != 0;
+
+	if (is_fragment || !worker_mark(worker->dataplane, packet)->is_back)
+		return SL_VERDICT_DROP_LAND;
+	return sl_parse_l4(data, data + rte_pktmbuf_data_len(packet), parsed);
+}
+
+/* Whether packet @i is one of mode snat, and of which tuple its flow then is. */
+static bool burst_classify(struct worker *worker, struct burst *burst, uint16_t i, bool is_handed,
+			   struct sl_tuple *key)
+{
+	const struct snapshot *snapshot = worker->snapshot;
+	const struct sl_packet *parsed = &burst->parsed[i];
+	const struct sl_tuple *tuple = &parsed->tuple;
+	struct outcome *outcome = &burst->outcome[i];
+
+	outcome->egress = (uint8_t)lookup_egress(snapshot, tuple, &outcome->service);
+	/* Between two clients, and only one end is still to be translated. */
+	if (is_handed && worker_mark(worker->dataplane, burst->packet[i])->is_back) {
+		outcome->egress = LOOKUP_EGRESS_OUT;
+		outcome->is_back = true;
+		outcome->service =
+			prefix_table_find(&snapshot->inside, &tuple->source, tuple->family);
+	}
+	if (outcome->egress == LOOKUP_NO_EGRESS || outcome->service == SL_NO_INDEX) {
+		outcome->egress = LOOKUP_NO_EGRESS;
+		if (parsed->echo != SL_PACKET_NO_ECHO)
+			outcome->verdict = SL_VERDICT_PUNT_ICMP;
+		return false;
+	}
+	*key = sl_egress_key(tuple, outcome->egress == LOOKUP_EGRESS_OUT ? SL_DIRECTION_FORWARD
+									 : SL_DIRECTION_REPLY);
+	return true;
+}
+
+/* The hash of the tuple by which packet @i finds its flow. */
+static void burst_hash(struct worker *worker, struct burst *burst, uint16_t i, bool is_handed)
+{
+	const struct snapshot *snapshot = worker->snapshot;
+	const struct sl_tuple *tuple = &burst->parsed[i].tuple;
+	struct sl_tuple key;
+
+	if (SL_UNLIKELY(snapshot != NULL && lookup_has_egress(snapshot, tuple->family)) &&
+	    burst_classify(worker, burst, i, is_handed, &key))
+		tuple = &key;
+	burst->hash[i] = sl_flow_hash(&worker->flows4.key, tuple);
+	flow_table_prefetch(worker_table(worker, tuple->family), burst->hash[i]);
+}
+
 /* Steps 2 and the first half of 4: parse, hash, and ask for the index. */
-static void burst_parse(struct worker *worker, struct burst *burst)
+static void burst_parse(struct worker *worker, struct burst *burst, bool is_handed)
 {
 	struct dataplane *dataplane = worker->dataplane;
 
@@ -137,16 +201,19 @@ static void burst_parse(struct worker *worker, struct burst *burst)
 			verdict = sl_parse_link(data, end, port->mac);
 		if (verdict == SL_VERDICT_NONE)
 			verdict = sl_parse(data, end, parsed);
+		if (SL_UNLIKELY(verdict == SL_VERDICT_DROP_LAND) && is_handed)
+			verdict = parse_back(worker, packet, parsed);
 		if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
 			verdict = sl_icmp_parse(data, end, parsed);
+		if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP) && worker_has_egress(worker))
+			verdict = sl_icmp_parse_echo(data, end, parsed);
 		burst->outcome[i] = (struct outcome){.verdict = verdict};
 		if (SL_UNLIKELY(verdict != SL_VERDICT_NONE)) {
 			burst->n_fragments = (uint16_t)(burst->n_fragments +
 							(verdict == SL_VERDICT_PUNT_FRAGMENT));
 			continue;
 		}
-		burst->hash[i] = sl_flow_hash(&worker->flows4.key, &parsed->tuple);
-		flow_table_prefetch(worker_table(worker, parsed->tuple.family), burst->hash[i]);
+		burst_hash(worker, burst, i, is_handed);
 	}
 }
 
@@ -238,7 +305,8 @@ static void burst_fragments(struct worker *worker, const struct snapshot *snapsh
 			if (!fragment_judge(worker, snapshot, burst->packet[i], &burst->parsed[i],
 					    is_received, outcome))
 				continue;
-			burst->hash[i] = sl_flow_hash(&worker->flows4.key, &burst->parsed[i].tuple);
+			if (outcome->verdict == SL_VERDICT_NONE)
+				burst_hash(worker, burst, i, !is_received && !worker->is_retrying);
 		}
 		if (worker->is_retrying)
 			burst->since[kept] = burst->since[i];
@@ -322,7 +390,7 @@ static void burst_finish(struct worker *worker, struct burst *burst)
 			worker_punt(worker, burst->packet[i], outcome->verdict);
 		else if (outcome->is_refused)
 			worker_refuse(worker, burst->packet[i], &burst->parsed[i], outcome);
-		else if (outcome->verdict != SL_VERDICT_DROP_NO_NEIGHBOUR ||
+		else if (outcome->verdict != SL_VERDICT_DROP_NO_NEIGHBOUR || outcome->is_back ||
 			 !worker_hold(worker, burst->packet[i],
 				      worker->is_retrying ? burst->since[i] : worker->now))
 			worker_drop(worker, burst->packet[i], outcome->verdict);
@@ -372,7 +440,7 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 	worker->steering = __atomic_load_n(&dataplane->steering, __ATOMIC_ACQUIRE);
 	snapshot = __atomic_load_n(&dataplane->snapshot, __ATOMIC_ACQUIRE);
 	worker->snapshot = snapshot;
-	burst_parse(worker, burst);
+	burst_parse(worker, burst, from == NULL && !worker->is_retrying);
 	if (from != NULL && SL_UNLIKELY(has_to_check(worker, from)))
 		burst_check_steering(worker, from, queue, burst);
 	if (SL_UNLIKELY(snapshot == NULL))

@@ -23,6 +23,9 @@ struct outcome {
 	bool is_refused; /* the sender is to be told */
 	struct refusal refusal; /* likewise why, and by whom */
 	bool is_handed;         /* no verdict: another worker is to go on, its number is port */
+	uint8_t egress;         /* enum lookup_egress */
+	bool is_back;           /* LOOKUP_EGRESS_OUT: to another client */
+	uint32_t service;       /* LOOKUP_EGRESS_OUT: the client's */
 	/* The packet's; NULL: it is this worker's alone, as far as there is a choice. */
 	struct steering_mark *mark;
 };

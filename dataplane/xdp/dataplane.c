@@ -304,9 +304,11 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 		const struct sl_backend *of = &dataplane->snapshot->backend[backend];
 		struct sl_xdp_route route;
 
-		record->has_neighbour = of->family != SL_FAMILY_NONE &&
-					routes_ask(dataplane, &of->addr, of->family, &route) == 0 &&
-					route.has_port && route.status == BPF_FIB_LKUP_RET_SUCCESS;
+		record->has_neighbour =
+			of->is_outside ||
+			(of->family != SL_FAMILY_NONE &&
+			 routes_ask(dataplane, &of->addr, of->family, &route) == 0 &&
+			 route.has_port && route.status == BPF_FIB_LKUP_RET_SUCCESS);
 	}
 }
 

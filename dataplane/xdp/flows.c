@@ -57,7 +57,7 @@ int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *
 		}
 		if (read_entry(dataplane, is_ipv6, (uint32_t)(cursor % dataplane->n_entries),
 			       &copy) &&
-		    flow_record_matches(filter, &copy.flow))
+		    flow_record_matches(dataplane->snapshot, filter, &copy.flow))
 			flow_record_fill(dataplane->snapshot, &copy.flow, 0, now,
 					 &record[(*n_records)++]);
 	}

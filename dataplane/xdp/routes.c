@@ -163,7 +163,7 @@ static void look_after_backend(struct dataplane *dataplane, uint32_t index)
 	const struct sl_backend *backend = &dataplane->snapshot->backend[index];
 	struct sl_xdp_route route;
 
-	if (backend->family == SL_FAMILY_NONE ||
+	if (backend->family == SL_FAMILY_NONE || backend->is_outside ||
 	    routes_ask(dataplane, &backend->addr, backend->family, &route) != 0 || !route.has_port)
 		return;
 	if (route.status == BPF_FIB_LKUP_RET_SUCCESS &&

@@ -47,11 +47,8 @@ static int put(const struct bpf_map *map, const struct sl_xdp_endpoint *key, uin
 }
 
 /* Makes the map say of @key what @index says: SL_NO_INDEX: nothing. */
-static int put_or_delete(const struct bpf_map *map, const struct sl_xdp_endpoint *key,
-			 uint32_t index)
+static int delete_key(const struct bpf_map *map, const void *key)
 {
-	if (index != SL_NO_INDEX)
-		return put(map, key, index);
 	return bpf_map_delete_elem(bpf_map__fd(map), key) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
@@ -98,6 +95,7 @@ static void write_backend(struct sl_backend *to, const struct sl_backend *from)
 	to->addr = from->addr;
 	to->service = from->service;
 	to->is_shared = from->is_shared;
+	to->is_outside = from->is_outside;
 	write_word(to, from);
 }
 
@@ -147,6 +145,12 @@ static void remove_backends(struct dataplane *dataplane, const struct snapshot *
 			write_word(&table[i], NULL);
 }
 
+static bool knows_replier(const struct snapshot *snapshot, const struct sl_xdp_endpoint *key)
+{
+	return snapshot_find_endpoint(snapshot, &key->addr, key->port, key->family,
+				      key->protocol) != SL_NO_INDEX;
+}
+
 /* What the map of repliers says of the key of @backend, if it may have changed. */
 static int update_replier(struct dataplane *dataplane, const struct snapshot *snapshot,
 			  const struct sl_backend *backend, uint8_t protocol)
@@ -154,9 +158,14 @@ static int update_replier(struct dataplane *dataplane, const struct snapshot *sn
 	struct sl_xdp_endpoint key =
 		endpoint_of(&backend->addr, backend->port, protocol, backend->family);
 
-	return put_or_delete(dataplane->bpf->maps.backend_of, &key,
-			     snapshot_find_backend(snapshot, &backend->addr, backend->port,
-						   backend->family, protocol));
+	if (backend->is_outside)
+		return 0;
+	if (!knows_replier(snapshot, &key))
+		return delete_key(dataplane->bpf->maps.backend_of, &key);
+	/* SL_NO_INDEX, where it is several backends'. */
+	return put(dataplane->bpf->maps.backend_of, &key,
+		   snapshot_find_backend(snapshot, &backend->addr, backend->port, backend->family,
+					 protocol));
 }
 
 static int update_repliers(struct dataplane *dataplane, const struct snapshot *snapshot,
@@ -223,17 +232,59 @@ static bool has_same_sources(const struct snapshot *snapshot, const struct snaps
 		       now->n_sources * sizeof(snapshot->source[0])) == 0);
 }
 
+static struct sl_xdp_prefix prefix_of(const struct sl_service *service)
+{
+	return (struct sl_xdp_prefix){.length = SL_XDP_PREFIX_BITS + sl_from_be16(service->port),
+				      .family = service->family,
+				      .addr = service->addr};
+}
+
+static int put_prefix(struct dataplane *dataplane, const struct sl_service *service, uint32_t index)
+{
+	struct sl_xdp_prefix key = prefix_of(service);
+
+	return bpf_map_update_elem(bpf_map__fd(dataplane->bpf->maps.inside), &key, &index,
+				   BPF_ANY) == 0
+		       ? 0
+		       : -errno;
+}
+
+/* Prefixes of services that are gone. */
+static void remove_prefixes(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	int fd = bpf_map__fd(dataplane->bpf->maps.inside);
+	struct sl_xdp_prefix next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	for (uint32_t i = 0; has_next && i < 2 * SL_MAX_SERVICES; i++) {
+		struct sl_xdp_prefix key = next;
+		be16_t length = sl_to_be16((uint16_t)(key.length - SL_XDP_PREFIX_BITS));
+
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (snapshot_find_service(snapshot, &key.addr, length, (uint8_t)key.family, 0) ==
+		    SL_NO_INDEX)
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
+static bool has_egress(const struct snapshot *snapshot)
+{
+	return snapshot->inside.n_ranges[0] != 0 || snapshot->inside.n_ranges[1] != 0;
+}
+
 /* The endpoint of service @index, and its address and those of its sources alone. */
 static int put_endpoints(struct dataplane *dataplane, const struct snapshot *snapshot,
 			 uint32_t index)
 {
 	const struct sl_service *service = &snapshot->service[index];
+	bool is_prefix = service->mode == WIRE_MODE_SNAT;
 	struct sl_xdp_endpoint key =
 		endpoint_of(&service->addr, service->port, service->protocol, service->family);
-	int status = put(dataplane->bpf->maps.service_of, &key, index);
+	int status = is_prefix ? put_prefix(dataplane, service, index)
+			       : put(dataplane->bpf->maps.service_of, &key, index);
 
 	key = endpoint_of(&service->addr, 0, 0, service->family);
-	if (status == 0)
+	if (status == 0 && !is_prefix)
 		status = put(dataplane->bpf->maps.service_of, &key, index);
 	for (uint32_t i = 0; i < service->n_sources && status == 0; i++) {
 		key = endpoint_of(&snapshot->source[service->first_source + i], 0, 0,
@@ -241,6 +292,9 @@ static int put_endpoints(struct dataplane *dataplane, const struct snapshot *sna
 		status = put(dataplane->bpf->maps.service_of, &key, index);
 		key.protocol = SL_XDP_SOURCE;
 		if (status == 0)
+			status = put(dataplane->bpf->maps.service_of, &key, index);
+		key.protocol = SL_XDP_EGRESS_SOURCE;
+		if (status == 0 && is_prefix)
 			status = put(dataplane->bpf->maps.service_of, &key, index);
 	}
 	return status;
@@ -265,18 +319,14 @@ static int update_endpoints(struct dataplane *dataplane, const struct snapshot *
 /* Whether @snapshot knows the key of a map of endpoints, as a service's. */
 static bool knows_endpoint(const struct snapshot *snapshot, const struct sl_xdp_endpoint *key)
 {
+	if (key->protocol == SL_XDP_EGRESS_SOURCE)
+		return snapshot_source_mode(snapshot, &key->addr, key->family) == WIRE_MODE_SNAT;
 	if (key->protocol == SL_XDP_SOURCE)
 		return snapshot_is_source_address(snapshot, &key->addr, key->family);
 	if (key->protocol == 0)
 		return snapshot_is_service_address(snapshot, &key->addr, key->family) ||
 		       snapshot_is_source_address(snapshot, &key->addr, key->family);
 	return snapshot_find_service(snapshot, &key->addr, key->port, key->family, key->protocol) !=
-	       SL_NO_INDEX;
-}
-
-static bool knows_replier(const struct snapshot *snapshot, const struct sl_xdp_endpoint *key)
-{
-	return snapshot_find_backend(snapshot, &key->addr, key->port, key->family, key->protocol) !=
 	       SL_NO_INDEX;
 }
 
@@ -434,14 +484,14 @@ static void write_filters(struct dataplane *dataplane, const struct snapshot *sn
 	memset(backend, 0, sizeof(backend));
 	memset(source, 0, sizeof(source));
 	for (uint32_t i = 0; i < snapshot->n_services; i++)
-		if (service_at(snapshot, i) != NULL)
+		if (service_at(snapshot, i) != NULL && snapshot->service[i].mode != WIRE_MODE_SNAT)
 			set_bit(service, &snapshot->service[i].addr, snapshot->service[i].family);
 	for (uint32_t i = 0; i < snapshot->n_services; i++)
 		for (uint32_t j = 0; j < snapshot->service[i].n_sources; j++)
 			set_bit(source, &snapshot->source[snapshot->service[i].first_source + j],
 				snapshot->service[i].family);
 	for (uint32_t i = 0; i < snapshot->n_backends; i++)
-		if (backend_at(snapshot, i) != NULL)
+		if (backend_at(snapshot, i) != NULL && !snapshot->backend[i].is_outside)
 			set_bit(backend, &snapshot->backend[i].addr, snapshot->backend[i].family);
 	for (uint32_t i = 0; i < SL_XDP_FILTER_WORDS; i++) {
 		uint64_t keep = is_exact ? 0 : ~0ull;
@@ -481,6 +531,7 @@ static void remove_former(struct dataplane *dataplane, const struct snapshot *sn
 {
 	remove_endpoints(dataplane->bpf->maps.service_of, snapshot, knows_endpoint);
 	remove_endpoints(dataplane->bpf->maps.backend_of, snapshot, knows_replier);
+	remove_prefixes(dataplane, snapshot);
 	wait_grace_period();
 	remove_services(dataplane, snapshot);
 	remove_backends(dataplane, snapshot);
@@ -497,6 +548,7 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 	write_backends(dataplane, snapshot);
 	write_services(dataplane, snapshot);
 	dataplane->control->has_wildcard |= snapshot->has_wildcard;
+	dataplane->control->has_egress |= has_egress(snapshot);
 	status = update_slots(dataplane, snapshot, former);
 	if (status == 0)
 		status = update_endpoints(dataplane, snapshot, former);
@@ -510,6 +562,7 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 	if (has_removals(snapshot, former))
 		remove_former(dataplane, snapshot);
 	dataplane->control->has_wildcard = snapshot->has_wildcard;
+	dataplane->control->has_egress = has_egress(snapshot);
 	return 0;
 }
 

@@ -10,10 +10,12 @@ enum {
 	SL_MAX_SERVICES = 16384,
 	SL_MAX_BACKENDS = 131072, /* all services together */
 	SL_MAX_BACKENDS_PER_SERVICE = 10000,
-	SL_MAX_SOURCES_PER_SERVICE = 16, /* source pool addresses (fullnat) */
+	SL_MAX_SOURCES_PER_SERVICE = 16, /* source pool addresses (fullnat, snat) */
 	SL_MAX_SOURCES = 16384,          /* different ones, of all services together */
 	SL_DEFAULT_SOURCE_PORT_FIRST = 1024,
 	SL_DEFAULT_SOURCE_PORT_LAST = 65535,
+	SL_MIN_PREFIX_IPV4 = 8, /* bits of a service's prefix (snat): no shorter one */
+	SL_MIN_PREFIX_IPV6 = 7, /* likewise */
 	SL_MAX_WEIGHT = 65535,
 	SL_DEFAULT_SLOTS = 65537,
 	SL_MIN_SLOTS = 251,

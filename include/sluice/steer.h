@@ -10,11 +10,21 @@
 
 #define SL_CLASSIFIER_PROGRAM "sl_classify"
 #define SL_CLASSIFIER_MAP     "steered"
+#define SL_CLASSIFIER_INSIDE  "inside"
 
 enum {
-	SL_MAX_STEERED = 262144,  /* addresses; above SL_MAX_SERVICES + SL_MAX_BACKENDS */
-	SL_STEER_DESTINATION = 1, /* frames to this address: a service's */
-	SL_STEER_SOURCE = 2,      /* frames from this address: a backend's */
+	SL_MAX_STEERED = 262144,   /* addresses; above SL_MAX_SERVICES + SL_MAX_BACKENDS */
+	SL_STEER_DESTINATION = 1,  /* frames to this address: a service's */
+	SL_STEER_SOURCE = 2,       /* frames from this address: a backend's */
+	SL_STEER_ECHO = 4,         /* echo to this address, too: a source's of mode snat */
+	SL_STEER_PREFIX_BITS = 32, /* of a key of prefixes, before those of the address */
+};
+
+/** Clients of mode snat: frames from them are steered, echo among them. */
+struct sl_steer_prefix {
+	uint32_t length; /* SL_STEER_PREFIX_BITS and the prefix's, bits */
+	uint32_t family; /* enum sl_family */
+	union sl_addr addr;
 };
 
 struct sl_steer_key {
@@ -22,4 +32,5 @@ struct sl_steer_key {
 	uint32_t family; /* enum sl_family */
 };
 
+_Static_assert(sizeof(struct sl_steer_prefix) == 24, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_steer_key) == 20, "no padding in a map's key");

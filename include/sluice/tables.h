@@ -31,9 +31,9 @@ enum {
 /** A service, by stable index: an index is not given to another service while a flow may name it. */
 struct sl_service {
 	union sl_addr addr;
-	be16_t port; /* 0: every port */
-	uint8_t protocol;
-	uint8_t family; /* SL_FAMILY_NONE: the index is free */
+	be16_t port;      /* 0: every port; mode snat, whose addr is a prefix: its length, bits */
+	uint8_t protocol; /* 0 in mode snat */
+	uint8_t family;   /* SL_FAMILY_NONE: the index is free */
 	uint32_t n_slots;
 	uint32_t
 		first_member; /* of its members: member[first_member + slot's value] = backend index */
@@ -60,7 +60,8 @@ struct sl_backend {
 	uint16_t adjacency; /* index of its next hop, SL_ADJACENCY_NONE: no route */
 	uint32_t service;   /* index of its service */
 	uint8_t is_shared;  /* 1: several services have this address, port and protocol */
-	uint8_t reserved[3];
+	uint8_t is_outside; /* 1: stands for all that a service of mode snat leads to; no address */
+	uint8_t reserved[2];
 };
 
 enum {

@@ -71,18 +71,40 @@ struct wire_error {
 	char text[SL_MAX_ERROR]; /* zero-terminated UTF-8 */
 };
 
-/** A service's address: what a packet to it carries. */
+/**
+ * A service's address: what a packet to it carries; or, in mode snat, the prefix that its clients'
+ * addresses have, for every protocol.
+ */
 struct wire_address {
 	union sl_addr addr;
-	be16_t port;      /* 0: every port */
-	uint8_t protocol; /* enum sl_protocol */
+	be16_t port;      /* 0: every port; of a prefix its length, bits */
+	uint8_t protocol; /* enum sl_protocol; 0: a prefix */
 	uint8_t family;   /* enum sl_family */
 };
+
+/** Whether @address, which is of a family, is a prefix: that of a service of mode snat. */
+SL_INLINE bool wire_is_prefix(const struct wire_address *address)
+{
+	return address->protocol == 0;
+}
+
+/** The length of the prefix, bits. */
+SL_INLINE uint32_t wire_prefix_length(const struct wire_address *address)
+{
+	return sl_from_be16(address->port);
+}
 
 enum wire_mode {
 	WIRE_MODE_NAT = 1,
 	WIRE_MODE_FULLNAT = 2,
+	WIRE_MODE_SNAT = 3, /* from the service's clients to anywhere */
 };
+
+/** Whether a service of @mode has a source pool. */
+SL_INLINE bool wire_mode_has_sources(uint8_t mode)
+{
+	return mode == WIRE_MODE_FULLNAT || mode == WIRE_MODE_SNAT;
+}
 
 enum wire_scheduler {
 	WIRE_SCHEDULER_MAGLEV = 1,
@@ -113,7 +135,7 @@ struct wire_service {
 	uint32_t timeout_embryonic_sec;
 	uint32_t timeout_udp_sec;
 	char name[SL_MAX_NAME]; /* zero-terminated, for logs and listings */
-	/* The source pool of fullnat; in nat all that follows is zero. */
+	/* The source pool of fullnat and snat; in nat all that follows is zero. */
 	uint16_t source_port_first; /* host order */
 	uint16_t source_port_last;  /* host order, itself in the range */
 	uint32_t n_sources;
@@ -321,7 +343,7 @@ struct wire_flow_record {
 	be16_t client_port;
 	be16_t service_port;
 	be16_t source_port;
-	be16_t backend_port;
+	be16_t backend_port; /* mode snat: 0, and backend, too; service is the prefix then */
 	uint8_t family;
 	uint8_t protocol;
 	uint8_t state; /* enum sl_flow_state, as wire_flow_state_name() calls it */

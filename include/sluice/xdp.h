@@ -37,8 +37,10 @@ enum {
 	SL_XDP_ADJACENCY_TRIES = 4,
 	SL_XDP_SCRATCH_ADJACENCY = 0xffff, /* this CPU's own: the table of next hops had no room */
 	SL_XDP_RESOLVE_BYTES = 65536,
-	SL_XDP_SOURCE =
-		255, /* as a protocol in the map of services: the address stands in for clients */
+	/* As protocols in the map of services: */
+	SL_XDP_SOURCE = 255,        /* the address stands in for clients */
+	SL_XDP_EGRESS_SOURCE = 254, /* and it does in mode snat */
+	SL_XDP_PREFIX_BITS = 32,    /* of a key of prefixes, before those of the address */
 };
 
 /** Places of the programs that the main one ends in. */
@@ -47,6 +49,7 @@ enum sl_xdp_program {
 	SL_XDP_PROGRAM_ICMP,       /* translates ICMP errors about packets of flows */
 	SL_XDP_PROGRAM_PROXY,      /* packets of flows with PROXY headers */
 	SL_XDP_PROGRAM_FRAGMENT,   /* fragments */
+	SL_XDP_PROGRAM_EGRESS,     /* packets of mode snat */
 	SL_XDP_N_PROGRAMS
 };
 
@@ -91,6 +94,13 @@ struct sl_xdp_endpoint {
 	be16_t port;      /* 0: every port */
 	uint8_t protocol; /* 0: the address alone, as some service's */
 	uint8_t family;
+};
+
+/** Key of prefixes: the longest one that an address has is its service of mode snat. */
+struct sl_xdp_prefix {
+	uint32_t length; /* SL_XDP_PREFIX_BITS and the prefix's, bits */
+	uint32_t family;
+	union sl_addr addr;
 };
 
 /** Key of what finds a flow of mode fullnat by its replies, as the backend's packets carry it. */
@@ -138,7 +148,8 @@ struct sl_xdp_control {
 	uint32_t alive_until;        /* ticks: after it nobody watches the kernel's routes */
 	uint32_t port_factor;
 	uint8_t has_wildcard; /* some service has port 0 */
-	uint8_t reserved[3];
+	uint8_t has_egress;   /* some service's mode is snat */
+	uint8_t reserved[2];
 	uint32_t port_mtu[SL_MAX_PORTS]; /* of IP packets, bytes; by index of the port */
 	/* Bits by sl_xdp_filter_bit(): no service has an address whose bit is 0; no backend. */
 	uint64_t service_filter[SL_XDP_FILTER_WORDS];
@@ -152,6 +163,14 @@ struct sl_xdp_datagrams {
 	struct sl_datagram way[SL_DATAGRAM_WAYS];
 };
 
+/** What the program for mode snat is given. */
+enum sl_xdp_passage {
+	SL_XDP_PASSAGE_PACKET = 0, /* nothing is in the record yet, nor of the next */
+	SL_XDP_PASSAGE_ECHO,
+	SL_XDP_PASSAGE_ERROR,    /* read by the program for errors, and so by that for the next */
+	SL_XDP_PASSAGE_FRAGMENT, /* and judged */
+};
+
 /** What one CPU counts, and what its program has no room for on the stack. */
 struct sl_xdp_cpu {
 	struct sl_counters counters;
@@ -160,6 +179,8 @@ struct sl_xdp_cpu {
 	uint32_t
 		has_refused_from; /* 1: the sender is told by this address, and not the destination */
 	union sl_addr refused_from;
+	uint32_t passage;        /* enum sl_xdp_passage */
+	uint32_t egress_service; /* mode snat: of the client that sends; SL_NO_INDEX: it is none */
 	struct sl_tuple tuple;
 	struct sl_flow flow;
 	struct sl_rewrite rewrite;
@@ -173,6 +194,7 @@ struct sl_xdp_cpu {
 	uint8_t keeps_source;
 	uint8_t fragment;   /* as in sl_packet */
 	uint8_t has_header; /* the packet's flow has PROXY headers */
+	uint8_t echo;       /* as in sl_packet */
 	struct sl_fragment piece;
 	uint32_t length;    /* of the frame, bytes */
 	uint32_t found;     /* index of the packet's flow */
@@ -262,6 +284,7 @@ _Static_assert(sizeof(struct sl_xdp_port) == 16, "no padding");
 _Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
 _Static_assert(sizeof(struct sl_xdp_reply4) == 16, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_reply6) == 40, "no padding in a map's key");
+_Static_assert(sizeof(struct sl_xdp_prefix) == 24, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
 _Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");
 _Static_assert((int)SL_MAX_ADJACENCIES < (int)SL_XDP_SCRATCH_ADJACENCY, "an index of its own");

@@ -159,7 +159,7 @@ static bool backends_are_reachable(void)
 	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
 		const struct sl_backend *backend = &snapshot->backend[i];
 
-		n_missing += backend->family != SL_FAMILY_NONE &&
+		n_missing += backend->family != SL_FAMILY_NONE && !backend->is_outside &&
 			     !dataplane->adjacency[backend->adjacency].is_valid;
 	}
 	return n_missing == TABLES_N_UNROUTED;

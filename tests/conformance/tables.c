@@ -109,6 +109,19 @@ static const struct service_row {
 	 true},
 };
 
+/* Private networks that are led out, one on each side. */
+static const struct egress_row {
+	const char *name;
+	const char *prefix;
+	uint16_t length;
+	const char *source; /* with one source port */
+} networks[] = {
+	{"office4", "10.0.0.192", 26, "198.51.100.9"},
+	{"office6", "2001:db8:2::c:0", 112, "2001:db8:1::9"},
+	{"annex4", "192.0.2.96", 28, "198.51.100.10"},
+	{"annex6", "2001:db8:3::a:0", 112, "2001:db8:1::a"},
+};
+
 struct tables {
 	struct staging *staging;
 	uint64_t generation;
@@ -163,7 +176,7 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 			backend.state = WIRE_STATE_MAINT;
 		else if (strcmp(variant, "replaced") == 0)
 			backend.addr.byte[service->family == SL_FAMILY_IPV4 ? 3 : 15] = 3;
-		else if (strcmp(variant, "base") != 0)
+		else if (strcmp(variant, "base") != 0 && strcmp(variant, "closed") != 0)
 			return -EINVAL;
 	}
 	return staging_put_backend(staging, &backend, error);
@@ -198,6 +211,23 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 	return status;
 }
 
+static int put_network(struct staging *staging, const struct egress_row *row, char *error)
+{
+	struct wire_service service = {.mode = WIRE_MODE_SNAT,
+				       .stateless_replies = 1,
+				       .scheduler = WIRE_SCHEDULER_MAGLEV,
+				       .n_slots = N_SLOTS,
+				       .n_sources = 1,
+				       .source_port_first = TABLES_SOURCE_PORT,
+				       .source_port_last = TABLES_SOURCE_PORT};
+
+	service.address.family = read_address(row->prefix, &service.address.addr);
+	service.address.port = sl_to_be16(row->length);
+	read_address(row->source, &service.source[0]);
+	snprintf(service.name, sizeof(service.name), "%s", row->name);
+	return staging_put_service(staging, &service, error);
+}
+
 int tables_build(struct tables *tables, const char *variant, const struct snapshot *previous,
 		 struct snapshot **out, char *error)
 {
@@ -211,6 +241,10 @@ int tables_build(struct tables *tables, const char *variant, const struct snapsh
 			status = put_service(tables->staging, &services[i], SL_PROTOCOL_UDP,
 					     variant, error);
 	}
+	/* "closed": nobody is led out any more. */
+	for (size_t i = 0; i < SL_ARRAY_LEN(networks) && status == 0; i++)
+		if (strcmp(variant, "closed") != 0)
+			status = put_network(tables->staging, &networks[i], error);
 	if (status == 0)
 		status = snapshot_build(tables->staging, ++tables->generation, &hash_key, previous,
 					out, error);
@@ -294,6 +328,8 @@ int tables_set_up_kernel(const char *client_device, const char *backend_device)
 		for (int j = 0; j < MAX_BACKENDS && services[i].backend[j] != NULL; j++)
 			if (strncmp(services[i].name, "unrouted", 8) != 0)
 				set_up_neighbour(&status, backend_device, services[i].backend[j]);
+	set_up_neighbour(&status, backend_device, "10.0.0.200");
+	set_up_neighbour(&status, backend_device, "2001:db8:2::c:8");
 	set_up_neighbour(&status, backend_device, "10.0.0.3");
 	set_up_neighbour(&status, backend_device, "2001:db8:2::3");
 	run_ip(&status, "route add 192.0.2.0/25 via 198.51.100.7 dev %s", client_device);

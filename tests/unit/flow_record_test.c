@@ -44,7 +44,7 @@ Test(flow_record, an_empty_filter_matches_everything)
 	const struct sl_flow_ipv4 flow = flow_ipv4();
 	const struct wire_flow_filter filter = {.client_family = 0};
 
-	cr_expect(flow_record_matches(&filter, &flow.flow));
+	cr_expect(flow_record_matches(NULL, &filter, &flow.flow));
 }
 
 Test(flow_record, every_member_of_a_filter_must_match)
@@ -53,27 +53,27 @@ Test(flow_record, every_member_of_a_filter_must_match)
 	const struct wire_flow_filter good = filter_of(&flow.flow);
 	struct wire_flow_filter filter = good;
 
-	cr_expect(flow_record_matches(&filter, &flow.flow));
+	cr_expect(flow_record_matches(NULL, &filter, &flow.flow));
 	filter.service.addr.word[0] ^= SL_BE32(1);
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "service address");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "service address");
 	filter = good;
 	filter.service.port = SL_BE16(81);
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "service port");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "service port");
 	filter = good;
 	filter.service.protocol = SL_PROTOCOL_UDP;
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "protocol");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "protocol");
 	filter = good;
 	filter.service.family = SL_FAMILY_IPV6;
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "service family");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "service family");
 	filter = good;
 	filter.client.word[0] ^= SL_BE32(1);
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "client address");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "client address");
 	filter = good;
 	filter.client_family = SL_FAMILY_IPV6;
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "client family");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "client family");
 	filter = good;
 	filter.client_port = SL_BE16(40001);
-	cr_expect_not(flow_record_matches(&filter, &flow.flow), "client port");
+	cr_expect_not(flow_record_matches(NULL, &filter, &flow.flow), "client port");
 }
 
 Test(flow_record, port_0_of_a_filter_is_every_port)
@@ -83,7 +83,7 @@ Test(flow_record, port_0_of_a_filter_is_every_port)
 
 	filter.service.port = 0;
 	filter.client_port = 0;
-	cr_expect(flow_record_matches(&filter, &flow.flow));
+	cr_expect(flow_record_matches(NULL, &filter, &flow.flow));
 }
 
 Test(flow_record, a_record_says_what_the_flow_is)

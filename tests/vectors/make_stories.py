@@ -20,7 +20,7 @@ import sys
 sys.dont_write_bytecode = True
 
 from make_vectors import B, B6, C, C6, IN, OUT, S, S6, expired  # noqa: E402
-from scapy.all import (ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, ICMPv6PacketTooBig,  # noqa: E402
+from scapy.all import (ICMP, IP, TCP, UDP, Ether, ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6PacketTooBig,  # noqa: E402
                        ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt,
                        IPv6ExtHdrFragment, PadN, Raw, raw)
 
@@ -47,6 +47,9 @@ TOLD_OF = {4: ("203.0.113.100", "10.0.0.100"), 6: ("2001:db8:100::100", "2001:db
 FULL_TOLD_OF = {4: ("203.0.113.110", "10.0.0.110", "10.0.0.9"), 6: ("2001:db8:100::110", "2001:db8:2::110", "2001:db8:2::9")}
 SOURCE_PORT = 4000  # the only one
 TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full")
+# Mode snat, by network and family: a client of it, and its source.
+NETWORKS = {"office": {4: ("10.0.0.200", "198.51.100.9"), 6: ("2001:db8:2::c:8", "2001:db8:1::9")},
+            "annex": {4: ("192.0.2.100", "198.51.100.10"), 6: ("2001:db8:3::a:4", "2001:db8:1::a")}}
 FAR = {4: "192.0.2.5", 6: "2001:db8:3::5"}  # a client behind a gateway
 ROUTER = {4: "192.0.2.66", 6: "2001:db8:3::66"}  # that says what became of a packet
 IDS = itertools.count(1000)  # of datagrams: none comes twice within their second
@@ -150,6 +153,7 @@ class Story:
         self.client, self.service, self.backend = MAIN[family]
         self.sport, self.dport, self.bport = 40000, 80, 8080
         self.source = None  # mode fullnat: what stands in for the client
+        self.is_egress = False
         self.ip_flags = 0
 
     def frame(self, ends, is_out, payload, ttl, fields):
@@ -177,10 +181,11 @@ class Story:
         out = "-"
         if verdict in ("forward", "reply"):
             out = self.frame(ends_out, True, payload_out, ttl - 1, {**fields, **changed})
-        elif verdict in TOLD and port == "client":
+        elif verdict in TOLD and (port == "client" or self.is_egress):
             out = self.answer(into, ends, payload, fields)
         elif verdict == "drop_ttl":
             told_by = ends_out[0] if port == "backend" and not self.source else ends[2]
+            told_by = self.source if self.is_egress else told_by
             out = raw(expired(Ether(bytes.fromhex(into)), told_by)).hex()
         elif verdict == "drop_too_big" and (self.family == 6 or self.ip_flags == "DF"):
             out = self.size(into, ends, 1500 - len(self.header()))
@@ -1105,6 +1110,265 @@ def fragment_stories(family):
         story.events(fragment=3, flow_created=1, **tries)
 
 
+class Passage(Story):
+    """Mode snat: a client comes in where the backends are, and leaves where the clients are."""
+
+    def __init__(self, name, family, l4, network="office"):
+        super().__init__(f"snat-{name}", family, l4)
+        self.is_egress = True
+        self.client, self.source = NETWORKS[network][family]
+        self.peer, self.pport = MAIN[family][0], 443  # whom the client talks to
+        self.side, self.other_side = ("backend", "client") if network == "office" else ("client", "backend")
+
+    def ends(self, port):
+        if port == self.side:
+            return (self.client, self.sport, self.peer, self.pport), (self.source, SOURCE_PORT, self.peer, self.pport)
+        return (self.peer, self.pport, self.source, SOURCE_PORT), (self.peer, self.pport, self.client, self.sport)
+
+    def forward(self, verdict="forward", payload=b"", ttl=64, out=None, **fields):
+        self.line(self.side, verdict, *self.ends(self.side), payload, ttl, fields, out)
+
+    def reply(self, verdict="reply", payload=b"", ttl=64, out=None, **fields):
+        self.line(self.other_side, verdict, *self.ends(self.other_side), payload, ttl, fields, out)
+
+    def back(self, other, verdict="forward", payload=b"", **fields):
+        """To the source of the other network's client, and so to that client."""
+        self.line(self.side, verdict, (self.client, self.sport, other.source, SOURCE_PORT),
+                  (self.source, SOURCE_PORT, other.client, other.sport), payload, 64, fields)
+
+    def echo(self, verdict, ident=77, ident_out=SOURCE_PORT, is_request=True, ttl=64):
+        port = self.side if is_request else self.other_side
+        idents = (ident, ident_out) if is_request else (ident_out, ident)
+        frames = []
+        for ends, number, is_out in zip(self.ends(port), idents, (False, True)):
+            source, _, destination, _ = ends
+            if self.family == 4:
+                packet = IP(src=source, dst=destination, ttl=ttl - is_out) / \
+                    ICMP(type=8 if is_request else 0, id=number, seq=5)
+            else:
+                kind = ICMPv6EchoRequest if is_request else ICMPv6EchoReply
+                packet = IPv6(src=source, dst=destination, hlim=ttl - is_out) / kind(id=number, seq=5)
+            frames.append(raw(Ether(**(OUT if is_out else IN)) / packet / Raw(b"abcdefgh" * 7)).hex())
+        out = frames[1] if verdict in ("forward", "reply") else "-"
+        if verdict == "drop_ttl":
+            out = raw(expired(Ether(bytes.fromhex(frames[0])), self.source)).hex()
+        if verdict == "drop_no_source_port":  # administratively prohibited, by whom it was sent to
+            source, _, destination, _ = self.ends(port)[0]
+            whole = bytes.fromhex(frames[0])
+            packet = IP(src=destination, dst=source, ttl=64, id=0, flags="DF") / ICMP(type=3, code=13) / \
+                Raw(whole[14:14 + 28]) if self.family == 4 else \
+                IPv6(src=destination, dst=source, hlim=64) / ICMPv6DestUnreach(code=1) / Raw(whole[14:14 + 48])
+            out = raw(Ether(src=IN["dst"], dst=IN["src"]) / packet).hex()
+        print(self.name, port, verdict, frames[0], out)
+
+    def trouble(self, port, verdict, kind="unreachable", source=None, quoted=None, ttl=64):
+        """An ICMP error that comes in at @port, about a packet that went out there. @quoted: an echo's identifiers."""
+        had, sent = self.ends(self.other_side if port == self.side else self.side)  # as it came, and as it left
+        is_inside = port == self.side
+        target = sent[0]
+        source = source or (self.client if is_inside else ROUTER[self.family])
+        source_out = self.source if is_inside else source
+        destination_out = had[0]
+
+        def packet(ends, is_before):
+            one, sport, other, dport = ends
+            ip = IP(src=one, dst=other, ttl=1) if self.family == 4 else IPv6(src=one, dst=other, hlim=1)
+            if quoted is None:
+                return raw(ip / self.l4(sport=sport, dport=dport) / Raw(b"payload" * 5))
+            number = quoted[0] if is_before else quoted[1]
+            echo = ICMP(type=8, id=number, seq=5) if self.family == 4 else ICMPv6EchoRequest(id=number, seq=5)
+            return raw(ip / echo / Raw(b"abcdefgh" * 5))
+
+        def frame(one, other, is_out, quotation, ttl):
+            if self.family == 4:
+                ip = IP(src=one, dst=other, ttl=ttl)
+                icmp = {"too big": ICMP(type=3, code=4, nexthopmtu=1400), "unreachable": ICMP(type=3, code=1),
+                        "time": ICMP(type=11)}[kind]
+            else:
+                ip = IPv6(src=one, dst=other, hlim=ttl)
+                icmp = {"too big": ICMPv6PacketTooBig(mtu=1400), "unreachable": ICMPv6DestUnreach(code=0),
+                        "time": ICMPv6TimeExceeded()}[kind]
+            return raw(Ether(**(OUT if is_out else IN)) / ip / icmp / Raw(quotation)).hex()
+
+        into = frame(source, target, False, packet(sent, False), ttl)
+        out = frame(source_out, destination_out, True, packet(had, True), ttl - 1)
+        print(self.name, port, verdict, into, out if verdict in ("forward", "reply") else "-")
+
+
+def snat_stories(family, l4):
+    syn = {"flags": "S", "seq": 100}
+    back = {"flags": "SA", "seq": 500, "ack": 101}
+    ack = {"flags": "A", "seq": 101, "ack": 501}
+    made = {"flow_created": 1, "source_port_tries": 1}
+    told = {"reset_sent": 1} if l4 is TCP else {"unreachable_sent": 1}
+    tcp = {"flow_promoted": 1} if l4 is TCP else {}
+
+    # RFC 4787 REQ-1, REQ-8: one source whoever it talks to, and anybody may answer.
+    story = Passage("anybody", family, l4)
+    story.forward(payload=b"question" if l4 is UDP else b"", **syn)
+    story.reply(payload=b"answer" if l4 is UDP else b"", **back)
+    story.forward(**ack)
+    story.events(**made, **tcp)
+    story.peer, story.pport = FAR[family], 8443
+    story.reply(**syn)
+    story.forward(**back)
+    story.pport = 9443
+    story.forward(**syn)
+    story.reply(**back)
+    story.events(**made, **tcp)
+
+    # RFC 4787 REQ-3: nobody else is given the source.
+    story = Passage("taken", family, l4)
+    story.forward(**syn)
+    story.sport = 40001
+    story.forward("drop_no_source_port", **syn)
+    story.sport = 40000
+    story.reply(**back)
+    story.events(flow_created=1, source_port_tries=2, **told)
+
+    # Without a mapping nothing comes in, and nobody is told (RFC 5382 REQ-4).
+    story = Passage("unasked", family, l4)
+    story.reply("drop_no_mapping", **syn)
+    story.reply("drop_no_mapping", **ack)
+    story.events()
+
+    story = Passage("ttl", family, l4)
+    story.forward("drop_ttl", ttl=1, **syn)
+    story.forward(**syn)
+    story.reply("drop_ttl", ttl=1, **back)
+    story.events(**made, time_exceeded_sent=2)
+
+    # What is not led out: to services, to each other, to the host, to nowhere.
+    story = Passage("elsewhere", family, l4)
+    story.peer, story.pport = OWN[family], 22
+    story.forward("punt_not_service", **syn)
+    story.peer = NETWORKS["annex"][family][0]
+    story.forward("punt_not_service", **syn)
+    story.peer = MAIN[family][1]
+    story.forward("punt_not_service", **syn)
+    story.peer = FULL[family][2]
+    story.forward("punt_not_service", **syn)
+    story.peer = STRANGER[family]
+    story.forward("punt_not_service", **syn)
+    story.events()
+
+    story = Passage("spoofed", family, l4)
+    story.forward(**syn)
+    story.peer = MAIN[family][1]
+    story.reply("drop_source_is_service", **back)
+    story.peer = NETWORKS["annex"][family][1]
+    story.reply("drop_source_is_service", **back)
+    story.events(**made)
+
+    # RFC 4787 REQ-9: from one client to the source of another, with its own source.
+    story = Passage("back", family, l4)
+    other = Passage("back", family, l4, "annex")
+    story.back(other, "drop_no_mapping", **syn)
+    other.peer, other.side, other.other_side = MAIN[family][2], "client", "backend"
+    other.forward(**syn)
+    story.back(other, payload=b"hello" if l4 is UDP else b"", **syn)
+    other.back(story, payload=b"welcome" if l4 is UDP else b"", **back)
+    story.back(other, **ack)
+    story.events(flow_created=2, source_port_tries=2, **({"flow_promoted": 2} if l4 is TCP else {}))
+
+    # The service goes, and its flows with it.
+    story = Passage("closed", family, l4)
+    story.forward(**syn)
+    story.tables("closed")
+    story.forward("punt_not_service", **syn)
+    story.reply("punt_not_service", **back)
+    story.tables("base")
+    story.reply("drop_no_mapping", **back)
+    story.forward(**syn)
+    story.events(flow_created=2, flow_ended=1, source_port_tries=2)
+
+    # RFC 5508 REQ-3 to 6.
+    story = Passage("errors", family, l4)
+    story.trouble("client", "drop_no_mapping")
+    story.trouble("backend", "punt_icmp")
+    story.forward(**syn)
+    for kind in ("unreachable", "time", "too big"):
+        story.trouble("client", "reply", kind)
+        story.trouble("backend", "forward", kind)
+    story.trouble("client", "drop_ttl", ttl=1)
+    story.events(**made, icmp_error=6)
+
+    # RFC 4787 REQ-14.
+    story = Passage("fragments", family, l4)
+    fields = {"flags": "S", "seq": 100} if l4 is TCP else {}
+    for piece in story.pieces("backend", (64, 128), **fields):
+        story.piece("backend", "forward", piece)
+    for piece in story.pieces("client", (64, 128), **({"flags": "A", "seq": 1, "ack": 1} if l4 is TCP else {})):
+        story.piece("client", "reply", piece)
+    story.events(**made, fragment=6)
+
+
+def snat_tcp_stories(family):
+    # Its next connection has the same source, also after the end of the one before.
+    story = Passage("reopen", family, TCP)
+    story.handshake()
+    story.forward(flags="FA", seq=101, ack=501)
+    story.reply(flags="FA", seq=501, ack=102)
+    story.forward(flags="A", seq=102, ack=502)
+    story.peer = FAR[family]
+    story.handshake()
+    story.events(flow_created=1, flow_promoted=2, source_port_tries=1)
+
+    # Two at a time: the end of one is not the other's, and gives no source away.
+    story = Passage("two", family, TCP)
+    story.handshake()
+    story.peer = FAR[family]
+    story.handshake()
+    story.forward(flags="FA", seq=101, ack=501)
+    story.reply(flags="FA", seq=501, ack=102)
+    story.peer = MAIN[family][0]
+    story.forward(flags="PA", seq=101, ack=501, payload=b"still here")
+    story.forward(flags="FA", seq=111, ack=501)
+    story.reply(flags="FA", seq=501, ack=112)
+    story.sport = 40001
+    story.forward("drop_no_source_port", flags="S", seq=9)
+    story.events(flow_created=1, flow_promoted=1, source_port_tries=2, reset_sent=1)
+
+    # Over, the client having ended first: the source is another's to have.
+    story = Passage("yields", family, TCP)
+    story.handshake()
+    story.forward(flags="FA", seq=101, ack=501)
+    story.reply(flags="FA", seq=501, ack=102)
+    story.sport = 40001
+    story.handshake()
+    story.events(flow_created=2, flow_ended=1, flow_promoted=2, source_port_tries=2, source_port_reused=1)
+
+    story = Passage("without-flow", family, TCP)
+    story.forward("drop_no_flow", flags="PA", seq=7, ack=9, payload=b"late")
+    story.forward("drop_no_flow", flags="R", seq=7)
+    story.events(reset_sent=1)
+
+    # RFC 5382 REQ-2: simultaneous open.
+    story = Passage("simultaneous", family, TCP)
+    story.forward(flags="S", seq=100)
+    story.reply(flags="S", seq=500)
+    story.forward(flags="SA", seq=100, ack=501)
+    story.reply(flags="SA", seq=500, ack=101)
+    story.events(flow_created=1, flow_promoted=1, source_port_tries=1)
+
+
+def snat_echo_stories(family):
+    story = Passage("echo", family, UDP)
+    story.echo("drop_no_mapping", is_request=False)
+    story.echo("forward")
+    story.echo("reply", is_request=False)
+    story.peer = FAR[family]
+    story.echo("forward")
+    story.echo("reply", is_request=False)
+    story.trouble("client", "reply", quoted=(77, SOURCE_PORT))
+    story.trouble("client", "reply", kind="time", quoted=(77, SOURCE_PORT))
+    story.echo("drop_ttl", ttl=1)
+    story.echo("drop_no_source_port", ident=78)
+    story.peer = OWN[family]
+    story.echo("punt_icmp")
+    story.events(flow_created=1, source_port_tries=2, icmp_error=2, time_exceeded_sent=1, unreachable_sent=1)
+
+
 for version in (4, 6):
     for with_source in (False, True):
         told_tcp_stories(version, with_source)
@@ -1118,3 +1382,9 @@ for version in (4, 6):
     for layer4 in (TCP, UDP):
         fullnat_stories(version, layer4)
         error_stories(version, layer4)
+
+for version in (4, 6):
+    for layer4 in (TCP, UDP):
+        snat_stories(version, layer4)
+    snat_tcp_stories(version)
+    snat_echo_stories(version)
