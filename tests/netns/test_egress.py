@@ -5,6 +5,7 @@ Requirements are those of RFC 4787 (UDP), 5382 (TCP) and 5508 (ICMP)."""
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -256,6 +257,23 @@ def test_kept_over_a_restart_of_the_daemon(net):
     net.wait_in_step()
     assert net.sluice("export").stdout == exported
     assert net.run_in("b1", "curl", "-sfg", url(OUTSIDE[4][0], 8088, "who")).stdout.split()[0] in POOL[4]
+
+
+def test_dataplane_killed(net):
+    """With XDP the mappings outlive it, with DPDK they are made again; either way the state is the same."""
+    with Endpoint(net, "b1", HOST[4](1)) as inside, Endpoint(net, "client", OUTSIDE[4][0], 7041) as server:
+        inside.send(server.addr, server.port, "before")
+        before = server.receive()[1:]
+        net.stop("dataplane", signal.SIGKILL)
+        net.bring_dataplane_up()
+        net.wait_in_step()
+        inside.send(server.addr, server.port, "after")
+        text, *after = server.receive()
+        assert text == "after" and after[0] == before[0]
+        assert topology.ENGINE == "dpdk" or after == before
+        server.send(*after, "answer")
+        assert inside.receive() == ["answer", server.addr, server.port]
+        assert len(net.json("flow", "list", "service", "office4", "client", HOST[4](1))["flows"]) >= 1
 
 
 @pytest.mark.parametrize("words, reason", (

@@ -3,7 +3,7 @@
 """test_egress.py with several workers: a source's worker is its client's, and between two clients of
 different workers a packet is both's."""
 from test_egress import *  # noqa: F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from test_egress import FAMILIES, fill_ports, send_large
+from test_egress import FAMILIES, HOST, OUTSIDE, Endpoint, fill_ports, send_large
 
 KIND = "vdev"
 WORKERS = 3
@@ -22,4 +22,8 @@ def test_as_many_as_there_are_ports(net, family):
 
 
 def test_packets_change_hands(net):
+    for i in range(8):
+        with Endpoint(net, "b1", HOST[4](1)) as inside, Endpoint(net, "client", OUTSIDE[4][0], 7051) as server:
+            inside.send(server.addr, server.port, str(i))
+            assert server.receive()[0] == str(i)
     assert net.counters()["events"]["handoff"] > 0

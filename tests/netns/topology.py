@@ -278,13 +278,17 @@ class Topology:
         return self.start("sluiced", "lb", os.path.join(BUILD, "sluiced"), "-c", self.config)
 
     def start_sluice(self):
+        self.bring_dataplane_up()
+        self.start_daemon()
+        self.wait_in_step()
+
+    def bring_dataplane_up(self):
+        """With addresses where its ports are, which are new with each start if they are TAPs."""
         self.start_dataplane()
         if self.kind != "interface":
             taps = [f"port{i + 1}" for i in range(len(self.ports))]
             wait_until("the TAPs", 20, lambda: taps[-1] in self.ip("lb", "-br", "link").stdout)
             self.address_ports(*taps)
-        self.start_daemon()
-        self.wait_in_step()
 
     def start_nginx(self, root):
         for i in (1, 2, 3):
