@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "wire/wire_abi.h"
 
 bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family, const char **reason)
 {
@@ -100,17 +101,6 @@ bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, 
 	return true;
 }
 
-/* Whether @addr has bits beyond the first @length. */
-static bool has_host_bits(const union sl_addr *addr, uint32_t length, uint8_t family)
-{
-	uint32_t n_bits = family == SL_FAMILY_IPV4 ? 32 : 128;
-
-	for (uint32_t bit = length; bit < n_bits; bit++)
-		if (addr->byte[bit / 8] >> (7 - bit % 8) & 1)
-			return true;
-	return false;
-}
-
 /* @text: what stands before the slash; @length: what stands behind it. */
 static bool parse_prefix(const char *text, const char *length, struct wire_address *address,
 			 const char **reason)
@@ -128,7 +118,7 @@ static bool parse_prefix(const char *text, const char *length, struct wire_addre
 				  : "the length of the prefix is not a number of 7..128";
 		return false;
 	}
-	if (has_host_bits(&address->addr, wire_prefix_length(address), address->family)) {
+	if (wire_has_bits_beyond(&address->addr, wire_prefix_length(address), address->family)) {
 		*reason = "the address has bits beyond the prefix";
 		return false;
 	}

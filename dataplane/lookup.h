@@ -172,6 +172,14 @@ SL_INLINE enum lookup_egress lookup_egress(const struct snapshot *snapshot,
 	return LOOKUP_EGRESS_OUT;
 }
 
+/** Whether service @service denies @addr at @end, enum wire_deny_end. */
+SL_INLINE bool lookup_is_denied(const struct snapshot *snapshot, uint32_t service, uint8_t end,
+				const union sl_addr *addr, uint8_t family)
+{
+	return SL_UNLIKELY(snapshot->service[service].denies >> end & 1) &&
+	       denies_has(snapshot->denies[service], end, addr, family);
+}
+
 /** Whether there are services of mode snat for packets of @family. */
 SL_INLINE bool lookup_has_egress(const struct snapshot *snapshot, uint8_t family)
 {

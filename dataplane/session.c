@@ -232,6 +232,26 @@ static void handle_backends(struct session *session, const void *body, struct an
 	answer->length = sizeof(*reply);
 }
 
+static void handle_denies(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_denies_request *request = body;
+	struct wire_denies_reply *reply = answer->body;
+
+	if (!holds_transaction(session, answer))
+		return;
+	for (uint32_t i = 0; i < request->n_records; i++) {
+		char error[SL_MAX_ERROR] = "";
+		int status = staging_put_deny(session->sessions->draft, &request->record[i], error);
+
+		if (status != 0) {
+			answer_refuse(answer, status, "%s", error);
+			return;
+		}
+	}
+	reply->n_records = request->n_records;
+	answer->length = sizeof(*reply);
+}
+
 static void handle_service_delete(struct session *session, const void *body, struct answer *answer)
 {
 	const struct wire_service_delete_request *request = body;
@@ -379,6 +399,8 @@ static const struct message_kind {
 			  RESERVED(struct wire_explain_request, reserved), false, query_explain},
 	[WIRE_PORTS] = {sizeof(struct wire_ports_request), 0,
 			RESERVED(struct wire_ports_request, reserved), false, query_ports},
+	[WIRE_DENIES] = {sizeof(struct wire_denies_request), sizeof(struct wire_deny),
+			 RESERVED(struct wire_denies_request, reserved), true, handle_denies},
 	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0,
 			  RESERVED(struct wire_workers_request, reserved), false, query_workers},
 };
@@ -426,7 +448,7 @@ static bool judge_shape(const struct session *session, const struct wire_header 
 		return false;
 	}
 	if (kind->record_size != 0) {
-		/* Both array types begin with n_records. */
+		/* All array types begin with n_records. */
 		memcpy(&n_records, body, sizeof(n_records));
 		if (n_records > WIRE_MAX_RECORDS) {
 			answer_refuse(answer, -EINVAL, "message %s: %u records (limit %d)",

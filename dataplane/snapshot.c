@@ -67,6 +67,7 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	service->mode = wire->mode;
 	service->proxy_protocol = wire->proxy_protocol;
 	service->stateless_replies = wire->stateless_replies;
+	service->flow_log = wire->flow_log;
 	service->n_sources = (uint8_t)wire->n_sources;
 	service->source_port_first = wire->source_port_first;
 	service->source_port_last = wire->source_port_last;
@@ -395,6 +396,7 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->backend = aligned_alloc(SL_CACHE_LINE, (staging->n_backends + 2) / 2 * 2 *
 								 sizeof(*snapshot->backend));
 	snapshot->slots = zeroed(staging->n_services, sizeof(*snapshot->slots));
+	snapshot->denies = zeroed(staging->n_services, sizeof(*snapshot->denies));
 	snapshot->service_name = zeroed(staging->n_services, SL_MAX_NAME);
 	snapshot->member = zeroed(staging->n_live_backends, sizeof(*snapshot->member));
 	snapshot->member_weight =
@@ -404,10 +406,10 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->source_family = zeroed(n_sources, 1);
 	snapshot->source_mode = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
-	    snapshot->service_name == NULL || snapshot->member == NULL ||
-	    snapshot->member_weight == NULL || snapshot->member_state == NULL ||
-	    snapshot->source == NULL || snapshot->source_family == NULL ||
-	    snapshot->source_mode == NULL ||
+	    snapshot->denies == NULL || snapshot->service_name == NULL ||
+	    snapshot->member == NULL || snapshot->member_weight == NULL ||
+	    snapshot->member_state == NULL || snapshot->source == NULL ||
+	    snapshot->source_family == NULL || snapshot->source_mode == NULL ||
 	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0 ||
@@ -419,6 +421,31 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	memset(snapshot->backend, 0,
 	       (staging->n_backends + 2) / 2 * 2 * sizeof(*snapshot->backend));
 	return snapshot;
+}
+
+/* The deny list of service @i, the previous snapshot's where it is the same. */
+static int fill_denies(struct snapshot *snapshot, const struct staging *staging,
+		       const struct snapshot *previous, uint32_t i)
+{
+	const struct staged_service *staged = &staging->service[i];
+	struct denies *former =
+		previous != NULL && i < previous->n_services ? previous->denies[i] : NULL;
+
+	if (staged->n_denies == 0)
+		return 0;
+	if (former != NULL && former->digest == staged->deny_digest &&
+	    former->n == staged->n_denies && previous->service[i].epoch == staged->epoch) {
+		former->n_references++;
+		snapshot->denies[i] = former;
+	} else {
+		snapshot->denies[i] =
+			denies_new(staged->deny, staged->n_denies, staged->deny_digest);
+		if (snapshot->denies[i] == NULL)
+			return -ENOMEM;
+	}
+	for (uint32_t k = 0; k < staged->n_denies; k++)
+		snapshot->service[i].denies |= (uint8_t)(1u << staged->deny[k].end);
+	return 0;
 }
 
 /* The clients of mode snat, of all services. */
@@ -475,8 +502,10 @@ int snapshot_build(struct staging *staging, uint64_t generation, const struct sl
 		if (!staging->service[i].is_live)
 			continue;
 		status = fill_slots(snapshot, previous, i);
+		if (status == 0)
+			status = fill_denies(snapshot, staging, previous, i);
 		if (status != 0)
-			snprintf(error, SL_MAX_ERROR, "service %s: slot table: %s",
+			snprintf(error, SL_MAX_ERROR, "service %s: tables: %s",
 				 staging->service[i].wire.name, strerror(-status));
 	}
 	if (status != 0) {
@@ -494,6 +523,9 @@ void snapshot_free(struct snapshot *snapshot)
 	for (uint32_t i = 0; snapshot->slots != NULL && i < snapshot->n_services; i++)
 		if (snapshot->slots[i] != NULL && --snapshot->slots[i]->n_references == 0)
 			free(snapshot->slots[i]);
+	for (uint32_t i = 0; snapshot->denies != NULL && i < snapshot->n_services; i++)
+		denies_put(snapshot->denies[i]);
+	free(snapshot->denies);
 	free(snapshot->service);
 	free(snapshot->backend);
 	free(snapshot->slots);

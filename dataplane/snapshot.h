@@ -15,6 +15,7 @@
 #include <sluice/tables.h>
 #include <sluice/wire.h>
 
+#include "dataplane/denies.h"
 #include "dataplane/prefix_table.h"
 
 enum {
@@ -56,10 +57,12 @@ struct snapshot {
 	uint32_t *member_weight; /* beside member[]; effective: 0 for drain and maint */
 	uint8_t *member_state;   /* enum wire_state, beside member[] */
 	char (*service_name)[SL_MAX_NAME];
-	union sl_addr *source;            /* of all services; see sl_service.first_source */
-	uint8_t *source_family;           /* beside source[] */
-	uint8_t *source_mode;             /* beside source[]: of the services that have it */
-	struct prefix_table inside;       /* client of mode snat -> service index */
+	union sl_addr *source;      /* of all services; see sl_service.first_source */
+	uint8_t *source_family;     /* beside source[] */
+	uint8_t *source_mode;       /* beside source[]: of the services that have it */
+	struct prefix_table inside; /* client of mode snat -> service index */
+	struct denies *
+		*denies; /* by service index; NULL: nothing is denied; see sl_service.denies */
 	struct snapshot_index by_service; /* address, port, protocol -> service index */
 	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
 					     where one service alone has that backend */
@@ -233,6 +236,9 @@ int staging_delete_service(struct staging *staging, const struct wire_address *s
 			   uint32_t *n_backends, char *error) SL_MUST_USE;
 int staging_put_backend(struct staging *staging, const struct wire_backend *record,
 			char *error) SL_MUST_USE;
+/** The service is of mode snat, and was put before: putting it takes its denies away. */
+int staging_put_deny(struct staging *staging, const struct wire_deny *record,
+		     char *error) SL_MUST_USE;
 int staging_delete_backend(struct staging *staging,
 			   const struct wire_backend_delete_request *request,
 			   char *error) SL_MUST_USE;

@@ -24,8 +24,7 @@ enum {
 
 _Static_assert(BY_ADDRESS_BUCKETS >= 2 * SL_MAX_SERVICES, "half empty at the limit");
 
-__attribute__((format(printf, 3, 4))) static int refuse(char *error, int status, const char *format,
-							...)
+int staging_refuse(char *error, int status, const char *format, ...)
 {
 	va_list values;
 
@@ -35,7 +34,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(char *error, int status,
 	return status;
 }
 
-static bool is_zero(const void *bytes, size_t size)
+bool staging_is_zero(const void *bytes, size_t size)
 {
 	const uint8_t *at = bytes;
 
@@ -71,7 +70,7 @@ static uint32_t find_service(const struct staging *staging, const struct wire_ad
 }
 
 /* As find_service(), but what was cleared is not found. */
-static uint32_t find_live_service(const struct staging *staging, const struct wire_address *address)
+uint32_t staging_find_service(const struct staging *staging, const struct wire_address *address)
 {
 	uint32_t found = find_service(staging, address);
 
@@ -124,8 +123,10 @@ void staging_free(struct staging *staging)
 {
 	if (staging == NULL)
 		return;
-	for (uint32_t i = 0; i < staging->n_services; i++)
+	for (uint32_t i = 0; i < staging->n_services; i++) {
 		free(staging->service[i].backend);
+		free(staging->service[i].deny);
+	}
 	free(staging->service);
 	free(staging->backend);
 	free(staging->by_address);
@@ -162,7 +163,10 @@ struct staging *staging_clone(const struct staging *staging)
 		service->capacity = service->n_backends;
 		service->backend = copy_of(staging->service[i].backend,
 					   service->n_backends * sizeof(*service->backend));
-		is_whole &= service->backend != NULL;
+		service->deny_capacity = service->n_denies;
+		service->deny = copy_of(staging->service[i].deny,
+					service->n_denies * sizeof(*service->deny));
+		is_whole &= service->backend != NULL && service->deny != NULL;
 	}
 	if (!is_whole) {
 		if (clone->service == NULL)
@@ -205,36 +209,37 @@ static int judge_prefix(const struct wire_address *prefix, const char *text, cha
 	uint32_t least = is_ipv4 ? SL_MIN_PREFIX_IPV4 : SL_MIN_PREFIX_IPV6;
 
 	if (length < least || length > n_bits)
-		return refuse(error, -EINVAL, "service %s: a prefix of %u bits (limit %u..%u)",
-			      text, length, least, n_bits);
-	for (uint32_t bit = length; bit < n_bits; bit++)
-		if (prefix->addr.byte[bit / 8] >> (7 - bit % 8) & 1)
-			return refuse(error, -EINVAL,
+		return staging_refuse(error, -EINVAL,
+				      "service %s: a prefix of %u bits (limit %u..%u)", text,
+				      length, least, n_bits);
+	if (wire_has_bits_beyond(&prefix->addr, length, prefix->family))
+		return staging_refuse(error, -EINVAL,
 				      "service %s: the address has bits beyond the prefix", text);
 	return 0;
 }
 
-static int judge_address(const struct wire_address *address, char *error)
+int staging_judge_address(const struct wire_address *address, char *error)
 {
 	char text[WIRE_ADDRESS_TEXT];
 
 	if (address->family != SL_FAMILY_IPV4 && address->family != SL_FAMILY_IPV6)
-		return refuse(error, -EINVAL, "service: family %u (allowed: 4, 6)",
-			      address->family);
+		return staging_refuse(error, -EINVAL, "service: family %u (allowed: 4, 6)",
+				      address->family);
 	wire_format_address(address, text);
 	if (wire_is_prefix(address)) {
 		if (judge_prefix(address, text, error) != 0)
 			return -EINVAL;
 	} else if (address->protocol != SL_PROTOCOL_TCP && address->protocol != SL_PROTOCOL_UDP) {
-		return refuse(error, -EINVAL, "service %s: protocol %u (allowed: tcp, udp)", text,
-			      address->protocol);
+		return staging_refuse(error, -EINVAL, "service %s: protocol %u (allowed: tcp, udp)",
+				      text, address->protocol);
 	}
-	if (address->family == SL_FAMILY_IPV4 && !is_zero(&address->addr.word[1], 12))
-		return refuse(error, -EINVAL,
-			      "service %s: bytes beyond the IPv4 address are not zero", text);
+	if (address->family == SL_FAMILY_IPV4 && !staging_is_zero(&address->addr.word[1], 12))
+		return staging_refuse(error, -EINVAL,
+				      "service %s: bytes beyond the IPv4 address are not zero",
+				      text);
 	if (is_martian(&address->addr, address->family))
-		return refuse(error, -EINVAL, "service %s: the address cannot be a service's",
-			      text);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: the address cannot be a service's", text);
 	return 0;
 }
 
@@ -242,7 +247,8 @@ static bool is_name(const char *name)
 {
 	size_t length = strnlen(name, SL_MAX_NAME);
 
-	if (length == 0 || length == SL_MAX_NAME || !is_zero(name + length, SL_MAX_NAME - length))
+	if (length == 0 || length == SL_MAX_NAME ||
+	    !staging_is_zero(name + length, SL_MAX_NAME - length))
 		return false;
 	for (size_t i = 0; i < length; i++)
 		if (name[i] < '!' || name[i] > '~')
@@ -253,8 +259,8 @@ static bool is_name(const char *name)
 static int judge_timeout(const char *service, const char *which, uint32_t seconds, char *error)
 {
 	if (seconds > SL_MAX_TIMEOUT_SEC)
-		return refuse(error, -EINVAL, "service %s: %s timeout %u s (limit %d s)", service,
-			      which, seconds, SL_MAX_TIMEOUT_SEC);
+		return staging_refuse(error, -EINVAL, "service %s: %s timeout %u s (limit %d s)",
+				      service, which, seconds, SL_MAX_TIMEOUT_SEC);
 	return 0;
 }
 
@@ -274,21 +280,23 @@ static int judge_source(const struct wire_service *record, uint32_t at, const ch
 	char text[WIRE_ADDRESS_TEXT];
 
 	wire_format_addr(source, family, text);
-	if (family == SL_FAMILY_IPV4 && !is_zero(&source->word[1], 12))
-		return refuse(error, -EINVAL,
-			      "service %s: source %s: bytes beyond the IPv4 address are not zero",
-			      service, text);
+	if (family == SL_FAMILY_IPV4 && !staging_is_zero(&source->word[1], 12))
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: source %s: bytes beyond the IPv4 address are not zero",
+			service, text);
 	if (is_martian(source, family))
-		return refuse(error, -EINVAL,
-			      "service %s: source %s: the address cannot be a source address",
-			      service, text);
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: source %s: the address cannot be a source address", service,
+			text);
 	if (!wire_is_prefix(&record->address) && sl_addr_equal(source, &record->address.addr))
-		return refuse(error, -EINVAL,
-			      "service %s: source %s: the address is the service's own", service,
-			      text);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: source %s: the address is the service's own",
+				      service, text);
 	if (is_repeated_source(record, at))
-		return refuse(error, -EINVAL, "service %s: source %s stands there twice", service,
-			      text);
+		return staging_refuse(error, -EINVAL, "service %s: source %s stands there twice",
+				      service, text);
 	return 0;
 }
 
@@ -300,28 +308,30 @@ static int judge_sources(const struct wire_service *record, const char *service,
 
 	if (record->mode == WIRE_MODE_NAT) {
 		if (n != 0 || record->source_port_first != 0 || record->source_port_last != 0 ||
-		    !is_zero(record->source, sizeof(record->source)))
-			return refuse(error, -EINVAL,
-				      "service %s: %u source addresses, source ports %u-%u: they "
-				      "go with modes fullnat and snat, the mode is nat",
-				      service, n, record->source_port_first,
-				      record->source_port_last);
+		    !staging_is_zero(record->source, sizeof(record->source)))
+			return staging_refuse(
+				error, -EINVAL,
+				"service %s: %u source addresses, source ports %u-%u: they "
+				"go with modes fullnat and snat, the mode is nat",
+				service, n, record->source_port_first, record->source_port_last);
 		return 0;
 	}
 	if (n == 0 || n > SL_MAX_SOURCES_PER_SERVICE)
-		return refuse(error, -EINVAL,
-			      "service %s: %u source addresses (limit 1..%d in mode %s)", service,
-			      n, SL_MAX_SOURCES_PER_SERVICE, wire_mode_name(record->mode));
+		return staging_refuse(
+			error, -EINVAL, "service %s: %u source addresses (limit 1..%d in mode %s)",
+			service, n, SL_MAX_SOURCES_PER_SERVICE, wire_mode_name(record->mode));
 	if (record->source_port_first == 0 || record->source_port_first > record->source_port_last)
-		return refuse(error, -EINVAL,
-			      "service %s: source ports %u-%u (limit 1..65535, the first not above "
-			      "the last)",
-			      service, record->source_port_first, record->source_port_last);
-	if (!is_zero(&record->source[n],
-		     (SL_MAX_SOURCES_PER_SERVICE - n) * sizeof(record->source[0])))
-		return refuse(error, -EINVAL,
-			      "service %s: bytes beyond its %u source addresses are not zero",
-			      service, n);
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: source ports %u-%u (limit 1..65535, the first not above "
+			"the last)",
+			service, record->source_port_first, record->source_port_last);
+	if (!staging_is_zero(&record->source[n],
+			     (SL_MAX_SOURCES_PER_SERVICE - n) * sizeof(record->source[0])))
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: bytes beyond its %u source addresses are not zero", service,
+			n);
 	for (uint32_t i = 0; i < n && status == 0; i++)
 		status = judge_source(record, i, service, error);
 	return status;
@@ -330,38 +340,51 @@ static int judge_sources(const struct wire_service *record, const char *service,
 static int judge_service(const struct wire_service *record, char *error)
 {
 	char text[WIRE_ADDRESS_TEXT];
-	int status = judge_address(&record->address, error);
+	int status = staging_judge_address(&record->address, error);
 
 	if (status != 0)
 		return status;
 	wire_format_address(&record->address, text);
 	if (!is_name(record->name))
-		return refuse(error, -EINVAL,
-			      "service %s: the name is not 1 to %d printable characters and zeros",
-			      text, SL_MAX_NAME - 1);
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: the name is not 1 to %d printable characters and zeros", text,
+			SL_MAX_NAME - 1);
 	if (record->mode < WIRE_MODE_NAT || record->mode > WIRE_MODE_SNAT)
-		return refuse(error, -EINVAL, "service %s: mode %u (allowed: nat, fullnat, snat)",
-			      text, record->mode);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: mode %u (allowed: nat, fullnat, snat)", text,
+				      record->mode);
 	if ((record->mode == WIRE_MODE_SNAT) != wire_is_prefix(&record->address))
-		return refuse(error, -EINVAL,
-			      "service %s: mode %s (a prefix goes with snat, and with no other)",
-			      text, wire_mode_name(record->mode));
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: mode %s (a prefix goes with snat, and with no other)", text,
+			wire_mode_name(record->mode));
 	if (record->mode == WIRE_MODE_SNAT && record->proxy_protocol != WIRE_PROXY_NONE)
-		return refuse(error, -EINVAL, "service %s: proxy_protocol %u in mode snat", text,
-			      record->proxy_protocol);
+		return staging_refuse(error, -EINVAL, "service %s: proxy_protocol %u in mode snat",
+				      text, record->proxy_protocol);
 	if (record->proxy_protocol != WIRE_PROXY_NONE && record->proxy_protocol != WIRE_PROXY_V2)
-		return refuse(error, -EINVAL, "service %s: proxy_protocol %u (allowed: 0, 2)", text,
-			      record->proxy_protocol);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: proxy_protocol %u (allowed: 0, 2)", text,
+				      record->proxy_protocol);
+	if (record->flow_log > 1)
+		return staging_refuse(error, -EINVAL, "service %s: flow_log %u (allowed: 0, 1)",
+				      text, record->flow_log);
+	if (!staging_is_zero(record->reserved, sizeof(record->reserved)))
+		return staging_refuse(error, -EINVAL, "service %s: reserved bytes are not zero",
+				      text);
 	if (record->stateless_replies > 1)
-		return refuse(error, -EINVAL, "service %s: stateless_replies %u (allowed: 0, 1)",
-			      text, record->stateless_replies);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: stateless_replies %u (allowed: 0, 1)", text,
+				      record->stateless_replies);
 	if (record->scheduler != WIRE_SCHEDULER_MAGLEV)
-		return refuse(error, -EINVAL, "service %s: scheduler %u (available: maglev)", text,
-			      record->scheduler);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: scheduler %u (available: maglev)", text,
+				      record->scheduler);
 	if (record->n_slots < SL_MIN_SLOTS || record->n_slots > SL_MAX_SLOTS ||
 	    !maglev_is_prime(record->n_slots))
-		return refuse(error, -EINVAL, "service %s: %u slots (a prime, limit %d..%d)", text,
-			      record->n_slots, SL_MIN_SLOTS, SL_MAX_SLOTS);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: %u slots (a prime, limit %d..%d)", text,
+				      record->n_slots, SL_MIN_SLOTS, SL_MAX_SLOTS);
 	status = judge_sources(record, text, error);
 	if (status == 0)
 		status = judge_timeout(text, "established", record->timeout_established_sec, error);
@@ -384,7 +407,7 @@ static uint32_t take_free(struct free_list *list, uint32_t next_free)
 	return index;
 }
 
-static bool grow(void **array, uint32_t *capacity, uint32_t n, size_t size)
+bool staging_grow(void **array, uint32_t *capacity, uint32_t n, size_t size)
 {
 	uint32_t wanted;
 	void *grown;
@@ -444,6 +467,7 @@ static void free_service(struct staging *staging, uint32_t index)
 		free_backend(staging, service->backend[i]);
 	service->n_backends = 0;
 	service->n_cleared = 0;
+	staging_drop_denies(staging, service);
 	if (!service->is_cleared) {
 		staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
 		staging->n_live_services--;
@@ -499,8 +523,8 @@ static uint32_t new_service(struct staging *staging)
 		return take_free(&staging->free_services, staging->service[index].next_free);
 	}
 	if (staging->n_services == SL_MAX_SERVICES ||
-	    !grow((void **)&staging->service, &staging->service_capacity, staging->n_services,
-		  sizeof(*staging->service)))
+	    !staging_grow((void **)&staging->service, &staging->service_capacity,
+			  staging->n_services, sizeof(*staging->service)))
 		return SL_NO_INDEX;
 	index = staging->n_services++;
 	memset(&staging->service[index], 0, sizeof(staging->service[index]));
@@ -519,8 +543,8 @@ static uint32_t new_backend(struct staging *staging)
 		return take_free(&staging->free_backends, staging->backend[index].next_free);
 	}
 	if (staging->n_backends == SL_MAX_BACKENDS ||
-	    !grow((void **)&staging->backend, &staging->backend_capacity, staging->n_backends,
-		  sizeof(*staging->backend)))
+	    !staging_grow((void **)&staging->backend, &staging->backend_capacity,
+			  staging->n_backends, sizeof(*staging->backend)))
 		return SL_NO_INDEX;
 	index = staging->n_backends++;
 	memset(&staging->backend[index], 0, sizeof(staging->backend[index]));
@@ -538,11 +562,13 @@ static int put_service(struct staging *staging, const struct wire_service *recor
 	index = find_service(staging, &record->address);
 	if (index == SL_NO_INDEX) {
 		if (staging->n_live_services == SL_MAX_SERVICES)
-			return refuse(error, -ENOSPC, "service %s: service table full (limit %d)",
-				      record->name, SL_MAX_SERVICES);
+			return staging_refuse(error, -ENOSPC,
+					      "service %s: service table full (limit %d)",
+					      record->name, SL_MAX_SERVICES);
 		index = new_service(staging);
 		if (index == SL_NO_INDEX)
-			return refuse(error, -ENOMEM, "service %s: out of memory", record->name);
+			return staging_refuse(error, -ENOMEM, "service %s: out of memory",
+					      record->name);
 		service = &staging->service[index];
 		service->is_live = true;
 		service->epoch++;
@@ -551,6 +577,7 @@ static int put_service(struct staging *staging, const struct wire_service *recor
 		index_service(staging, index);
 	} else {
 		service = &staging->service[index];
+		staging_drop_denies(staging, service);
 		if (service->is_cleared)
 			staging->n_live_services++;
 		else
@@ -569,6 +596,7 @@ void staging_clear(struct staging *staging)
 
 		service->is_cleared = service->is_live;
 		service->n_cleared = service->n_backends;
+		staging_drop_denies(staging, service);
 	}
 	for (uint32_t i = 0; i < staging->n_backends; i++)
 		staging->backend[i].is_cleared = staging->backend[i].is_live;
@@ -609,16 +637,16 @@ void staging_settle(struct staging *staging)
 int staging_delete_service(struct staging *staging, const struct wire_address *service,
 			   uint32_t *n_backends, char *error)
 {
-	int status = judge_address(service, error);
+	int status = staging_judge_address(service, error);
 	char text[WIRE_ADDRESS_TEXT];
 	uint32_t index;
 
 	if (status != 0)
 		return status;
-	index = find_live_service(staging, service);
+	index = staging_find_service(staging, service);
 	if (index == SL_NO_INDEX)
-		return refuse(error, -ENOENT, "service %s: not found",
-			      wire_format_address(service, text));
+		return staging_refuse(error, -ENOENT, "service %s: not found",
+				      wire_format_address(service, text));
 	*n_backends = wire_is_prefix(service) ? 0
 					      : staging->service[index].n_backends -
 							staging->service[index].n_cleared;
@@ -658,31 +686,34 @@ static int judge_backend(const struct wire_backend *record, const char *service,
 
 	wire_format_endpoint(&record->addr, record->port, family, text);
 	if (record->reserved != 0)
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: reserved bytes are not zero", text,
-			      service);
-	if (family == SL_FAMILY_IPV4 && !is_zero(&record->addr.word[1], 12))
-		return refuse(
+		return staging_refuse(error, -EINVAL,
+				      "backend %s of service %s: reserved bytes are not zero", text,
+				      service);
+	if (family == SL_FAMILY_IPV4 && !staging_is_zero(&record->addr.word[1], 12))
+		return staging_refuse(
 			error, -EINVAL,
 			"backend %s of service %s: bytes beyond the IPv4 address are not zero",
 			text, service);
 	if (is_martian(&record->addr, family))
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: the address cannot be a backend's", text,
-			      service);
+		return staging_refuse(error, -EINVAL,
+				      "backend %s of service %s: the address cannot be a backend's",
+				      text, service);
 	if (record->weight > SL_MAX_WEIGHT)
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: weight %u is out of range (limit %d)",
-			      text, service, record->weight, SL_MAX_WEIGHT);
+		return staging_refuse(
+			error, -EINVAL,
+			"backend %s of service %s: weight %u is out of range (limit %d)", text,
+			service, record->weight, SL_MAX_WEIGHT);
 	if (record->state < WIRE_STATE_READY || record->state > WIRE_STATE_MAINT)
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: state %u (allowed: ready, drain, maint)",
-			      text, service, record->state);
+		return staging_refuse(
+			error, -EINVAL,
+			"backend %s of service %s: state %u (allowed: ready, drain, maint)", text,
+			service, record->state);
 	if ((record->port == 0) != (record->service.port == 0))
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: port 0 goes with a service of port 0, and "
-			      "with no other",
-			      text, service);
+		return staging_refuse(
+			error, -EINVAL,
+			"backend %s of service %s: port 0 goes with a service of port 0, and "
+			"with no other",
+			text, service);
 	return 0;
 }
 
@@ -690,11 +721,12 @@ static int judge_room(const struct staging *staging, const struct staged_service
 		      const char *text, char *error)
 {
 	if (service->n_backends - service->n_cleared == SL_MAX_BACKENDS_PER_SERVICE)
-		return refuse(error, -ENOSPC, "service %s: backend table full (limit %d)", text,
-			      SL_MAX_BACKENDS_PER_SERVICE);
+		return staging_refuse(error, -ENOSPC, "service %s: backend table full (limit %d)",
+				      text, SL_MAX_BACKENDS_PER_SERVICE);
 	if (staging->n_live_backends == SL_MAX_BACKENDS)
-		return refuse(error, -ENOSPC, "service %s: backends of all services (limit %d)",
-			      text, SL_MAX_BACKENDS);
+		return staging_refuse(error, -ENOSPC,
+				      "service %s: backends of all services (limit %d)", text,
+				      SL_MAX_BACKENDS);
 	return 0;
 }
 
@@ -706,12 +738,12 @@ static int add_backend(struct staging *staging, uint32_t service_index,
 	uint32_t index;
 	bool is_there;
 
-	if (!grow((void **)&service->backend, &service->capacity, service->n_backends,
-		  sizeof(*service->backend)))
-		return refuse(error, -ENOMEM, "service %s: out of memory", text);
+	if (!staging_grow((void **)&service->backend, &service->capacity, service->n_backends,
+			  sizeof(*service->backend)))
+		return staging_refuse(error, -ENOMEM, "service %s: out of memory", text);
 	index = new_backend(staging);
 	if (index == SL_NO_INDEX)
-		return refuse(error, -ENOMEM, "service %s: out of memory", text);
+		return staging_refuse(error, -ENOMEM, "service %s: out of memory", text);
 	position =
 		find_position(staging, service, record, &is_there); /* new_backend() may drop one */
 	memmove(service->backend + position + 1, service->backend + position,
@@ -753,9 +785,9 @@ static int put_backend(struct staging *staging, const struct wire_backend *recor
 	int status = 0;
 
 	wire_format_address(&record->service, text);
-	service_index = find_live_service(staging, &record->service);
+	service_index = staging_find_service(staging, &record->service);
 	if (service_index == SL_NO_INDEX)
-		return refuse(error, -ENOENT, "service %s: not found", text);
+		return staging_refuse(error, -ENOENT, "service %s: not found", text);
 	service = &staging->service[service_index];
 	position = find_position(staging, service, record, &is_there);
 	if (!is_there || staging->backend[service->backend[position]].is_cleared)
@@ -772,15 +804,15 @@ static int put_backend(struct staging *staging, const struct wire_backend *recor
 
 int staging_put_backend(struct staging *staging, const struct wire_backend *record, char *error)
 {
-	int status = judge_address(&record->service, error);
+	int status = staging_judge_address(&record->service, error);
 	char text[WIRE_ADDRESS_TEXT];
 
 	if (status != 0)
 		return status;
 	wire_format_address(&record->service, text);
 	if (wire_is_prefix(&record->service))
-		return refuse(error, -EINVAL, "service %s: a service of mode snat has no backends",
-			      text);
+		return staging_refuse(error, -EINVAL,
+				      "service %s: a service of mode snat has no backends", text);
 	status = judge_backend(record, text, error);
 	return status != 0 ? status : put_backend(staging, record, error);
 }
@@ -807,7 +839,7 @@ int staging_delete_backend(struct staging *staging,
 			   const struct wire_backend_delete_request *request, char *error)
 {
 	struct wire_backend wanted = {.service = request->service, .port = request->port};
-	int status = judge_address(&request->service, error);
+	int status = staging_judge_address(&request->service, error);
 	char service_text[WIRE_ADDRESS_TEXT];
 	char text[WIRE_ADDRESS_TEXT];
 	struct staged_service *service;
@@ -820,18 +852,18 @@ int staging_delete_backend(struct staging *staging,
 	wanted.addr = request->addr;
 	wire_format_address(&request->service, service_text);
 	wire_format_endpoint(&request->addr, request->port, request->service.family, text);
-	if (!is_zero(request->reserved, sizeof(request->reserved)))
-		return refuse(error, -EINVAL,
-			      "backend %s of service %s: reserved bytes are not zero", text,
-			      service_text);
-	service_index = find_live_service(staging, &request->service);
+	if (!staging_is_zero(request->reserved, sizeof(request->reserved)))
+		return staging_refuse(error, -EINVAL,
+				      "backend %s of service %s: reserved bytes are not zero", text,
+				      service_text);
+	service_index = staging_find_service(staging, &request->service);
 	if (service_index == SL_NO_INDEX)
-		return refuse(error, -ENOENT, "service %s: not found", service_text);
+		return staging_refuse(error, -ENOENT, "service %s: not found", service_text);
 	service = &staging->service[service_index];
 	position = find_position(staging, service, &wanted, &is_there);
 	if (!is_there || staging->backend[service->backend[position]].is_cleared)
-		return refuse(error, -ENOENT, "backend %s of service %s: not found", text,
-			      service_text);
+		return staging_refuse(error, -ENOENT, "backend %s of service %s: not found", text,
+				      service_text);
 	remove_backend(staging, service, position);
 	return 0;
 }
@@ -857,12 +889,13 @@ int staging_restore_service(struct staging *staging, uint16_t epoch,
 		if (status != 0)
 			return status;
 		if (staging->n_services != index + 1)
-			return refuse(error, -EINVAL, "service %s: saved twice", record->name);
+			return staging_refuse(error, -EINVAL, "service %s: saved twice",
+					      record->name);
 	} else {
 		if (index == SL_MAX_SERVICES ||
-		    !grow((void **)&staging->service, &staging->service_capacity, index,
-			  sizeof(*staging->service)))
-			return refuse(error, -ENOMEM, "saved services: out of memory");
+		    !staging_grow((void **)&staging->service, &staging->service_capacity, index,
+				  sizeof(*staging->service)))
+			return staging_refuse(error, -ENOMEM, "saved services: out of memory");
 		memset(&staging->service[index], 0, sizeof(staging->service[index]));
 		staging->n_services++;
 	}
@@ -883,12 +916,12 @@ int staging_restore_backend(struct staging *staging, uint16_t epoch,
 		if (status != 0)
 			return status;
 		if (staging->n_backends != index + 1)
-			return refuse(error, -EINVAL, "a backend is saved twice");
+			return staging_refuse(error, -EINVAL, "a backend is saved twice");
 	} else {
 		if (index == SL_MAX_BACKENDS ||
-		    !grow((void **)&staging->backend, &staging->backend_capacity, index,
-			  sizeof(*staging->backend)))
-			return refuse(error, -ENOMEM, "saved backends: out of memory");
+		    !staging_grow((void **)&staging->backend, &staging->backend_capacity, index,
+				  sizeof(*staging->backend)))
+			return staging_refuse(error, -ENOMEM, "saved backends: out of memory");
 		memset(&staging->backend[index], 0, sizeof(staging->backend[index]));
 		staging->n_backends++;
 	}

@@ -17,6 +17,10 @@ struct staged_service {
 	uint32_t n_cleared; /* of n_backends */
 	uint32_t capacity;
 	uint32_t *backend; /* indices, sorted by address and port */
+	uint32_t n_denies;
+	uint32_t deny_capacity;
+	struct wire_deny *deny; /* in the order of wire_compare_denies() */
+	uint64_t deny_digest;   /* of all of them, a part of the staging's */
 };
 
 struct staged_backend {
@@ -44,6 +48,7 @@ struct staging {
 	uint32_t backend_capacity;
 	uint32_t n_live_services; /* without cleared ones */
 	uint32_t n_live_backends;
+	uint32_t n_denies;         /* of all services */
 	uint32_t services_settled; /* indices below hold no cleared service */
 	uint32_t backends_settled;
 	struct free_list free_services;
@@ -52,6 +57,25 @@ struct staging {
 	uint32_t by_address_mask;
 	uint64_t digest; /* of all live records */
 };
+
+/** Writes why a record is refused into @error, SL_MAX_ERROR bytes. Returns @status. */
+int staging_refuse(char *error, int status, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** Judges a service's address, as a record names it. 0 or -EINVAL. */
+int staging_judge_address(const struct wire_address *address, char *error) SL_MUST_USE;
+
+/** The service that is there by this address, or SL_NO_INDEX. */
+uint32_t staging_find_service(const struct staging *staging, const struct wire_address *address);
+
+/** Whether all of @bytes are 0. */
+bool staging_is_zero(const void *bytes, size_t size);
+
+/** Room for one more element in *@array, whose @n elements fill @capacity. */
+bool staging_grow(void **array, uint32_t *capacity, uint32_t n, size_t size) SL_MUST_USE;
+
+/** staging_deny.c: the service has no denies any more, nor has the digest. */
+void staging_drop_denies(struct staging *staging, struct staged_service *service);
 
 /** Orders backends of a service; the order of members and so of positions. */
 int staging_compare_backends(const struct wire_backend *a, const struct wire_backend *b);

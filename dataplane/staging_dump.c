@@ -18,6 +18,8 @@ struct dump_head {
 	struct sl_hash_key hash_key;
 	uint32_t n_services;
 	uint32_t n_backends;
+	uint32_t n_denies;
+	uint32_t reserved;
 };
 
 struct dump_service {
@@ -37,7 +39,8 @@ struct dump_backend {
 size_t staging_dump_size(const struct staging *staging)
 {
 	return sizeof(struct dump_head) + staging->n_services * sizeof(struct dump_service) +
-	       staging->n_backends * sizeof(struct dump_backend);
+	       staging->n_backends * sizeof(struct dump_backend) +
+	       staging->n_denies * sizeof(struct wire_deny);
 }
 
 void staging_dump(const struct staging *staging, uint64_t generation,
@@ -46,6 +49,7 @@ void staging_dump(const struct staging *staging, uint64_t generation,
 	struct dump_head *head = out;
 	struct dump_service *service = (struct dump_service *)(head + 1);
 	struct dump_backend *backend = (struct dump_backend *)(service + staging->n_services);
+	struct wire_deny *deny = (struct wire_deny *)(backend + staging->n_backends);
 
 	memset(out, 0, staging_dump_size(staging));
 	memcpy(head->magic, dump_magic, sizeof(head->magic));
@@ -54,6 +58,7 @@ void staging_dump(const struct staging *staging, uint64_t generation,
 	head->hash_key = *hash_key;
 	head->n_services = staging->n_services;
 	head->n_backends = staging->n_backends;
+	head->n_denies = staging->n_denies;
 	for (uint32_t i = 0; i < staging->n_services; i++) {
 		service[i].wire = staging->service[i].wire;
 		service[i].epoch = staging->service[i].epoch;
@@ -64,6 +69,9 @@ void staging_dump(const struct staging *staging, uint64_t generation,
 		backend[i].epoch = staging->backend[i].epoch;
 		backend[i].is_live = staging->backend[i].is_live;
 	}
+	for (uint32_t i = 0; i < staging->n_services; i++)
+		for (uint32_t k = 0; k < staging->service[i].n_denies; k++)
+			*deny++ = staging->service[i].deny[k];
 }
 
 static int judge_head(const struct dump_head *head, size_t size, char *error)
@@ -78,12 +86,15 @@ static int judge_head(const struct dump_head *head, size_t size, char *error)
 		return -EINVAL;
 	}
 	if (head->n_services > SL_MAX_SERVICES || head->n_backends > SL_MAX_BACKENDS ||
+	    head->n_denies > SL_MAX_DENIES ||
 	    size < sizeof(*head) + head->n_services * sizeof(struct dump_service) +
-			    head->n_backends * sizeof(struct dump_backend)) {
+			    head->n_backends * sizeof(struct dump_backend) +
+			    head->n_denies * sizeof(struct wire_deny)) {
 		snprintf(error, SL_MAX_ERROR,
-			 "saved state: %u services and %u backends in %zu bytes (limit %d, %d)",
-			 head->n_services, head->n_backends, size, SL_MAX_SERVICES,
-			 SL_MAX_BACKENDS);
+			 "saved state: %u services, %u backends and %u denies in %zu bytes (limit "
+			 "%d, %d, %d)",
+			 head->n_services, head->n_backends, head->n_denies, size, SL_MAX_SERVICES,
+			 SL_MAX_BACKENDS, SL_MAX_DENIES);
 		return -EINVAL;
 	}
 	return 0;
@@ -95,6 +106,7 @@ int staging_load(struct staging *staging, const void *dump, size_t size, uint64_
 	const struct dump_head *head = dump;
 	const struct dump_service *service = (const struct dump_service *)(head + 1);
 	const struct dump_backend *backend;
+	const struct wire_deny *deny;
 	int status = judge_head(head, size, error);
 
 	if (status != 0)
@@ -108,6 +120,9 @@ int staging_load(struct staging *staging, const void *dump, size_t size, uint64_
 		status = staging_restore_backend(staging, backend[i].epoch,
 						 backend[i].is_live ? &backend[i].wire : NULL,
 						 error);
+	deny = (const struct wire_deny *)(backend + head->n_backends);
+	for (uint32_t i = 0; i < head->n_denies && status == 0; i++)
+		status = staging_put_deny(staging, &deny[i], error);
 	if (status != 0)
 		return status;
 	staging_restore_end(staging);

@@ -44,6 +44,8 @@
 	M(wire_service, source_port_last) \
 	M(wire_service, n_sources) \
 	M(wire_service, source) \
+	M(wire_service, flow_log) \
+	M(wire_service, reserved) \
 	S(wire_service) \
 	M(wire_backend, service) \
 	M(wire_backend, addr) \
@@ -52,6 +54,12 @@
 	M(wire_backend, reserved) \
 	M(wire_backend, weight) \
 	S(wire_backend) \
+	M(wire_deny, service) \
+	M(wire_deny, addr) \
+	M(wire_deny, length) \
+	M(wire_deny, end) \
+	M(wire_deny, reserved) \
+	S(wire_deny) \
 	M(wire_hello_request, magic) \
 	M(wire_hello_request, version) \
 	M(wire_hello_request, abi_hash) \
@@ -120,6 +128,13 @@
 	S(wire_backend_delete_request) \
 	M(wire_backend_delete_reply, reserved) \
 	S(wire_backend_delete_reply) \
+	M(wire_denies_request, n_records) \
+	M(wire_denies_request, reserved) \
+	E(wire_denies_request, record) \
+	S(wire_denies_request) \
+	M(wire_denies_reply, n_records) \
+	M(wire_denies_reply, reserved) \
+	S(wire_denies_reply) \
 	M(wire_commit_request, is_dry_run) \
 	M(wire_commit_request, reserved) \
 	S(wire_commit_request) \
@@ -370,6 +385,10 @@ static const char *const proxy_protocol_name[] = {
 	[WIRE_PROXY_NONE] = "none",
 	[WIRE_PROXY_V2] = "v2",
 };
+static const char *const deny_end_name[] = {
+	[WIRE_DENY_SOURCE] = "deny_source",
+	[WIRE_DENY_DESTINATION] = "deny_destination",
+};
 static const char *const flow_state_name[] = {
 #define X(upper, lower) #lower,
 	SL_FLOW_STATE_LIST(X)
@@ -422,6 +441,11 @@ const char *wire_worker_state_name(uint32_t state)
 	return "unknown";
 }
 
+const char *wire_deny_end_name(uint8_t end)
+{
+	return name_of(deny_end_name, SL_ARRAY_LEN(deny_end_name), end);
+}
+
 const char *wire_flow_state_name(uint8_t state)
 {
 	return name_of(flow_state_name, SL_ARRAY_LEN(flow_state_name), state);
@@ -461,6 +485,36 @@ const char *wire_format_addr(const union sl_addr *addr, uint8_t family,
 	return text;
 }
 
+const char *wire_format_prefix(const union sl_addr *addr, uint32_t length, uint8_t family,
+			       char text[static WIRE_ADDRESS_TEXT])
+{
+	size_t used;
+
+	wire_format_addr(addr, family, text);
+	used = strlen(text);
+	snprintf(text + used, WIRE_ADDRESS_TEXT - used, "/%u", length);
+	return text;
+}
+
+bool wire_has_bits_beyond(const union sl_addr *addr, uint32_t length, uint8_t family)
+{
+	uint32_t n_bits = family == SL_FAMILY_IPV4 ? 32 : 128;
+
+	for (uint32_t bit = length; bit < n_bits; bit++)
+		if (addr->byte[bit / 8] >> (7 - bit % 8) & 1)
+			return true;
+	return false;
+}
+
+int wire_compare_denies(const struct wire_deny *a, const struct wire_deny *b)
+{
+	int order = a->end - b->end;
+
+	if (order == 0)
+		order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
+	return order != 0 ? order : a->length - b->length;
+}
+
 const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t family,
 				 char text[static WIRE_ADDRESS_TEXT])
 {
@@ -489,12 +543,9 @@ const char *wire_format_address(const struct wire_address *address,
 {
 	size_t used;
 
-	if (wire_is_prefix(address)) {
-		wire_format_addr(&address->addr, address->family, text);
-		used = strlen(text);
-		snprintf(text + used, WIRE_ADDRESS_TEXT - used, "/%u", wire_prefix_length(address));
-		return text;
-	}
+	if (wire_is_prefix(address))
+		return wire_format_prefix(&address->addr, wire_prefix_length(address),
+					  address->family, text);
 	wire_format_endpoint(&address->addr, address->port, address->family, text);
 	used = strlen(text);
 	if (address->protocol == SL_PROTOCOL_TCP || address->protocol == SL_PROTOCOL_UDP)

@@ -57,6 +57,7 @@
 	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
 	X(DROP_NO_FLOW,           drop_no_flow,           "of no flow and opening none, in mode fullnat or with PROXY headers; TCP is answered by a reset") \
 	X(DROP_NO_MAPPING,        drop_no_mapping,        "to a source address of mode snat, and no client has that port or identifier there") \
+	X(DROP_DENIED,            drop_denied,            "mode snat: the client, or the other end, is on the service's deny list; the client is told") \
 	X(DROP_NO_SOURCE_PORT,    drop_no_source_port,    "mode fullnat found no free source port towards the backend; the client is told") \
 	X(DROP_FLOWS_FULL,        drop_flows_full,        "mode fullnat or PROXY headers, and the flow table or its embryonic pool was full; the client is told") \
 	X(DROP_BEFORE_HEADER,     drop_before_header,     "would put a client's bytes where the PROXY header goes: in or before the handshake, or forged") \

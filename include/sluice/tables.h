@@ -47,7 +47,8 @@ struct sl_service {
 	uint32_t first_source;      /* of its sources: source[first_source + i] */
 	uint8_t proxy_protocol;     /* enum wire_proxy_protocol's values */
 	uint8_t stateless_replies;  /* 0: a backend's packet without a flow is the kernel's */
-	uint8_t reserved[2];
+	uint8_t denies;             /* bits 1 << enum wire_deny_end: there is a list of these */
+	uint8_t flow_log;           /* 1: the begin and end of its flows are logged */
 };
 
 /** A backend, by stable index. */

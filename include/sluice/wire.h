@@ -10,7 +10,7 @@
  * refused.
  *
  * A session: HELLO first. A change: BEGIN, any number of SERVICES, SERVICE_DELETE, BACKENDS,
- * BACKEND_DELETE, then COMMIT (answered after the grace period: no worker sees the old snapshot
+ * BACKEND_DELETE, DENIES, then COMMIT (answered after the grace period: no worker sees the old snapshot
  * any more) or ABORT. BEGIN with base_generation 0 starts from nothing (full state); with another
  * number it is a delta on exactly that generation, else -ESTALE. One transaction at a time, and it
  * ends with its connection, and with the first of its messages that is refused.
@@ -47,7 +47,8 @@ enum {
 	X(FLOW_COUNT,       flow_count,       14, "live flows by family and pool") \
 	X(EXPLAIN,          explain,          15, "the decision for one packet, step by step, on the live tables") \
 	X(PORTS,            ports,            16, "ports: name, driver, link, statistics") \
-	X(WORKERS,          workers,          17, "workers: core, loops, busy loops")
+	X(WORKERS,          workers,          17, "workers: core, loops, busy loops") \
+	X(DENIES,           denies,           18, "add prefixes that services of mode snat deny")
 /* clang-format on */
 
 enum wire_type {
@@ -140,6 +141,24 @@ struct wire_service {
 	uint16_t source_port_last;  /* host order, itself in the range */
 	uint32_t n_sources;
 	union sl_addr source[SL_MAX_SOURCES_PER_SERVICE]; /* beyond n_sources zero */
+	uint8_t flow_log; /* 1: the begin and end of its flows are logged */
+	uint8_t reserved[3];
+};
+
+/** At which end of a client's packets an address is denied. */
+enum wire_deny_end {
+	WIRE_DENY_SOURCE = 1,      /* the client's own: a part of the service's prefix */
+	WIRE_DENY_DESTINATION = 2, /* whom the client talks to, in either direction */
+	WIRE_N_DENY_ENDS = 2,
+};
+
+/** A prefix that a service of mode snat leads nobody from, or to. A service that is put has none. */
+struct wire_deny {
+	struct wire_address service;
+	union sl_addr addr; /* of the service's family; bits beyond length are 0 */
+	uint8_t length;     /* bits, 0..32 or 0..128 */
+	uint8_t end;        /* enum wire_deny_end */
+	uint8_t reserved[2];
 };
 
 struct wire_backend {
@@ -178,9 +197,9 @@ struct wire_status_reply {
 	uint64_t boot_id;
 	uint64_t generation;
 	/*
-	 * Of the committed state, key, services and backends: the wrapping sum over all records of the
-	 * SipHash-1-3 (key: two zero words) of the record's bytes as they stand in wire_service and
-	 * wire_backend, and of the hash key's; so independent of order.
+	 * Of the committed state, key, services, backends and denies: the wrapping sum over all records of the
+	 * SipHash-1-3 (key: two zero words) of the record's bytes as they stand in wire_service,
+	 * wire_backend and wire_deny, and of the hash key's; so independent of order.
 	 */
 	uint64_t digest;
 	uint64_t uptime_ns;
@@ -245,6 +264,16 @@ struct wire_backend_delete_request {
 	uint8_t reserved[2];
 };
 struct wire_backend_delete_reply {
+	uint32_t reserved;
+};
+
+struct wire_denies_request {
+	uint32_t n_records;
+	uint32_t reserved;
+	struct wire_deny record[];
+};
+struct wire_denies_reply {
+	uint32_t n_records;
 	uint32_t reserved;
 };
 
@@ -456,7 +485,8 @@ struct wire_workers_reply {
 /* Sizes, so that a change cannot go unseen; the golden file holds every offset. */
 _Static_assert(sizeof(struct wire_header) == 16, "wire_header");
 _Static_assert(sizeof(struct wire_address) == 20, "wire_address");
-_Static_assert(sizeof(struct wire_service) == 372, "wire_service");
+_Static_assert(sizeof(struct wire_service) == 376, "wire_service");
+_Static_assert(sizeof(struct wire_deny) == 40, "wire_deny");
 _Static_assert(sizeof(struct wire_backend) == 44, "wire_backend");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
 _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");

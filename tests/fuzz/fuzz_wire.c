@@ -129,6 +129,12 @@ static void greet(int which)
 	require(handle(which, frame(WIRE_HELLO, sizeof(request))) == 0, "hello is refused");
 }
 
+/* Whether the service of this number is a private network that is led out. */
+static bool is_network(uint8_t number)
+{
+	return (number & 0xe0) == 0xe0;
+}
+
 static struct wire_address service_address(uint8_t number)
 {
 	struct wire_address address = {.port = (number & 16) != 0 ? 0 : SL_BE16(80),
@@ -137,6 +143,12 @@ static struct wire_address service_address(uint8_t number)
 				       .family = SL_FAMILY_IPV4};
 
 	address.addr.ipv4 = sl_to_be32(0xcb007100u | (number & 15));
+	if (is_network(number)) {
+		address.addr.ipv4 = sl_to_be32(0xac100000u | (number & 15u) << 8);
+		address.port = SL_BE16(24);
+		address.protocol = 0;
+		return address;
+	}
 	if ((number & 64) != 0) {
 		address.family = SL_FAMILY_IPV6;
 		address.addr.word[0] = SL_BE32(0x20010db8u);
@@ -175,6 +187,8 @@ static size_t service_packet(struct input *input)
 
 	if ((number & 128) != 0)
 		add_sources(input, &record);
+	if (is_network(number))
+		record.mode = WIRE_MODE_SNAT;
 	spoil(input, &record, sizeof(record));
 	memcpy(body(), head, sizeof(head));
 	memcpy(body() + sizeof(head), &record, sizeof(record));
@@ -202,13 +216,36 @@ static size_t backend_packet(struct input *input)
 	return frame(WIRE_BACKENDS, sizeof(head) + sizeof(record));
 }
 
+/* Of a prefix that lies in the network's, or not; the same one twice, now and then. */
+static size_t deny_packet(struct input *input)
+{
+	uint8_t number = take(input);
+	uint8_t how = take(input);
+	struct wire_deny record = {.service = service_address(number | 0xe0)};
+	const uint32_t head[2] = {1, 0};
+
+	record.end = (how & 1) != 0 ? WIRE_DENY_SOURCE : WIRE_DENY_DESTINATION;
+	record.length = (how & 2) != 0 ? 32 : 24;
+	record.addr = record.service.addr;
+	if ((how & 2) != 0)
+		record.addr.byte[3] = how >> 4;
+	spoil(input, &record, sizeof(record));
+	memcpy(body(), head, sizeof(head));
+	memcpy(body() + sizeof(head), &record, sizeof(record));
+	return frame(WIRE_DENIES, sizeof(head) + sizeof(record));
+}
+
 static size_t delete_packet(struct input *input)
 {
 	const struct wire_backend named = backend_of(input);
 	const struct wire_backend_delete_request request = {
 		.service = named.service, .addr = named.addr, .port = named.port};
 
-	if (take(input) % 2 == 0) {
+	uint8_t what = take(input);
+
+	if (what % 4 == 3)
+		return deny_packet(input);
+	if (what % 2 == 0) {
 		memcpy(body(), &named.service, sizeof(named.service));
 		return frame(WIRE_SERVICE_DELETE, sizeof(named.service));
 	}

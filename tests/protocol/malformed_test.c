@@ -29,6 +29,9 @@ enum {
 		sizeof(((struct wire_backend *)0)->member)
 #define BYTE(type, member, i)   HEADER + offsetof(struct type, member) + (i), 1
 #define SERVICE_BYTE(member, i) HEADER + 8 + offsetof(struct wire_service, member) + (i), 1
+#define DENY(member)                                                                               \
+	HEADER + 8 + offsetof(struct wire_deny, member), sizeof(((struct wire_deny *)0)->member)
+#define DENY_BYTE(member, i)    HEADER + 8 + offsetof(struct wire_deny, member) + (i), 1
 #define BACKEND_BYTE(member, i) HEADER + 8 + offsetof(struct wire_backend, member) + (i), 1
 
 static const struct row {
@@ -52,8 +55,8 @@ static const struct row {
 	{"packet shorter than it says", WIRE_STATUS, 0, 0, 0, -1, true, NO_MESSAGE, ""},
 	{"packet of half a header", WIRE_STATUS, 0, 0, 0, -12, true, NO_MESSAGE, ""},
 	{"header alone", WIRE_STATUS, 0, 0, 0, -4, false, -EINVAL, "message status: 0 bytes (expected 4)"},
-	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..17)"},
-	{"type one beyond the last", WIRE_STATUS, HEAD(type), 18, 0, false, -EOPNOTSUPP, "type 18"},
+	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..18)"},
+	{"type one beyond the last", WIRE_STATUS, HEAD(type), 19, 0, false, -EOPNOTSUPP, "type 19"},
 	{"type 65535", WIRE_STATUS, HEAD(type), 65535, 0, false, -EOPNOTSUPP, "type 65535"},
 	{"reserved of the header", WIRE_STATUS, HEAD(reserved), 1, 0, false, -EINVAL, "message status: reserved"},
 	{"status in a request", WIRE_STATUS, HEAD(status), 1, 0, false, -EINVAL, "message status: reserved"},
@@ -96,12 +99,12 @@ static const struct row {
 	{"ports reserved", WIRE_PORTS, BODY(wire_ports_request, reserved), 1u << 31, 0, false, -EINVAL, "message ports: reserved"},
 	{"workers reserved", WIRE_WORKERS, BODY(wire_workers_request, reserved), 1, 0, false, -EINVAL, "message workers: reserved"},
 	/* Arrays. */
-	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -376, false, -EINVAL, "message services: 4 bytes"},
+	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -380, false, -EINVAL, "message services: 4 bytes"},
 	{"services 257 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
 	{"services 2^32-1 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 0xffffffff, 0, false, -EINVAL, "records (limit 256)"},
-	{"services one record more than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 2, 0, false, -EINVAL, "380 bytes (expected 752)"},
-	{"services one record less than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 0, 0, false, -EINVAL, "380 bytes (expected 8)"},
-	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "381 bytes (expected 380)"},
+	{"services one record more than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 2, 0, false, -EINVAL, "384 bytes (expected 760)"},
+	{"services one record less than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 0, 0, false, -EINVAL, "384 bytes (expected 8)"},
+	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "385 bytes (expected 384)"},
 	{"services reserved", WIRE_SERVICES, BODY(wire_services_request, reserved), 1, 0, false, -EINVAL, "message services: reserved"},
 	{"backends 257 records", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
 	{"backends one record more than there is", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 2, 0, false, -EINVAL, "52 bytes (expected 96)"},
@@ -125,6 +128,8 @@ static const struct row {
 	{"service proxy protocol 1", WIRE_SERVICES, SERVICE(proxy_protocol), 1, 0, false, -EINVAL, "203.0.9.10:80/tcp: proxy_protocol 1 (allowed: 0, 2)"},
 	{"service proxy protocol 3", WIRE_SERVICES, SERVICE(proxy_protocol), 3, 0, false, -EINVAL, "proxy_protocol 3 (allowed: 0, 2)"},
 	{"service stateless replies 2", WIRE_SERVICES, SERVICE(stateless_replies), 2, 0, false, -EINVAL, "203.0.9.10:80/tcp: stateless_replies 2 (allowed: 0, 1)"},
+	{"service flow log 2", WIRE_SERVICES, SERVICE(flow_log), 2, 0, false, -EINVAL, "203.0.9.10:80/tcp: flow_log 2 (allowed: 0, 1)"},
+	{"service reserved", WIRE_SERVICES, SERVICE_BYTE(reserved, 2), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
 	{"service mode snat at a port", WIRE_SERVICES, SERVICE(mode), WIRE_MODE_SNAT, 0, false, -EINVAL, "mode snat (a prefix goes with snat, and with no other)"},
 	{"service mode 4", WIRE_SERVICES, SERVICE(mode), 4, 0, false, -EINVAL, "mode 4 (allowed: nat, fullnat, snat)"},
 	{"service scheduler 0", WIRE_SERVICES, SERVICE(scheduler), 0, 0, false, -EINVAL, "scheduler 0"},
@@ -165,18 +170,50 @@ static const struct row {
 	{"delete a backend of no service", WIRE_BACKEND_DELETE, BODY(wire_address, port), SL_BE16(81), 0, false, -ENOENT, "service 203.0.0.10:81/tcp: not found"},
 	{"delete a backend reserved", WIRE_BACKEND_DELETE, BYTE(wire_backend_delete_request, reserved, 1), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
 	{"delete a backend short", WIRE_BACKEND_DELETE, 0, 0, 0, -2, false, -EINVAL, "38 bytes (expected 40)"},
+	/* Denies, of a service that is a prefix; the good record denies 192.0.2.0/24. */
+	{"denies one record more than there is", WIRE_DENIES, BODY(wire_denies_request, n_records), 2, 0, false, -EINVAL, "48 bytes (expected 88)"},
+	{"denies reserved", WIRE_DENIES, BODY(wire_denies_request, reserved), 1, 0, false, -EINVAL, "message denies: reserved"},
+	{"deny at end 0", WIRE_DENIES, DENY(end), 0, 0, false, -EINVAL, "service 10.9.0.0/16: 192.0.2.0/24 is denied at end 0 (limit 1..2)"},
+	{"deny at end 3", WIRE_DENIES, DENY(end), 3, 0, false, -EINVAL, "192.0.2.0/24 is denied at end 3 (limit 1..2)"},
+	{"deny a source that is no client's", WIRE_DENIES, DENY(end), WIRE_DENY_SOURCE, 0, false, -EINVAL, "deny_source 192.0.2.0/24: is no part of the service's prefix"},
+	{"deny with reserved bytes", WIRE_DENIES, DENY_BYTE(reserved, 1), 1, 0, false, -EINVAL, "deny_destination 192.0.2.0/24: reserved bytes are not zero"},
+	{"deny 33 bits", WIRE_DENIES, DENY(length), 33, 0, false, -EINVAL, "192.0.2.0/33: a prefix of 33 bits (limit 0..32)"},
+	{"deny with bits beyond the prefix", WIRE_DENIES, DENY(length), 22, 0, false, -EINVAL, "192.0.2.0/22: the address has bits beyond the prefix"},
+	{"deny with an IPv6 tail", WIRE_DENIES, DENY_BYTE(addr, 15), 1, 0, false, -EINVAL, "the address has bits beyond the prefix"},
+	{"deny at a service that is no prefix", WIRE_DENIES, DENY(service.protocol), SL_PROTOCOL_TCP, 0, false, -EINVAL, "10.9.0.0:16/tcp: deny_destination 192.0.2.0/24: goes with mode snat alone"},
+	{"deny at a service that is not there", WIRE_DENIES, DENY_BYTE(service.addr, 0), 11, 0, false, -ENOENT, "service 11.9.0.0/16: not found"},
 	/* clang-format on */
 };
 
 static uint16_t is_change(uint16_t type)
 {
-	return type >= WIRE_SERVICES && type <= WIRE_ABORT;
+	return (type >= WIRE_SERVICES && type <= WIRE_ABORT) || type == WIRE_DENIES;
 }
 
-/* Services 0 and 1 with backends 0 and 1 each, generation 1. */
+/* A private network that is led out. */
+static struct wire_service network_record(void)
+{
+	struct wire_service service = service_record(9);
+
+	memset(service.name, 0, sizeof(service.name));
+	memcpy(service.name, "office", 6);
+	service.address = (struct wire_address){
+		.addr.word = {SL_BE32(0x0a090000u)}, .port = SL_BE16(16), .family = SL_FAMILY_IPV4};
+	service.mode = WIRE_MODE_SNAT;
+	service.n_sources = 1;
+	service.source[0].ipv4 = SL_BE32(0xcb0071c8u);
+	service.source_port_first = 1024;
+	service.source_port_last = 65535;
+	return service;
+}
+
+/* Services 0 and 1 with backends 0 and 1 each, and the network, generation 1. */
 static void commit_something(struct peer *peer)
 {
+	const struct wire_service network = network_record();
+
 	cr_assert_eq(peer_begin(peer, 1, 0), 0);
+	cr_assert_eq(peer_services(peer, &network, 1), 0, "%s", peer_error(peer));
 	for (uint32_t i = 0; i < 2; i++) {
 		const struct wire_service service = service_record(i);
 		const struct wire_backend backends[] = {backend_record(&service, i * 2),
@@ -218,6 +255,17 @@ static size_t good_body(uint16_t type, uint8_t *body)
 		memcpy(body + 8, &backend, sizeof(backend));
 		body[0] = 1;
 		return 8 + sizeof(backend);
+	}
+	case WIRE_DENIES: {
+		const struct wire_service network = network_record();
+		const struct wire_deny deny = {.service = network.address,
+					       .addr.word = {SL_BE32(0xc0000200u)},
+					       .length = 24,
+					       .end = WIRE_DENY_DESTINATION};
+
+		memcpy(body + 8, &deny, sizeof(deny));
+		body[0] = 1;
+		return 8 + sizeof(deny);
 	}
 	case WIRE_SERVICE_DELETE:
 		GOOD(service_delete, .service = old.address);

@@ -245,6 +245,141 @@ Test(snat, put_again_it_is_the_same_and_remade_another)
 	staging_free(staging);
 }
 
+static struct wire_deny deny_of(const struct wire_service *service, uint8_t end, uint32_t addr,
+				uint8_t length)
+{
+	return (struct wire_deny){.service = service->address,
+				  .addr.word = {sl_to_be32(addr)},
+				  .length = length,
+				  .end = end};
+}
+
+static bool is_denied(const struct snapshot *snapshot, uint32_t service, uint8_t end, uint32_t addr)
+{
+	const union sl_addr at = {.word = {sl_to_be32(addr)}};
+
+	return lookup_is_denied(snapshot, service, end, &at, SL_FAMILY_IPV4);
+}
+
+Test(snat, each_service_denies_by_its_own_list)
+{
+	const struct wire_service service[] = {prefix_at("office", OFFICE, 16, POOL),
+					       prefix_at("lab", LAB, 24, POOL + 1)};
+	const struct wire_deny denies[] = {
+		deny_of(&service[0], WIRE_DENY_SOURCE, OFFICE + 0x100, 24),
+		deny_of(&service[0], WIRE_DENY_DESTINATION, OUTSIDE & ~0xffu, 24),
+		deny_of(&service[1], WIRE_DENY_DESTINATION, OUTSIDE, 32),
+	};
+	struct staging *staging = staging_of(service, 2);
+	struct snapshot *snapshot;
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(denies); i++)
+		cr_assert_eq(staging_put_deny(staging, &denies[i], error), 0, "%s", error);
+	snapshot = build(staging);
+	cr_expect(is_denied(snapshot, 0, WIRE_DENY_SOURCE, OFFICE + 0x1ff));
+	cr_expect(!is_denied(snapshot, 0, WIRE_DENY_SOURCE, OFFICE + 0x200));
+	cr_expect(!is_denied(snapshot, 0, WIRE_DENY_SOURCE, OUTSIDE), "another end");
+	cr_expect(is_denied(snapshot, 0, WIRE_DENY_DESTINATION, OUTSIDE + 1));
+	cr_expect(!is_denied(snapshot, 0, WIRE_DENY_DESTINATION, OUTSIDE + 256));
+	cr_expect(is_denied(snapshot, 1, WIRE_DENY_DESTINATION, OUTSIDE));
+	cr_expect(!is_denied(snapshot, 1, WIRE_DENY_DESTINATION, OUTSIDE + 1), "another service");
+	cr_expect_eq(snapshot->service[1].denies, 1u << WIRE_DENY_DESTINATION);
+	snapshot_free(snapshot);
+	staging_free(staging);
+}
+
+Test(snat, a_service_that_is_put_denies_nothing)
+{
+	const struct wire_service service = prefix_at("office", OFFICE, 16, POOL);
+	const struct wire_deny deny = deny_of(&service, WIRE_DENY_DESTINATION, OUTSIDE, 32);
+	struct staging *staging = staging_of(&service, 1);
+	struct snapshot *first = build(staging);
+	struct snapshot *second;
+	struct snapshot *third;
+	struct staging *clone;
+
+	cr_assert_eq(staging_put_deny(staging, &deny, error), 0, "%s", error);
+	cr_expect_eq(staging_put_deny(staging, &deny, error), -EEXIST);
+	cr_expect_not_null(strstr(error, "198.51.100.7/32 stands there twice"), "%s", error);
+	second = build(staging);
+	cr_expect_eq(second->digest - first->digest, wire_digest(&deny, sizeof(deny)));
+	clone = staging_clone(staging);
+	cr_assert_eq(staging_put_service(staging, &service, error), 0, "%s", error);
+	third = build(staging);
+	cr_expect_eq(third->digest, first->digest);
+	cr_expect_eq(third->service[0].denies, 0);
+	cr_expect(!is_denied(third, 0, WIRE_DENY_DESTINATION, OUTSIDE));
+	snapshot_free(third);
+	third = build(clone);
+	cr_expect_eq(third->digest, second->digest, "a clone has the list still");
+	snapshot_free(third);
+	staging_clear(clone);
+	cr_assert_eq(staging_put_service(clone, &service, error), 0, "%s", error);
+	third = build(clone);
+	cr_expect_eq(third->digest, first->digest, "nor does one that was cleared");
+	snapshot_free(first);
+	snapshot_free(second);
+	snapshot_free(third);
+	staging_free(staging);
+	staging_free(clone);
+}
+
+Test(snat, an_unchanged_list_is_shared_and_a_full_one_refuses)
+{
+	const struct wire_service service = prefix_at("office", OFFICE, 16, POOL);
+	struct staging *staging = staging_of(&service, 1);
+	struct snapshot *first;
+	struct snapshot *second = NULL;
+	struct wire_deny deny;
+
+	for (uint32_t i = 0; i < SL_MAX_DENIES_PER_SERVICE; i++) {
+		deny = deny_of(&service, WIRE_DENY_DESTINATION, OUTSIDE + i, 32);
+		cr_assert_eq(staging_put_deny(staging, &deny, error), 0, "%s", error);
+	}
+	deny = deny_of(&service, WIRE_DENY_SOURCE, OFFICE, 32);
+	cr_expect_eq(staging_put_deny(staging, &deny, error), -ENOSPC);
+	cr_expect_not_null(strstr(error, "deny list full (limit 4096)"), "%s", error);
+	first = build(staging);
+	cr_assert_eq(snapshot_build(staging, 2, &key, first, &second, error), 0, "%s", error);
+	cr_expect_eq(second->denies[0], first->denies[0]);
+	snapshot_free(first);
+	cr_expect(is_denied(second, 0, WIRE_DENY_DESTINATION, OUTSIDE + 4095));
+	snapshot_free(second);
+	staging_free(staging);
+}
+
+Test(snat, a_dump_keeps_denies)
+{
+	const struct wire_service service = prefix_at("office", OFFICE, 16, POOL);
+	const struct wire_deny deny = deny_of(&service, WIRE_DENY_SOURCE, OFFICE + 9, 32);
+	struct staging *staging = staging_of(&service, 1);
+	struct staging *loaded = staging_new();
+	struct sl_hash_key loaded_key;
+	struct snapshot *before;
+	struct snapshot *after;
+	uint64_t generation;
+	size_t size;
+	void *dump;
+
+	cr_assert_eq(staging_put_deny(staging, &deny, error), 0, "%s", error);
+	before = build(staging);
+	size = staging_dump_size(staging);
+	dump = malloc(size);
+	staging_dump(staging, 7, &key, dump);
+	cr_expect_eq(staging_load(loaded, dump, size - 1, &generation, &loaded_key, error),
+		     -EINVAL);
+	cr_assert_eq(staging_load(loaded, dump, size, &generation, &loaded_key, error), 0, "%s",
+		     error);
+	after = build(loaded);
+	cr_expect_eq(after->digest, before->digest);
+	cr_expect(is_denied(after, 0, WIRE_DENY_SOURCE, OFFICE + 9));
+	snapshot_free(before);
+	snapshot_free(after);
+	staging_free(staging);
+	staging_free(loaded);
+	free(dump);
+}
+
 Test(snat, a_dump_keeps_indices_and_epochs)
 {
 	const struct wire_service service[] = {nat_at(SERVICE),
