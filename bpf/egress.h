@@ -130,9 +130,61 @@ static __always_inline int egress_refuse(struct story *story, enum sl_verdict ve
 	count_service_drop(cpu->egress_service);
 	(void)conclude(story, verdict, from);
 	/* RFC 5508 REQ-8: what has no port is prohibited. */
-	if (cpu->passage == SL_XDP_PASSAGE_ECHO)
+	if (cpu->passage == SL_XDP_PASSAGE_ECHO ||
+	    (verdict == SL_VERDICT_DROP_DENIED && cpu->tuple.protocol != SL_PROTOCOL_TCP))
 		cpu->refused_reason = SL_REFUSED_PROHIBITED;
 	return REFUSE;
+}
+
+/* To a client that is on its way nowhere, or from whom nobody is to be led to. */
+static __always_inline int egress_deny_in(struct story *story, const struct sl_xdp_port *from)
+{
+	if (story->cpu->egress_service != SL_NO_INDEX) {
+		/* Between two clients: the one that sends is told. */
+		story->cpu->egress_service = story->cpu->service;
+		return egress_refuse(story, SL_VERDICT_DROP_DENIED, from);
+	}
+	count_service_drop(story->cpu->service);
+	return conclude(story, SL_VERDICT_DROP_DENIED, from);
+}
+
+/* Whether service @index denies @addr at @end. */
+static __always_inline bool deny_has(uint32_t index, enum wire_deny_end end,
+				     const union sl_addr *addr, uint8_t family)
+{
+	const struct sl_service *service = bpf_map_lookup_elem(&services, &index);
+	struct sl_xdp_deny key = {
+		.length = SL_XDP_DENY_BITS + (family == SL_FAMILY_IPV4 ? 32 : 128),
+		.service = index,
+		.end = end,
+		.family = family,
+		.addr = *addr,
+	};
+
+	return service != NULL && (service->denies >> end & 1) != 0 &&
+	       bpf_map_lookup_elem(&denies, &key) != NULL;
+}
+
+/* Whether the client's packet ends here, which is on its way to where it says. */
+__noinline int egress_is_denied_out(void)
+{
+	const struct sl_xdp_cpu *cpu = this_cpu();
+
+	return cpu != NULL && (deny_has(cpu->egress_service, WIRE_DENY_SOURCE, &cpu->tuple.source,
+					cpu->tuple.family) ||
+			       deny_has(cpu->egress_service, WIRE_DENY_DESTINATION,
+					&cpu->tuple.destination, cpu->tuple.family));
+}
+
+/* Whether a packet to the client that it is to be rewritten to ends here. */
+__noinline int egress_is_denied_in(void)
+{
+	const struct sl_xdp_cpu *cpu = this_cpu();
+
+	return cpu != NULL && (deny_has(cpu->service, WIRE_DENY_SOURCE, &cpu->rewrite.destination,
+					cpu->tuple.family) ||
+			       deny_has(cpu->service, WIRE_DENY_DESTINATION, &cpu->tuple.source,
+					cpu->tuple.family));
 }
 
 /* What the packet of the record, from or to @peer, does to the state of flow @index. */
@@ -233,6 +285,8 @@ static __always_inline int egress_route(struct xdp_md *ctx, uint8_t family)
 	/* To the host itself; or where no port of ours leads, as the kernel may. */
 	if (story.cpu->adjacency == SL_ADJACENCY_NONE || story.cpu->echo == SL_PACKET_ECHO_REPLY)
 		return egress_leave(&story, from);
+	if (egress_is_denied_out())
+		return egress_refuse(&story, SL_VERDICT_DROP_DENIED, from);
 	return LOOK_AGAIN;
 }
 
@@ -308,6 +362,10 @@ static __always_inline int egress_in(struct xdp_md *ctx, uint8_t family)
 	barrier();
 	if (read_once(&flow->sequence) != sequence)
 		return conclude(&story, SL_VERDICT_DROP_NO_MAPPING, from);
+	if (egress_is_denied_in())
+		return egress_deny_in(&story, from);
+	if (cpu->egress_service != SL_NO_INDEX && egress_is_denied_out())
+		return egress_refuse(&story, SL_VERDICT_DROP_DENIED, from);
 	peer = sl_egress_peer(&cpu->tuple.source, cpu->tuple.source_port, family);
 	if (family == SL_FAMILY_IPV4)
 		egress_track_in4(index, sequence, peer);

@@ -99,6 +99,15 @@ struct {
 	__type(value, uint32_t);
 } inside SEC(".maps");
 
+/* What services of mode snat deny; of an index that was another's, until the agent has tidied up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 2 * SL_MAX_DENIES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sl_xdp_deny);
+	__type(value, uint32_t);
+} denies SEC(".maps");
+
 /* Endpoint that a backend has -> its index; that several have: SL_NO_INDEX. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -325,6 +325,23 @@ static bool explain_egress_way(struct explanation *explanation, const union sl_a
 	return false;
 }
 
+/* Whether service @service leads @client nowhere, or nobody to @other. */
+static bool explain_denied(struct explanation *explanation, uint32_t service,
+			   const union sl_addr *client, const union sl_addr *other, uint8_t family)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	bool is_client = lookup_is_denied(snapshot, service, WIRE_DENY_SOURCE, client, family);
+
+	if (!is_client &&
+	    !lookup_is_denied(snapshot, service, WIRE_DENY_DESTINATION, other, family))
+		return false;
+	say(explanation, "deny", "%s has the prefix of %s",
+	    is_client ? "deny_source" : "deny_destination",
+	    address(is_client ? client : other, family).text);
+	conclude(explanation, SL_VERDICT_DROP_DENIED);
+	return true;
+}
+
 /* From a client of mode snat. */
 static void explain_out(struct explanation *explanation, struct sl_packet *packet, uint32_t service)
 {
@@ -341,7 +358,9 @@ static void explain_out(struct explanation *explanation, struct sl_packet *packe
 
 	say(explanation, "service", "%s, which leads its clients out",
 	    snapshot->service_name[service]);
-	if (!explain_egress_way(explanation, &tuple->destination, tuple->family, &hop))
+	if (!explain_egress_way(explanation, &tuple->destination, tuple->family, &hop) ||
+	    explain_denied(explanation, service, &tuple->source, &tuple->destination,
+			   tuple->family))
 		return;
 	if (engine_find_flow(explanation->dataplane, &key, &flow, &direction)) {
 		explanation->reply->has_flow = 1;
@@ -371,6 +390,7 @@ static void explain_in(struct explanation *explanation, struct sl_packet *packet
 	enum sl_direction direction;
 	struct sl_flow_ipv6 flow;
 	struct explain_hop hop;
+	uint32_t inside;
 
 	if (!engine_find_flow(explanation->dataplane, &key, &flow, &direction)) {
 		say(explanation, "flow", "no client has this source");
@@ -384,8 +404,16 @@ static void explain_in(struct explanation *explanation, struct sl_packet *packet
 	say(explanation, "flow", "known: the source of %s of %s",
 	    endpoint(&to.destination, tuple->family, to.destination_port).text,
 	    snapshot->service_name[flow.flow.service]);
-	if (prefix_table_find(&snapshot->inside, &tuple->source, tuple->family) != SL_NO_INDEX)
+	if (explain_denied(explanation, flow.flow.service, &to.destination, &tuple->source,
+			   tuple->family))
+		return;
+	inside = prefix_table_find(&snapshot->inside, &tuple->source, tuple->family);
+	if (inside != SL_NO_INDEX) {
 		say(explanation, "source", "a client's: it is given its own source as well");
+		if (explain_denied(explanation, inside, &tuple->source, &tuple->destination,
+				   tuple->family))
+			return;
+	}
 	hop = engine_next_hop(explanation->dataplane, &to.destination, tuple->family, SL_NO_INDEX);
 	explain_route(explanation, packet, &to, &hop, SL_VERDICT_REPLY);
 }

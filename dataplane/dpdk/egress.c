@@ -39,6 +39,36 @@ static void finish(const struct passage *passage, uint32_t service, enum sl_verd
 		passage->outcome->refusal.reason = SL_REFUSED_PROHIBITED;
 }
 
+/* What a service does not lead there, or from there. The client is told of its own packets. */
+static void deny(const struct passage *passage, uint32_t service, bool is_told)
+{
+	finish(passage, service, SL_VERDICT_DROP_DENIED, is_told);
+	passage->outcome->refusal.reason = sl_egress_denied(passage->packet);
+}
+
+/* Whether the client's packet ends here, which is on its way to where it says. */
+static bool is_denied_out(const struct passage *passage, uint32_t service)
+{
+	const struct sl_tuple *tuple = &passage->packet->tuple;
+
+	return lookup_is_denied(passage->snapshot, service, WIRE_DENY_SOURCE, &tuple->source,
+				tuple->family) ||
+	       lookup_is_denied(passage->snapshot, service, WIRE_DENY_DESTINATION,
+				&tuple->destination, tuple->family);
+}
+
+/* Whether a packet to the client whose flow is @flow ends here. */
+static bool is_denied_in(const struct passage *passage, const struct sl_flow *flow)
+{
+	const struct sl_tuple *tuple = &passage->packet->tuple;
+	union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
+
+	return lookup_is_denied(passage->snapshot, flow->service, WIRE_DENY_SOURCE, &client,
+				tuple->family) ||
+	       lookup_is_denied(passage->snapshot, flow->service, WIRE_DENY_DESTINATION,
+				&tuple->source, tuple->family);
+}
+
 /* What is the kernel's after all: as if there were no service. */
 static void leave(const struct passage *passage)
 {
@@ -215,6 +245,11 @@ static void packet_out(const struct passage *passage, uint64_t hash, bool is_bac
 		leave(passage);
 		return;
 	}
+	/* One client's to another was judged before its destination became that one's own. */
+	if (!is_back && is_denied_out(passage, outcome->service)) {
+		deny(passage, outcome->service, true);
+		return;
+	}
 	flow = find(passage, &key, hash);
 	if (flow == NULL) {
 		if (SL_UNLIKELY(outcome->mark != NULL) &&
@@ -372,10 +407,14 @@ static void packet_in(const struct passage *passage, uint64_t hash)
 		return;
 	}
 	service = prefix_table_find(&snapshot->inside, &tuple->source, tuple->family);
-	if (SL_UNLIKELY(service != SL_NO_INDEX))
-		packet_back(passage, flow, service);
-	else
+	if (is_denied_in(passage, flow))
+		deny(passage, flow->service, service != SL_NO_INDEX);
+	else if (SL_LIKELY(service == SL_NO_INDEX))
 		send_in(passage, flow);
+	else if (is_denied_out(passage, service))
+		deny(passage, service, true);
+	else
+		packet_back(passage, flow, service);
 }
 
 void egress_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,

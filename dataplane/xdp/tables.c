@@ -267,6 +267,74 @@ static void remove_prefixes(struct dataplane *dataplane, const struct snapshot *
 	}
 }
 
+static struct denies *denies_at(const struct snapshot *snapshot, uint32_t index)
+{
+	return service_at(snapshot, index) != NULL ? snapshot->denies[index] : NULL;
+}
+
+static int put_denies(struct dataplane *dataplane, const struct denies *denies, uint32_t index)
+{
+	int fd = bpf_map__fd(dataplane->bpf->maps.denies);
+
+	for (uint32_t i = 0; i < denies->n; i++) {
+		const struct wire_deny *record = &denies->record[i];
+		struct sl_xdp_deny key = {.length = SL_XDP_DENY_BITS + record->length,
+					  .service = index,
+					  .end = record->end,
+					  .family = record->service.family,
+					  .addr = record->addr};
+
+		if (bpf_map_update_elem(fd, &key, &index, BPF_ANY) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* What is denied anew, before the services say that there is something. */
+static int update_denies(struct dataplane *dataplane, const struct snapshot *snapshot,
+			 const struct snapshot *former)
+{
+	int status = 0;
+
+	for (uint32_t i = 0; i < snapshot->n_services && status == 0; i++) {
+		const struct denies *now = denies_at(snapshot, i);
+
+		if (now != NULL && now != denies_at(former, i))
+			status = put_denies(dataplane, now, i);
+	}
+	return status;
+}
+
+/* What is not denied any more. */
+static void remove_denies(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	int fd = bpf_map__fd(dataplane->bpf->maps.denies);
+	struct sl_xdp_deny next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	for (uint32_t i = 0; has_next && i < 2 * SL_MAX_DENIES; i++) {
+		struct sl_xdp_deny key = next;
+		const struct sl_service *service = service_at(snapshot, key.service);
+		struct wire_deny record = {.addr = key.addr,
+					   .length = (uint8_t)(key.length - SL_XDP_DENY_BITS),
+					   .end = (uint8_t)key.end};
+
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (service == NULL || service->family != key.family ||
+		    !denies_has_record(snapshot->denies[key.service], &record))
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
+/* Whether a list of @former is not that of @snapshot. */
+static bool has_fewer_denies(const struct snapshot *snapshot, const struct snapshot *former)
+{
+	for (uint32_t i = 0; i < former->n_services; i++)
+		if (denies_at(former, i) != NULL && denies_at(former, i) != denies_at(snapshot, i))
+			return true;
+	return false;
+}
+
 static bool has_egress(const struct snapshot *snapshot)
 {
 	return snapshot->inside.n_ranges[0] != 0 || snapshot->inside.n_ranges[1] != 0;
@@ -546,10 +614,12 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 
 	retire_backends(dataplane, snapshot);
 	write_backends(dataplane, snapshot);
+	status = update_denies(dataplane, snapshot, former);
 	write_services(dataplane, snapshot);
 	dataplane->control->has_wildcard |= snapshot->has_wildcard;
 	dataplane->control->has_egress |= has_egress(snapshot);
-	status = update_slots(dataplane, snapshot, former);
+	if (status == 0)
+		status = update_slots(dataplane, snapshot, former);
 	if (status == 0)
 		status = update_endpoints(dataplane, snapshot, former);
 	if (status == 0)
@@ -559,6 +629,8 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 		return status;
 	}
 	write_filters(dataplane, snapshot, false);
+	if (former == NULL || has_fewer_denies(snapshot, former))
+		remove_denies(dataplane, snapshot);
 	if (has_removals(snapshot, former))
 		remove_former(dataplane, snapshot);
 	dataplane->control->has_wildcard = snapshot->has_wildcard;

@@ -41,6 +41,7 @@ enum {
 	SL_XDP_SOURCE = 255,        /* the address stands in for clients */
 	SL_XDP_EGRESS_SOURCE = 254, /* and it does in mode snat */
 	SL_XDP_PREFIX_BITS = 32,    /* of a key of prefixes, before those of the address */
+	SL_XDP_DENY_BITS = 64,      /* of a key of denies, likewise */
 };
 
 /** Places of the programs that the main one ends in. */
@@ -100,6 +101,15 @@ struct sl_xdp_endpoint {
 struct sl_xdp_prefix {
 	uint32_t length; /* SL_XDP_PREFIX_BITS and the prefix's, bits */
 	uint32_t family;
+	union sl_addr addr;
+};
+
+/** Key of what services of mode snat deny: the longest prefix of an address at one end. */
+struct sl_xdp_deny {
+	uint32_t length;  /* SL_XDP_DENY_BITS and the prefix's, bits */
+	uint32_t service; /* its index */
+	uint16_t end;     /* enum wire_deny_end */
+	uint16_t family;
 	union sl_addr addr;
 };
 
@@ -285,6 +295,7 @@ _Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
 _Static_assert(sizeof(struct sl_xdp_reply4) == 16, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_reply6) == 40, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_prefix) == 24, "no padding in a map's key");
+_Static_assert(sizeof(struct sl_xdp_deny) == 28, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
 _Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");
 _Static_assert((int)SL_MAX_ADJACENCIES < (int)SL_XDP_SCRATCH_ADJACENCY, "an index of its own");

@@ -115,11 +115,27 @@ static const struct egress_row {
 	const char *prefix;
 	uint16_t length;
 	const char *source; /* with one source port */
+	const char *client; /* one that "strict" denies */
 } networks[] = {
-	{"office4", "10.0.0.192", 26, "198.51.100.9"},
-	{"office6", "2001:db8:2::c:0", 112, "2001:db8:1::9"},
-	{"annex4", "192.0.2.96", 28, "198.51.100.10"},
-	{"annex6", "2001:db8:3::a:0", 112, "2001:db8:1::a"},
+	{"office4", "10.0.0.192", 26, "198.51.100.9", "10.0.0.200"},
+	{"office6", "2001:db8:2::c:0", 112, "2001:db8:1::9", "2001:db8:2::c:8"},
+	{"annex4", "192.0.2.96", 28, "198.51.100.10", NULL},
+	{"annex6", "2001:db8:3::a:0", 112, "2001:db8:1::a", NULL},
+};
+
+/* What the offices deny in every variant, and who is in none. */
+static const struct deny_row {
+	const char *network;
+	uint8_t end;
+	const char *prefix;
+	uint8_t length;
+} denies[] = {
+	{"office4", WIRE_DENY_SOURCE, "10.0.0.208", 29},
+	{"office4", WIRE_DENY_DESTINATION, "192.0.2.80", 29},
+	{"office4", WIRE_DENY_DESTINATION, "192.0.2.83", 32},
+	{"office6", WIRE_DENY_SOURCE, "2001:db8:2::c:10", 124},
+	{"office6", WIRE_DENY_DESTINATION, "2001:db8:3::80", 124},
+	{"office6", WIRE_DENY_DESTINATION, "2001:db8:3::83", 128},
 };
 
 struct tables {
@@ -176,7 +192,8 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 			backend.state = WIRE_STATE_MAINT;
 		else if (strcmp(variant, "replaced") == 0)
 			backend.addr.byte[service->family == SL_FAMILY_IPV4 ? 3 : 15] = 3;
-		else if (strcmp(variant, "base") != 0 && strcmp(variant, "closed") != 0)
+		else if (strcmp(variant, "base") != 0 && strcmp(variant, "closed") != 0 &&
+			 strcmp(variant, "strict") != 0)
 			return -EINVAL;
 	}
 	return staging_put_backend(staging, &backend, error);
@@ -211,7 +228,32 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 	return status;
 }
 
-static int put_network(struct staging *staging, const struct egress_row *row, char *error)
+static int put_deny(struct staging *staging, const struct wire_address *service,
+		    const struct deny_row *row, char *error)
+{
+	struct wire_deny deny = {.service = *service, .end = row->end, .length = row->length};
+
+	read_address(row->prefix, &deny.addr);
+	return staging_put_deny(staging, &deny, error);
+}
+
+static int put_denies(struct staging *staging, const struct egress_row *row,
+		      const struct wire_address *service, const char *variant, char *error)
+{
+	const struct deny_row strict = {row->name, WIRE_DENY_SOURCE, row->client,
+					service->family == SL_FAMILY_IPV4 ? 32 : 128};
+	int status = 0;
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(denies) && status == 0; i++)
+		if (strcmp(denies[i].network, row->name) == 0)
+			status = put_deny(staging, service, &denies[i], error);
+	if (status == 0 && row->client != NULL && strcmp(variant, "strict") == 0)
+		status = put_deny(staging, service, &strict, error);
+	return status;
+}
+
+static int put_network(struct staging *staging, const struct egress_row *row, const char *variant,
+		       char *error)
 {
 	struct wire_service service = {.mode = WIRE_MODE_SNAT,
 				       .stateless_replies = 1,
@@ -225,7 +267,9 @@ static int put_network(struct staging *staging, const struct egress_row *row, ch
 	service.address.port = sl_to_be16(row->length);
 	read_address(row->source, &service.source[0]);
 	snprintf(service.name, sizeof(service.name), "%s", row->name);
-	return staging_put_service(staging, &service, error);
+	if (staging_put_service(staging, &service, error) != 0)
+		return -EINVAL;
+	return put_denies(staging, row, &service.address, variant, error);
 }
 
 int tables_build(struct tables *tables, const char *variant, const struct snapshot *previous,
@@ -244,7 +288,7 @@ int tables_build(struct tables *tables, const char *variant, const struct snapsh
 	/* "closed": nobody is led out any more. */
 	for (size_t i = 0; i < SL_ARRAY_LEN(networks) && status == 0; i++)
 		if (strcmp(variant, "closed") != 0)
-			status = put_network(tables->staging, &networks[i], error);
+			status = put_network(tables->staging, &networks[i], variant, error);
 	if (status == 0)
 		status = snapshot_build(tables->staging, ++tables->generation, &hash_key, previous,
 					out, error);

@@ -46,10 +46,12 @@ DIRECT = {4: ("203.0.113.90", "10.0.0.90"), 6: ("2001:db8:100::90", "2001:db8:2:
 TOLD_OF = {4: ("203.0.113.100", "10.0.0.100"), 6: ("2001:db8:100::100", "2001:db8:2::100")}
 FULL_TOLD_OF = {4: ("203.0.113.110", "10.0.0.110", "10.0.0.9"), 6: ("2001:db8:100::110", "2001:db8:2::110", "2001:db8:2::9")}
 SOURCE_PORT = 4000  # the only one
-TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full")
+TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full", "drop_denied")
 # Mode snat, by network and family: a client of it, and its source.
 NETWORKS = {"office": {4: ("10.0.0.200", "198.51.100.9"), 6: ("2001:db8:2::c:8", "2001:db8:1::9")},
             "annex": {4: ("192.0.2.100", "198.51.100.10"), 6: ("2001:db8:3::a:4", "2001:db8:1::a")}}
+DENIED = {4: ("192.0.2.82", "192.0.2.83"), 6: ("2001:db8:3::82", "2001:db8:3::83")}  # to whom, by two prefixes
+DENIED_CLIENT = {4: "10.0.0.210", 6: "2001:db8:2::c:12"}
 FAR = {4: "192.0.2.5", 6: "2001:db8:3::5"}  # a client behind a gateway
 ROUTER = {4: "192.0.2.66", 6: "2001:db8:3::66"}  # that says what became of a packet
 IDS = itertools.count(1000)  # of datagrams: none comes twice within their second
@@ -181,8 +183,8 @@ class Story:
         out = "-"
         if verdict in ("forward", "reply"):
             out = self.frame(ends_out, True, payload_out, ttl - 1, {**fields, **changed})
-        elif verdict in TOLD and (port == "client" or self.is_egress):
-            out = self.answer(into, ends, payload, fields)
+        elif verdict in TOLD and (port == "client" or self.is_egress) and (verdict != "drop_denied" or port == self.side):
+            out = self.answer(into, ends, payload, fields, verdict == "drop_denied")
         elif verdict == "drop_ttl":
             told_by = ends_out[0] if port == "backend" and not self.source else ends[2]
             told_by = self.source if self.is_egress else told_by
@@ -191,7 +193,7 @@ class Story:
             out = self.size(into, ends, 1500 - len(self.header()))
         print(self.name, port, verdict, into, out)
 
-    def answer(self, into, ends, payload, fields):
+    def answer(self, into, ends, payload, fields, is_prohibited=False):
         """What the client of a refused packet is told."""
         source, sport, destination, dport = ends
         ether = Ether(src=IN["dst"], dst=IN["src"])
@@ -209,8 +211,8 @@ class Story:
         if self.l4 is TCP:
             return raw(ether / ip / l4).hex()
         if self.family == 4:
-            return raw(ether / ip / ICMP(type=3, code=3) / Raw(bytes.fromhex(into)[14:14 + 28])).hex()
-        return raw(ether / ip / ICMPv6DestUnreach(code=4) / Raw(bytes.fromhex(into)[14:14 + 48])).hex()
+            return raw(ether / ip / ICMP(type=3, code=13 if is_prohibited else 3) / Raw(bytes.fromhex(into)[14:14 + 28])).hex()
+        return raw(ether / ip / ICMPv6DestUnreach(code=1 if is_prohibited else 4) / Raw(bytes.fromhex(into)[14:14 + 48])).hex()
 
     @staticmethod
     def size(into, ends, mtu):
@@ -1152,7 +1154,7 @@ class Passage(Story):
         out = frames[1] if verdict in ("forward", "reply") else "-"
         if verdict == "drop_ttl":
             out = raw(expired(Ether(bytes.fromhex(frames[0])), self.source)).hex()
-        if verdict == "drop_no_source_port":  # administratively prohibited, by whom it was sent to
+        if verdict in ("drop_no_source_port", "drop_denied") and is_request:  # administratively prohibited, by whom it was sent to
             source, _, destination, _ = self.ends(port)[0]
             whole = bytes.fromhex(frames[0])
             packet = IP(src=destination, dst=source, ttl=64, id=0, flags="DF") / ICMP(type=3, code=13) / \
@@ -1271,6 +1273,57 @@ def snat_stories(family, l4):
     story.back(other, **ack)
     story.events(flow_created=2, source_port_tries=2, **({"flow_promoted": 2} if l4 is TCP else {}))
 
+    # Not to where the service denies, nor from there; all else of the client's goes on.
+    story = Passage("denied", family, l4)
+    story.forward(**syn)
+    story.reply(**back)
+    main, story.peer = story.peer, DENIED[family][0]
+    story.forward("drop_denied", **syn)
+    story.reply("drop_denied", **back)
+    story.peer = DENIED[family][1]
+    story.forward("drop_denied", **ack)
+    story.trouble("client", "drop_denied")
+    story.trouble("backend", "drop_denied")
+    for piece in story.pieces("backend", (64, 128), **({"flags": "A", "seq": 101} if l4 is TCP else {})):
+        story.piece("backend", "drop_denied", piece)
+    story.peer = main
+    story.forward(**ack)
+    told_twice = {name: 2 for name in told}
+    story.events(**made, **tcp, **told_twice, fragment=3)
+
+    story = Passage("denied-client", family, l4)
+    story.client = DENIED_CLIENT[family]
+    story.forward("drop_denied", **syn)
+    story.trouble("backend", "drop_denied")
+    story.events(**told)
+
+    # A mapping that lives is judged by the list as it is.
+    story = Passage("denied-later", family, l4)
+    story.forward(**syn)
+    story.reply(**back)
+    story.tables("strict")
+    story.forward("drop_denied", **ack)
+    story.reply("drop_denied", **ack)
+    story.tables("base")
+    story.forward(**ack)
+    story.events(**made, **tcp, **told)
+
+    # Between two clients, at either end: the one that sends is told.
+    story = Passage("denied-back", family, l4)
+    other = Passage("denied-back", family, l4, "annex")
+    story.forward(**syn)
+    other.peer, other.side, other.other_side = MAIN[family][2], "client", "backend"
+    other.forward(**syn)
+    story.back(other, **syn)
+    story.tables("strict")
+    story.back(other, "drop_denied", **ack)
+    other.back(story, "drop_denied", **back)
+    story.tables("base")
+    other.back(story, **back)
+    told_twice = {name: 2 for name in told}
+    promoted = {"flow_promoted": 2} if l4 is TCP else {}
+    story.events(flow_created=2, source_port_tries=2, **promoted, **told_twice)
+
     # The service goes, and its flows with it.
     story = Passage("closed", family, l4)
     story.forward(**syn)
@@ -1364,9 +1417,13 @@ def snat_echo_stories(family):
     story.trouble("client", "reply", kind="time", quoted=(77, SOURCE_PORT))
     story.echo("drop_ttl", ttl=1)
     story.echo("drop_no_source_port", ident=78)
+    main, story.peer = story.peer, DENIED[family][0]
+    story.echo("drop_denied")
+    story.echo("drop_denied", is_request=False)
+    story.peer = main
     story.peer = OWN[family]
     story.echo("punt_icmp")
-    story.events(flow_created=1, source_port_tries=2, icmp_error=2, time_exceeded_sent=1, unreachable_sent=1)
+    story.events(flow_created=1, source_port_tries=2, icmp_error=2, time_exceeded_sent=1, unreachable_sent=2)
 
 
 for version in (4, 6):

@@ -16,6 +16,7 @@
 #include <sluice/packet/flow.h>
 #include <sluice/packet/nat.h>
 #include <sluice/packet/parse.h>
+#include <sluice/packet/reject.h>
 
 enum {
 	/* Of sl_flow.flags, for such flows: no backend's packet begins one. */
@@ -123,6 +124,13 @@ SL_INLINE uint32_t sl_egress_source(const struct sl_hash_key *key, uint32_t n_so
 	uint64_t hash = sl_flow_client_hash(key, client, 0, family, 0);
 
 	return (uint32_t)(((hash >> 32) * n_sources) >> 32);
+}
+
+/** Why @packet of a client, which may not go where it is to go, is refused: enum sl_refused. */
+SL_INLINE uint32_t sl_egress_denied(const struct sl_packet *packet)
+{
+	/* A reset ends what lives already, and every stack believes it. */
+	return packet->tuple.protocol == SL_PROTOCOL_TCP ? SL_REFUSED : SL_REFUSED_PROHIBITED;
 }
 
 /** Whether @packet of a client, without a flow of mode snat, may have one. */
