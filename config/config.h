@@ -15,7 +15,7 @@
 #include <sluice/wire.h>
 
 enum {
-	CONFIG_MAX_PATH = 80, /* bytes of run_dir and state_dir, so that socket paths fit */
+	CONFIG_MAX_PATH = 80, /* bytes of a path; socket paths in run_dir fit */
 	CONFIG_MAX_VDEV = 256,
 	CONFIG_MAX_PROBLEMS = 20,
 	CONFIG_MAX_TEXT = 384,
@@ -97,7 +97,8 @@ struct config {
 	uint32_t max_workers;     /* 0: to be chosen */
 	int core[SL_MAX_WORKERS]; /* -1: to be chosen */
 	uint32_t n_flows;
-	uint32_t memory_mb; /* 0: to be computed */
+	uint32_t memory_mb;             /* 0: to be computed */
+	char flow_log[CONFIG_MAX_PATH]; /* the file that flows are logged to; empty: none is */
 	bool has_hash_key;
 	struct sl_hash_key hash_key;
 	struct config_port port[SL_MAX_PORTS];

@@ -157,6 +157,7 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	put_sources(exporter, wire);
 	put_word(exporter, "stateless_replies", wire->stateless_replies ? "true" : "false");
 	put_word(exporter, "proxy_protocol", wire_proxy_protocol_name(wire->proxy_protocol));
+	put_word(exporter, "flow_log", wire->flow_log ? "true" : "false");
 	put_timeouts(exporter, wire);
 	if (service->n_backends > 0) {
 		open_list(exporter, "backends", YAML_BLOCK_SEQUENCE_STYLE);

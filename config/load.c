@@ -233,6 +233,7 @@ static const struct read_key dataplane_keys[] = {
 	 hugepages_words},
 	{"memory_mb", read_integer, offsetof(struct config, memory_mb), 64, 1048576, NULL},
 	{"hash_key", read_hash_key, 0, 0, 0, NULL},
+	{"flow_log", read_path, offsetof(struct config, flow_log), 0, CONFIG_MAX_PATH, NULL},
 	{0},
 };
 
@@ -311,6 +312,23 @@ void config_free(struct config *config)
 	free(config);
 }
 
+/* No error: a dataplane may read another file. */
+static void warn_of_no_log(const struct reader *reader)
+{
+	const struct config *config = reader->config;
+
+	for (size_t i = 0; config->flow_log[0] == '\0' && i < config->n_services; i++) {
+		const struct config_service *service = &config->service[i];
+		char path[128];
+
+		snprintf(path, sizeof(path), "services[%zu] (%.63s)", i, service->wire.name);
+		if (service->wire.flow_log)
+			problem_warning(reader->problems, reader->name, service->mark, path,
+					"flow_log: nothing is logged: dataplane.flow_log names no "
+					"file");
+	}
+}
+
 static int load(struct reader *reader, const char *text, size_t length)
 {
 	struct config *config = reader->config;
@@ -327,9 +345,11 @@ static int load(struct reader *reader, const char *text, size_t length)
 	/* Families are compared before the service's address replaces what the text said. */
 	status = config_check_services(reader->name, config->service, config->n_services,
 				       reader->problems);
-	if (status == 0)
-		load_link_services(config);
-	return status;
+	if (status != 0)
+		return status;
+	load_link_services(config);
+	warn_of_no_log(reader);
+	return 0;
 }
 
 int config_load_text(const char *name, const char *text, size_t length, struct config **out,

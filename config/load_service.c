@@ -172,6 +172,7 @@ static const struct read_key service_keys[] = {
 	{"source_ports", read_source_ports, 0, 0, 0, NULL},
 	{"stateless_replies", read_word, SERVICE(stateless_replies), 0, 0, boolean_words},
 	{"proxy_protocol", read_proxy_protocol, SERVICE(proxy_protocol), 0, 0, NULL},
+	{"flow_log", read_word, SERVICE(flow_log), 0, 0, boolean_words},
 	{"timeouts", read_timeouts, 0, 0, 0, NULL},
 	{"backends", read_backends, 0, 0, 0, NULL},
 	{0},

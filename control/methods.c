@@ -29,6 +29,7 @@ enum {
 #define BACKEND           STRING("address", true, 1, MAX_ADDRESS, "ADDR:PORT of the backend")
 #define MODE              CHOICE("mode", false, "nat|fullnat|snat", "nat keeps the client's address, fullnat does not, snat leads out; default nat, or snat")
 #define SCHEDULER         CHOICE("scheduler", false, "maglev", "how new flows are spread; default maglev")
+#define FLOW_LOG          BOOLEAN("flow_log", "write the begin and end of its flows to the dataplane's flow log; off by default")
 #define SLOTS             INTEGER("slots", false, SL_MIN_SLOTS, SL_MAX_SLOTS, "size of the slot table, a prime; default 65537")
 #define SOURCE_PORTS      STRING("source_ports", false, 1, 11, "LOW-HIGH or one port: source ports that fullnat and snat use; default 1024-65535")
 #define STATELESS         BOOLEAN("stateless_replies", "translate a backend's packet without a flow back where it is clear whose it is; on by default")
@@ -50,12 +51,12 @@ static const struct method_param timeout_members[] = {
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use"),
-	SOURCE_PORTS, STATELESS, PROXY, SLOTS, TIMEOUTS, MUTATION,
+	SOURCE_PORTS, STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use; replaces all; mode nat drops them"),
-	SOURCE_PORTS, STATELESS, PROXY, SLOTS, TIMEOUTS, MUTATION,
+	SOURCE_PORTS, STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};
@@ -329,7 +330,7 @@ static int check_members(const struct place *place, const struct method_param *p
 
 		enter(&inner, place, key);
 		if (!param) {
-			char known[160];
+			char known[sizeof(error->limit)];
 
 			list_names(params, n, known, sizeof(known));
 			rpc_error_set(error, RPC_PARAMS, inner.field,

@@ -26,7 +26,8 @@
 	 .help = "source address that fullnat and snat use; may be given several times"}
 
 #define FULLNAT_AND_REPLIES \
-	KEYWORD("source_ports", "LOW-HIGH", VALUE_PORTS), CHOICE("stateless_replies"), CHOICE("proxy_protocol")
+	KEYWORD("source_ports", "LOW-HIGH", VALUE_PORTS), CHOICE("stateless_replies"), CHOICE("proxy_protocol"), \
+	CHOICE("flow_log")
 
 static const struct command table[] = {
 	{
@@ -44,7 +45,7 @@ static const struct command table[] = {
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD, FULLNAT_AND_REPLIES,
 			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
 		},
-		.n_params = 10,
+		.n_params = 11,
 	},
 	{
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
@@ -60,7 +61,7 @@ static const struct command table[] = {
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, FULLNAT_AND_REPLIES,
 			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
 		},
-		.n_params = 9,
+		.n_params = 10,
 	},
 	{
 		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,

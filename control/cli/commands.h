@@ -16,7 +16,7 @@
 #include "control/methods.h"
 
 enum {
-	COMMAND_MAX_PARAMS = 10,
+	COMMAND_MAX_PARAMS = 13,
 	COMMAND_MAX_EXAMPLES = 4,
 };
 

@@ -279,6 +279,8 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 		     json_is_true(get(service, "stateless_replies")) ? "yes" : "no");
 	if (get(service, "proxy_protocol"))
 		line(out, "proxy", string_of(service, "proxy_protocol"));
+	if (get(service, "flow_log"))
+		line(out, "flow log", json_is_true(get(service, "flow_log")) ? "yes" : "no");
 	print_timeouts(out, service);
 #define X(name, unit, help) line_integer(out, #name, counters, #name);
 	if (counters) {

@@ -151,6 +151,9 @@ static void service_fields(struct change *change, const struct desired_service *
 		field_text(change, "proxy_protocol",
 			   old ? wire_proxy_protocol_name(was->proxy_protocol) : NULL,
 			   wire_proxy_protocol_name(is->proxy_protocol));
+	if (old || is->flow_log)
+		field_text(change, "flow_log", old ? was->flow_log ? "true" : "false" : NULL,
+			   is->flow_log ? "true" : "false");
 	field_number(change, "slots", old ? &was->n_slots : NULL, is->n_slots);
 	field_number(change, "established", old ? &was->timeout_established_sec : NULL,
 		     is->timeout_established_sec);

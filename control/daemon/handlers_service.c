@@ -129,6 +129,7 @@ static int take_values(const struct call *call, struct desired_service *service)
 	const char *scheduler = call_string(call, "scheduler");
 	const char *proxy_protocol = call_string(call, "proxy_protocol");
 	const json_t *stateless_replies = json_object_get(call->params, "stateless_replies");
+	const json_t *flow_log = json_object_get(call->params, "flow_log");
 
 	if (mode)
 		service->wire.mode = wire_mode_from_name(mode);
@@ -143,6 +144,8 @@ static int take_values(const struct call *call, struct desired_service *service)
 		service->wire.stateless_replies = json_is_true(stateless_replies);
 	if (proxy_protocol)
 		(void)wire_proxy_protocol_from_name(proxy_protocol, &service->wire.proxy_protocol);
+	if (flow_log)
+		service->wire.flow_log = json_is_true(flow_log);
 	return take_pool(call, &service->wire);
 }
 

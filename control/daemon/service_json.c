@@ -28,14 +28,14 @@ json_t *service_to_json(const struct desired_service *service)
 	(void)wire_format_address(&wire->address, text);
 	text_source_ports(wire, ports);
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:o, s:s?, s:b, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}}",
+		"{s:s, s:s, s:s, s:s, s:o, s:s?, s:b, s:s, s:b, s:I, s:s, s:{s:I, s:I, s:I, s:I}}",
 		"name", wire->name, "address", text, "mode", wire_mode_name(wire->mode),
 		"scheduler", wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
 		"source_ports", ports[0] ? ports : NULL, "stateless_replies",
 		(int)wire->stateless_replies, "proxy_protocol",
-		wire_proxy_protocol_name(wire->proxy_protocol), "slots", (json_int_t)wire->n_slots,
-		"owner", desired_owner_name(service->owner), "timeouts", "established",
-		(json_int_t)wire->timeout_established_sec, "transitory",
+		wire_proxy_protocol_name(wire->proxy_protocol), "flow_log", (int)wire->flow_log,
+		"slots", (json_int_t)wire->n_slots, "owner", desired_owner_name(service->owner),
+		"timeouts", "established", (json_int_t)wire->timeout_established_sec, "transitory",
 		(json_int_t)wire->timeout_transitory_sec, "embryonic",
 		(json_int_t)wire->timeout_embryonic_sec, "udp", (json_int_t)wire->timeout_udp_sec);
 }
@@ -92,6 +92,7 @@ struct newer {
 	json_t *source_ports;
 	const char *proxy_protocol;
 	int stateless_replies;
+	int flow_log;
 };
 
 /* desired_check() judges the result as a whole. */
@@ -104,6 +105,7 @@ static int newer_from_json(const struct newer *newer, struct wire_service *wire,
 	int code;
 
 	wire->stateless_replies = newer->stateless_replies != 0;
+	wire->flow_log = newer->flow_log != 0;
 	if (newer->proxy_protocol &&
 	    !wire_proxy_protocol_from_name(newer->proxy_protocol, &wire->proxy_protocol))
 		return rpc_error_set(error, RPC_PARAMS, "proxy_protocol",
@@ -146,14 +148,14 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	int code;
 
 	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s:s, s:s, s:s, s:s, s?o, s?o, s?b, s?s, s:I, s:s, "
+			   "{s:s, s:s, s:s, s:s, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
 			   "s:{s:I, s:I, s:I, s:I}, s:o}",
 			   "name", &name, "address", &address, "mode", &mode, "scheduler",
 			   &scheduler, "source", &newer.source, "source_ports", &newer.source_ports,
 			   "stateless_replies", &newer.stateless_replies, "proxy_protocol",
-			   &newer.proxy_protocol, "slots", &slots, "owner", &owner, "timeouts",
-			   "established", &established, "transitory", &transitory, "embryonic",
-			   &embryonic, "udp", &udp, "backends", &list))
+			   &newer.proxy_protocol, "flow_log", &newer.flow_log, "slots", &slots,
+			   "owner", &owner, "timeouts", "established", &established, "transitory",
+			   &transitory, "embryonic", &embryonic, "udp", &udp, "backends", &list))
 		return refuse_json("service", &reason, error);
 	code = text_parse_service_address(name, "address", address, &wire, error);
 	if (code)

@@ -11,7 +11,7 @@
 
 /**
  * {name, address, mode, scheduler, source[], source_ports (null in nat), stateless_replies,
- * proxy_protocol, slots, owner, timeouts{}}; NULL: out of memory.
+ * proxy_protocol, flow_log, slots, owner, timeouts{}}; NULL: out of memory.
  */
 json_t *service_to_json(const struct desired_service *service);
 
@@ -22,8 +22,8 @@ json_t *sources_to_json(const struct wire_service *service);
 json_t *backend_to_json(const struct wire_backend *backend);
 
 /**
- * Reads what service_to_json wrote, now or in a version that knew no source pools, with a member "backends" of what backend_to_json wrote, and adds
- * it to @desired. 0 or an error's code with @error filled.
+ * Reads what service_to_json wrote, now or in an older version that knew less, with a member "backends"
+ * of what backend_to_json wrote, and adds it to @desired. 0 or an error's code with @error filled.
  */
 int service_from_json(const json_t *json, struct desired *desired,
 		      struct rpc_error *error) SL_MUST_USE;

@@ -19,8 +19,8 @@
 #include "wire/wire_abi.h"
 
 enum {
-	STATE_VERSION = 2,
-	STATE_VERSION_OLDEST = 1, /* before source pools; without them in its digest */
+	STATE_VERSION = 3,
+	STATE_VERSION_OLDEST = 1, /* see digest_of_version() */
 	MAX_PATH = 4096,
 };
 
@@ -192,18 +192,31 @@ static bool decode_hex(const char *text, size_t n_digits, uint64_t *value)
 	return true;
 }
 
-/* The digest as version 1 computed it: a service's record ended behind its name. */
-static uint64_t digest_of_version_1(const struct desired *desired, const struct sl_hash_key *key)
+/* A service's record as version 1 had it: it ended behind the name, before there were source pools. */
+static uint64_t digest_of_version_1(struct wire_service wire)
+{
+	wire.proxy_protocol = 0;
+	wire.stateless_replies = 0;
+	return wire_digest(&wire, offsetof(struct wire_service, source_port_first));
+}
+
+/* As version 2 had it: it ended behind the source pool. */
+static uint64_t digest_of_version_2(struct wire_service wire)
+{
+	return wire_digest(&wire, offsetof(struct wire_service, flow_log));
+}
+
+/* The digest as @version computed it. */
+static uint64_t digest_of_version(int version, const struct desired *desired,
+				  const struct sl_hash_key *key)
 {
 	uint64_t digest = desired_digest(desired, key);
 
-	for (size_t i = 0; i < desired->n_services; i++) {
-		struct wire_service wire = desired->service[i]->wire;
+	for (size_t i = 0; version < STATE_VERSION && i < desired->n_services; i++) {
+		const struct wire_service *wire = &desired->service[i]->wire;
 
-		digest -= wire_digest(&wire, sizeof(wire));
-		wire.proxy_protocol = 0;
-		wire.stateless_replies = 0;
-		digest += wire_digest(&wire, offsetof(struct wire_service, source_port_first));
+		digest -= wire_digest(wire, sizeof(*wire));
+		digest += version == 1 ? digest_of_version_1(*wire) : digest_of_version_2(*wire);
 	}
 	return digest;
 }
@@ -277,8 +290,7 @@ static int decode(json_t *document, struct state *state, char *error)
 	if (!status)
 		status = decode_services(services, state->desired, error);
 	if (!status)
-		found = version == 1 ? digest_of_version_1(state->desired, &state->hash_key)
-				     : desired_digest(state->desired, &state->hash_key);
+		found = digest_of_version(version, state->desired, &state->hash_key);
 	if (!status && found != digest) {
 		(void)snprintf(error, STATE_MAX_ERROR, "its digest is not that of its services");
 		status = -EBADMSG;

@@ -264,6 +264,36 @@ Test(config, a_service_that_takes_no_flow_is_a_warning)
 	config_free(config);
 }
 
+Test(config, flows_that_are_logged_nowhere_are_a_warning)
+{
+	static const char services[] =
+		"services:\n"
+		"  - {name: a, address: \"192.0.2.1:80/tcp\", backends: [{address: "
+		"\"10.0.0.1:80\"}]}\n"
+		"  - {name: b, address: \"192.0.2.2:80/tcp\", flow_log: true, backends: "
+		"[{address: \"10.0.0.1:80\"}]}\n";
+	char text[512] = "dataplane: {flow_log: /var/log/flows.json}\n";
+	struct config_problems problems;
+	struct config *config = load_text(services, &problems);
+
+	cr_assert_not_null(config, "%s", problems.problem[0].text);
+	cr_expect_eq(config->service[0].wire.flow_log, 0);
+	cr_expect_eq(config->service[1].wire.flow_log, 1);
+	cr_expect_str_empty(config->flow_log);
+	cr_assert_eq(problems.n, 1);
+	cr_expect(problems.problem[0].is_warning);
+	cr_expect_str_eq(problems.problem[0].text,
+			 "x:3:5: services[1] (b): warning: flow_log: nothing is logged: "
+			 "dataplane.flow_log names no file");
+	config_free(config);
+	strcat(text, services);
+	config = load_text(text, &problems);
+	cr_assert_not_null(config, "%s", problems.problem[0].text);
+	cr_expect_str_eq(config->flow_log, "/var/log/flows.json");
+	cr_expect_eq(problems.n, 0);
+	config_free(config);
+}
+
 Test(config, a_source_pool_is_what_the_file_says)
 {
 	static const char text[] =

@@ -277,6 +277,31 @@ def test_proxy_protocol_v2_is_set_and_kept(api):
     assert names(api) == ["web"]
 
 
+def test_flow_log_is_set_and_kept(sluice, api):
+    api.call("service.add", name="a", address="203.0.113.1:80/tcp")
+    assert api.call("service.show", name="a")["service"]["flow_log"] is False
+    answer = api.call("service.set", name="a", flow_log=True)
+    assert answer["changes"][0]["text"] == "~ service a flow_log false -> true"
+    assert answer["changes"][0]["fields"] == {"flow_log": {"old": "false", "new": "true"}}
+    digest = sluice.await_step(api)["digest"]
+    sluice.kill("sluiced")
+    sluice.start_daemon()
+    api = sluice.connect()
+    assert sluice.await_step(api)["digest"] == digest
+    assert api.call("service.show", name="a")["service"]["flow_log"] is True
+    exported = api.call("config.export")["text"]
+    assert exported.count("flow_log: true") == 1
+    assert api.call("config.check", text=exported.replace('"a"', '"b"').replace(".1:80", ".7:80")
+                    )["warnings"][-1].endswith("dataplane.flow_log names no file")
+
+
+def test_an_unknown_parameter_is_told_which_there_are(api):
+    known = next(m["params"] for m in api.call("methods")["methods"] if m["name"] == "service.add")
+    error = refusal(api.call, "service.add", nonsense=1)
+    assert error.data["limit"] == ", ".join(param["name"] for param in known)
+    assert error.message.endswith(error.data["limit"])
+
+
 # Broken requests
 
 CALL = '{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}'
@@ -381,6 +406,7 @@ BROKEN = [
     (FULLNAT % ',"source":["10.0.0.1"],"source_ports":9', PARAMS, ["source_ports", "string"]),
     (FULLNAT % ',"source":["10.0.0.1"],"stateless_replies":"no"', PARAMS,
      ["stateless_replies", "string", "boolean"]),
+    (FULLNAT % ',"source":["10.0.0.1"],"flow_log":"yes"', PARAMS, ["flow_log", "string", "boolean"]),
     (FULLNAT % ',"source":["10.0.0.1"],"proxy_protocol":"v1"', PARAMS,
      ["proxy_protocol", "v1", "none|v2"]),
     (CALL % ("service.add", '{"name":"a","address":"203.0.113.1:80/tcp","source":["10.0.0.1"]}'),

@@ -26,6 +26,7 @@ BACKEND = {"service": "web", "address": "10.0.0.2:8080", "weight": 1, "state": "
                         "packets_out": 9, "bytes_out": 900}}
 SERVICE = {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "scheduler": "maglev",
            "source": [], "source_ports": None, "stateless_replies": True, "proxy_protocol": "none",
+           "flow_log": False,
            "slots": 65537, "owner": "file", "backends": 1,
            "timeouts": {"established": 7440, "transitory": 240, "embryonic": 10, "udp": 300},
            "counters": {"flows": 3, "packets_in": 10, "bytes_in": 1000, "packets_out": 9,
@@ -417,7 +418,7 @@ def test_a_fullnat_service_is_shown_with_its_pool(fake):
     answer_with(fake, {"service": FULLNAT, "backends": [FULLNAT_BACKEND]})
     out = run("service", "show", "web", socket_path=fake.path)[1]
     for line in ("mode          fullnat", "source        10.0.0.250, 10.0.0.251",
-                 "source ports  1024-65535", "stateless     no", "proxy         none"):
+                 "source ports  1024-65535", "stateless     no", "proxy         none", "flow log      no"):
         assert line in out.splitlines()
 
 
@@ -458,10 +459,11 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice -s /nonexistent service show ", []),
     ("sluice service add ", []),
     ("sluice service add web 1.2.3.4:5/tcp ", 
-     ["mode", "scheduler", "source", "source_ports", "stateless_replies", "proxy_protocol", "slots",
-      "timeout"]),
+     ["mode", "scheduler", "source", "source_ports", "stateless_replies", "proxy_protocol",
+      "flow_log", "slots", "timeout"]),
     ("sluice service add web 1.2.3.4:5/tcp mode ", ["nat", "fullnat", "snat"]),
     ("sluice service add web 1.2.3.4:5/tcp stateless_replies ", ["yes", "no"]),
+    ("sluice service add web 1.2.3.4:5/tcp flow_log ", ["yes", "no"]),
     ("sluice service add web 1.2.3.4:5/tcp proxy_protocol ", ["none", "v2"]),
     ("sluice service set web source_ports ", []),
     ("sluice service add web 1.2.3.4:5/tcp mode nat t", ["timeout"]),

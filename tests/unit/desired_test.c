@@ -349,12 +349,15 @@ Test(diff, source_pools_are_told_where_there_are_any)
 	service->wire.source_port_first = 1024;
 	service->wire.source_port_last = 65535;
 	service->wire.stateless_replies = 0;
+	service->wire.flow_log = 1;
 	expect_text(nat, pool,
 		    "~ service web mode nat -> fullnat source none -> 10.0.0.1,10.0.0.2 "
-		    "source_ports none -> 1024-65535 stateless_replies true -> false");
+		    "source_ports none -> 1024-65535 stateless_replies true -> false flow_log "
+		    "false -> true");
 	expect_text(pool, nat,
 		    "~ service web mode fullnat -> nat source 10.0.0.1,10.0.0.2 -> none "
-		    "source_ports 1024-65535 -> none stateless_replies false -> true");
+		    "source_ports 1024-65535 -> none stateless_replies false -> true flow_log true "
+		    "-> false");
 	cr_assert_eq(diff_delta(nat, pool, &delta), 0);
 	cr_assert_eq(delta.n_services, 1);
 	cr_expect_arr_eq(&delta.service[0], &service->wire, sizeof(service->wire));

@@ -172,6 +172,64 @@ Test(state, a_file_of_version_1_is_loaded_and_its_digest_holds, .init = make_dir
 	cr_expect(strstr(note, "digest"), "%s", note);
 }
 
+/* What version 2 wrote, whose records of services ended behind the source pool. */
+static const char version_2[] =
+	"{\"version\": 2, \"generation\": 2, \"hash_key\": \"59bb673ff88dc1bac25fdb3990b95d6d\","
+	" \"file\": \"/etc/sluice/sluice.yaml\", \"file_digest\": \"7d1320d266f0f8f6\","
+	" \"digest\": \"8d4a3cf7c1c3644e\", \"services\": ["
+	"{\"name\": \"api\", \"address\": \"203.0.113.11:443/tcp\", \"mode\": \"fullnat\","
+	" \"scheduler\": \"maglev\", \"source\": [\"10.1.0.9\"], \"source_ports\": \"1024-65535\","
+	" \"stateless_replies\": false, \"proxy_protocol\": \"v2\", \"slots\": 65537, \"owner\":"
+	" \"file\", \"timeouts\": {\"established\": 7440, \"transitory\": 240, \"embryonic\": 10,"
+	" \"udp\": 300}, \"backends\": [{\"address\": \"10.1.0.2:8443\", \"weight\": 3, \"state\":"
+	" \"ready\"}]},"
+	"{\"name\": \"office\", \"address\": \"10.0.0.0/16\", \"mode\": \"snat\","
+	" \"scheduler\": \"maglev\", \"source\": [\"203.0.113.200\"], \"source_ports\":"
+	" \"1024-65535\", \"stateless_replies\": true, \"proxy_protocol\": \"none\", \"slots\": "
+	"65537,"
+	" \"owner\": \"file\", \"timeouts\": {\"established\": 7440, \"transitory\": 240,"
+	" \"embryonic\": 240, \"udp\": 300}, \"backends\": []},"
+	"{\"name\": \"six\", \"address\": \"2001:db8::/56\", \"mode\": \"snat\","
+	" \"scheduler\": \"maglev\", \"source\": [\"2001:db8:1::1\"], \"source_ports\":"
+	" \"1024-65535\", \"stateless_replies\": true, \"proxy_protocol\": \"none\", \"slots\": "
+	"65537,"
+	" \"owner\": \"api\", \"timeouts\": {\"established\": 7440, \"transitory\": 240,"
+	" \"embryonic\": 240, \"udp\": 300}, \"backends\": []}]}";
+
+Test(state, a_file_of_version_2_is_loaded_and_its_digest_holds, .init = make_dir,
+     .fini = remove_dir)
+{
+	char note[STATE_MAX_ERROR], damaged[sizeof(version_2)];
+	const struct desired_service *service;
+	struct state state;
+	bool is_new;
+
+	write_state(version_2);
+	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	cr_assert_eq(state.desired->n_services, 3);
+	service = state.desired->service[0];
+	cr_expect_eq(service->wire.proxy_protocol, WIRE_PROXY_V2);
+	cr_expect_eq(service->wire.n_sources, 1);
+	cr_expect_eq(service->wire.flow_log, 0, "as it was then");
+	cr_expect_eq(service->n_backends, 1);
+	cr_expect_eq(state.desired->service[1]->wire.mode, WIRE_MODE_SNAT);
+	/* Saved again it is of this version. */
+	cr_assert_eq(state_save(dir, &state, &is_new, note), 0, "%s", note);
+	desired_free(state.desired);
+	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	desired_free(state.desired);
+
+	memcpy(damaged, version_2, sizeof(damaged));
+	*strstr(damaged, "9\"]") = '8';
+	remove_dir();
+	cr_assert_eq(mkdir(dir, 0700), 0);
+	write_state(damaged);
+	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_expect(strstr(note, "digest"), "%s", note);
+}
+
 Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
 {
 	struct state saved = make_state(42, 2), loaded;
@@ -185,6 +243,7 @@ Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_
 	service->wire.mode = WIRE_MODE_FULLNAT;
 	service->wire.stateless_replies = 0;
 	service->wire.proxy_protocol = WIRE_PROXY_V2;
+	service->wire.flow_log = 1;
 	service->wire.source_port_first = 2000;
 	service->wire.source_port_last = 2000;
 	service->wire.n_sources = SL_MAX_SOURCES_PER_SERVICE;
