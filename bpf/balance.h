@@ -467,6 +467,40 @@ static __always_inline void count_created(struct sl_xdp_cpu *cpu, const struct c
 		backend->flows++;
 }
 
+/* The flow log is told that the flow of this CPU's creation began. */
+__noinline uint32_t log_begin(void)
+{
+	uint32_t zero = 0;
+	const struct creation *creation = bpf_map_lookup_elem(&creations, &zero);
+	const struct sl_xdp_cpu *cpu = bpf_map_lookup_elem(&cpus, &zero);
+	struct sl_flow_event *event;
+	bool is_snat;
+
+	if (creation == NULL || cpu == NULL)
+		return 0;
+	event = event_new();
+	if (event == NULL)
+		return 0;
+	is_snat = creation->n_sources != 0 && creation->backend_port == 0;
+	event->kind = SL_FLOW_BEGINS;
+	event->family = creation->client.family;
+	event->protocol = creation->client.protocol;
+	event->reserved = 0;
+	event->service = (uint16_t)creation->service;
+	event->service_epoch = creation->service_epoch;
+	event->client_port = creation->client.source_port;
+	event->address_port = creation->client.destination_port;
+	event->source_port =
+		creation->n_sources != 0 ? creation->source_port : creation->client.source_port;
+	event->backend_port = is_snat ? cpu->tuple.destination_port : creation->backend_port;
+	event->client = creation->client.source;
+	event->address = creation->client.destination;
+	event->source = creation->n_sources != 0 ? creation->source : creation->client.source;
+	event->backend = is_snat ? cpu->tuple.destination : creation->backend_addr;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
 /*
  * Puts the flow that this CPU's creation describes into the table. CREATED: it is there, from now on
  * or since another CPU was faster.
@@ -481,9 +515,11 @@ static __always_inline enum created create(uint8_t family)
 	if (creation == NULL || cpu == NULL)
 		return CREATED_FULL;
 	created = create_in(creation, family);
-	if (created == CREATED)
+	if (created == CREATED) {
 		count_created(cpu, creation);
-	else
+		if (SL_UNLIKELY(creation->is_logged))
+			log_begin();
+	} else
 		count_refused(cpu, created);
 	/* Where the backend's packet asks, the client's flow may have another backend. */
 	if (created == CREATED_ALREADY && (creation->flags & SL_FLOW_FROM_REPLY) == 0)
@@ -513,6 +549,7 @@ static __always_inline enum created prepare(struct story *story, struct creation
 		backend->port != 0 ? backend->port : creation->client.destination_port;
 	creation->backend_epoch = backend->epoch;
 	creation->service_epoch = service->epoch;
+	creation->is_logged = service->flow_log;
 	count_refused(story->cpu, created);
 	return created;
 }

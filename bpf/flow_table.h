@@ -196,6 +196,49 @@ static __always_inline void usage_add(uint64_t *at, int64_t n)
 	__sync_fetch_and_add(at, n);
 }
 
+/** Room for one more event, or NULL. Either is counted. */
+static __always_inline struct sl_flow_event *event_new(void)
+{
+	struct sl_flow_event *event = bpf_ringbuf_reserve(&flow_events, sizeof(*event), 0);
+	struct sl_xdp_cpu *cpu;
+	uint32_t zero = 0;
+
+	cpu = bpf_map_lookup_elem(&cpus, &zero);
+	if (cpu != NULL) {
+		cpu->counters.event[SL_EVENT_FLOW_LOG_RECORDS]++;
+		cpu->counters.event[SL_EVENT_FLOW_LOG_LOST] += event == NULL;
+	}
+	if (event != NULL)
+		event->stamp = bpf_ktime_get_ns();
+	return event;
+}
+
+/* The flow log is told that flow @index ends. */
+static __always_inline uint32_t log_end(uint32_t index, uint8_t family)
+{
+	const struct sl_flow *flow = flow_at(index, family);
+	struct sl_flow_event *event;
+
+	if (flow == NULL)
+		return 0;
+	event = event_new();
+	if (event == NULL)
+		return 0;
+	sl_flow_event_fill(event, flow, family, SL_FLOW_ENDS);
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+__noinline uint32_t log_end4(uint32_t index)
+{
+	return log_end(index, SL_FAMILY_IPV4);
+}
+
+__noinline uint32_t log_end6(uint32_t index)
+{
+	return log_end(index, SL_FAMILY_IPV6);
+}
+
 /** Counts a flow that ends in the totals and for its backend. */
 static __always_inline void count_ended(const struct sl_flow *flow, uint8_t family)
 {
@@ -315,6 +358,12 @@ static __always_inline void flow_end_locked(uint32_t first, uint32_t index, uint
 					     flow->protocol),
 			 0, family);
 	count_ended(flow, family);
+	if (SL_UNLIKELY(flow->is_logged)) {
+		if (family == SL_FAMILY_IPV4)
+			log_end4(index);
+		else
+			log_end6(index);
+	}
 	if (sl_flow_has_source_as(flow, family))
 		source_free(flow, family, room);
 	flow_write_begin(flow);
@@ -423,8 +472,9 @@ struct creation {
 	uint16_t source_port_last;
 	uint8_t has_header; /* 1: the backend is told of the client */
 	uint8_t has_begun;  /* 1: it waits for no answer: mode snat, but TCP */
-	uint32_t peer;      /* mode snat: sl_egress_peer() */
-	uint32_t home;      /* first entry of the flow's home bucket */
+	uint8_t is_logged;
+	uint32_t peer; /* mode snat: sl_egress_peer() */
+	uint32_t home; /* first entry of the flow's home bucket */
 	struct sl_tuple reply;
 };
 
@@ -477,6 +527,7 @@ static __always_inline void flow_fill(uint32_t index, const struct creation *cre
 		flow->state = SL_FLOW_ESTABLISHED;
 	flow->proxy_first = creation->peer;
 	flow->flags = (uint8_t)creation->flags;
+	flow->is_logged = creation->is_logged & 1u;
 	flow->service = creation->service;
 	flow->service_epoch = creation->service_epoch;
 	flow->backend = creation->backend;

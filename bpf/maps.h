@@ -12,6 +12,7 @@
 
 #include <sluice/counters.h>
 #include <sluice/limits.h>
+#include <sluice/packet/flow_event.h>
 #include <sluice/packet/reject.h>
 #include <sluice/tables.h>
 #include <sluice/xdp.h>
@@ -72,6 +73,12 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, SL_XDP_RESOLVE_BYTES);
 } resolve SEC(".maps");
+
+/* struct sl_flow_event, for the agent to write. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, SL_XDP_FLOW_EVENTS_BYTES);
+} flow_events SEC(".maps");
 
 /* Written by the agent. */
 ARRAY(ports, SL_XDP_PORT_PLACES, struct sl_xdp_port, BPF_F_MMAPABLE);

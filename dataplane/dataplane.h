@@ -9,6 +9,7 @@
 #include <sluice/base.h>
 #include <sluice/wire.h>
 
+struct flow_log;
 struct snapshot;
 struct staging;
 struct dataplane; /* the engine's own */
@@ -47,6 +48,8 @@ struct dataplane_options {
 	bool is_replacing;        /* xdp: another program may be taken off a port */
 	bool is_fresh;            /* xdp: what a former process left is given up */
 	char reason[128];         /* why this engine, in words, for status */
+	struct flow_log
+		*flow_log; /* opened, the caller's; the engine starts and stops it; NULL: none */
 };
 
 /**

@@ -22,6 +22,7 @@
 #include "config/config.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/engine_choice.h"
+#include "dataplane/flow_log.h"
 #include "dataplane/reload.h"
 #include "dataplane/server.h"
 #include "log/log.h"
@@ -233,6 +234,7 @@ struct running {
 	const char *config_file;
 	struct config *config;
 	struct dataplane *dataplane;
+	struct flow_log *flow_log;
 };
 
 static void on_reload(evutil_socket_t number SL_UNUSED, short what SL_UNUSED, void *data)
@@ -245,6 +247,8 @@ static void on_reload(evutil_socket_t number SL_UNUSED, short what SL_UNUSED, vo
 	else
 		reload_take(running->config, wanted, running->dataplane);
 	config_free(wanted);
+	/* Whoever moves the file away says so by the same signal. */
+	flow_log_reopen(running->flow_log);
 }
 
 /* Numeric names are taken as numbers, as everywhere. -1: no such name. */
@@ -313,6 +317,7 @@ static int run(struct config *config, const struct options *from, const char *re
 	struct dataplane_options *options = calloc(1, sizeof(*options));
 	struct event_base *base = event_base_new();
 	struct dataplane *dataplane = NULL;
+	struct flow_log *flow_log = NULL;
 	char path[CONFIG_MAX_PATH + 32];
 	char error[SL_MAX_ERROR] = "";
 	int status = EXIT_REFUSED;
@@ -323,8 +328,12 @@ static int run(struct config *config, const struct options *from, const char *re
 	} else if (server_clear_path(path, error) != 0) {
 		/* Now, and not when we listen: by then the ports, or their tables, were taken. */
 		log_err("%s", error);
+	} else if (config->flow_log[0] != '\0' && !from->is_unload &&
+		   flow_log_open(config->flow_log, &flow_log, error) != 0) {
+		log_err("%s", error);
 	} else {
 		fill_options(config, options);
+		options->flow_log = flow_log;
 		options->is_replacing = from->is_replacing;
 		options->is_fresh = from->is_fresh;
 		snprintf(options->reason, sizeof(options->reason), "%s", reason);
@@ -339,12 +348,14 @@ static int run(struct config *config, const struct options *from, const char *re
 		} else {
 			struct running running = {.config_file = from->config_file,
 						  .config = config,
-						  .dataplane = dataplane};
+						  .dataplane = dataplane,
+						  .flow_log = flow_log};
 
 			status = serve(&running, base);
 			dataplane_close(dataplane);
 		}
 	}
+	flow_log_close(flow_log);
 	if (base != NULL)
 		event_base_free(base);
 	free(options);

@@ -103,6 +103,7 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	flow->backend_epoch = backend->epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
+	flow->is_logged = service->flow_log & 1u;
 	if (is_fullnat)
 		error = source_insert(worker, snapshot, table, flow, hash, sequence, mark);
 	else if (SL_UNLIKELY(mark != NULL && mark->is_taken))
@@ -117,6 +118,8 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	worker->counters.event[SL_EVENT_FLOW_CREATED]++;
 	worker->service_counters[flow->service].flows++;
 	worker->backend_counters[flow->backend].flows++;
+	if (SL_UNLIKELY(flow->is_logged))
+		flow_events_put(worker, flow, SL_FLOW_BEGINS, NULL);
 	return flow;
 }
 

@@ -19,6 +19,7 @@
 #include <rte_mbuf_dyn.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/dpdk/flow_events.h"
 #include "log/log.h"
 
 enum {
@@ -87,6 +88,10 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}
+	if (status == 0 && dataplane->options.flow_log != NULL)
+		status = flow_log_start(
+			dataplane->options.flow_log,
+			&(struct flow_log_source){.context = dataplane, .take = flow_events_take});
 	if (status == 0)
 		status = steer_open(dataplane, error);
 	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++)
@@ -169,6 +174,7 @@ void dataplane_close(struct dataplane *dataplane)
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		port_close(&dataplane->port[i]);
 	routes_close(dataplane);
+	flow_log_stop(dataplane->options.flow_log);
 	workers_free(dataplane);
 	snapshot_free(dataplane->snapshot);
 	free(dataplane->steering);
@@ -182,6 +188,7 @@ int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 		     struct snapshot **former, char *error SL_UNUSED)
 {
 	*former = dataplane->snapshot;
+	flow_log_learn(dataplane->options.flow_log, snapshot);
 	routes_resolve_backends(dataplane, snapshot);
 	/* Release: the whole snapshot is written before a worker can find it. */
 	__atomic_store_n(&dataplane->snapshot, snapshot, __ATOMIC_RELEASE);
@@ -255,6 +262,7 @@ int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
 	}
 	for (uint32_t i = 0; i < dataplane->n_opened; i++)
 		add_counters(dataplane->worker[i], reply);
+	reply->event[SL_EVENT_FLOW_LOG_LOST] += flow_log_lost(dataplane->options.flow_log);
 	return 0;
 }
 

@@ -108,6 +108,7 @@ static void fill(struct sl_flow *flow, const struct worker *worker, const struct
 	flow->backend_epoch = snapshot->backend[backend].epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
+	flow->is_logged = record->flow_log & 1u;
 }
 
 /* A new flow of the client, or NULL: then @passage's outcome is known. */
@@ -147,6 +148,8 @@ static struct sl_flow *create(const struct passage *passage, const struct sl_tup
 	worker->counters.event[SL_EVENT_FLOW_CREATED]++;
 	worker->service_counters[flow->service].flows++;
 	worker->backend_counters[flow->backend].flows++;
+	if (SL_UNLIKELY(flow->is_logged))
+		flow_events_put(worker, flow, SL_FLOW_BEGINS, &passage->packet->tuple);
 	return flow;
 }
 

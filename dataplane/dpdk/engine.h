@@ -145,10 +145,12 @@ struct worker {
 	struct sl_reject_bucket reject_bucket[SL_REJECT_BUCKETS];
 	struct tx_buffer tx[SL_MAX_PORTS];
 	struct hold hold;
-	struct fragments *fragments; /* of services' datagrams under way */
-	bool is_retrying;            /* the burst under way comes from the hold */
-	struct rte_ring *handoff;    /* frames whose flows are this worker's, from other workers */
-	struct rte_ring *resolve;    /* struct resolve_request, to the control thread */
+	struct fragments *fragments;  /* of services' datagrams under way */
+	bool is_retrying;             /* the burst under way comes from the hold */
+	struct rte_ring *handoff;     /* frames whose flows are this worker's, from other workers */
+	struct rte_ring *resolve;     /* struct resolve_request, to the control thread */
+	struct rte_ring *flow_events; /* struct sl_flow_event, to the log's thread; NULL: no log */
+	uint32_t patience;            /* turns that it may wait for room there, once it stops */
 	uint64_t n_checked[SL_MAX_PORTS];   /* packets compared with what the port's RSS says */
 	uint64_t hashes_seen[SL_MAX_PORTS]; /* of these: a bit for the highest six of each hash */
 	uint64_t now_tsc;

@@ -9,6 +9,7 @@
 #include <rte_mbuf_dyn.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/dpdk/flow_events.h"
 
 /** What the sender of a refused packet is told. */
 struct refusal {
@@ -54,6 +55,8 @@ SL_INLINE void worker_end_flow(struct worker *worker, struct flow_table *table,
 {
 	worker->counters.event[SL_EVENT_FLOW_ENDED]++;
 	worker->backend_counters[flow->backend].flows_ended++;
+	if (SL_UNLIKELY(flow->is_logged))
+		flow_events_put(worker, flow, SL_FLOW_ENDS, NULL);
 	if (SL_UNLIKELY(sl_flow_has_source(flow)))
 		worker->source_flows[flow->backend][flow->position]--;
 	flow_table_remove(table, flow);

@@ -20,6 +20,7 @@
 #include <rte_launch.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/dpdk/flow_events.h"
 #include "dataplane/dpdk/fragment.h"
 #include "dataplane/dpdk/sweep.h"
 #include "log/log.h"
@@ -82,6 +83,15 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 	worker->resolve =
 		rte_ring_create_elem(name, sizeof(struct resolve_request), RESOLVE_RING_SIZE,
 				     SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	if (dataplane->options.flow_log != NULL) {
+		snprintf(name, sizeof(name), "events%u", worker->id);
+		worker->patience = FLOW_EVENTS_PATIENCE;
+		worker->flow_events =
+			rte_ring_create_elem(name, sizeof(struct sl_flow_event), FLOW_EVENTS_SIZE,
+					     SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+		if (worker->flow_events == NULL)
+			return -ENOMEM;
+	}
 	if (worker->service_counters == NULL || worker->backend_counters == NULL ||
 	    worker->source_flows == NULL || worker->fragments == NULL || worker->handoff == NULL ||
 	    worker->resolve == NULL)
@@ -104,12 +114,14 @@ static void worker_close(struct worker *worker)
 	fragments_free(worker->fragments);
 	rte_ring_free(worker->handoff);
 	rte_ring_free(worker->resolve);
+	rte_ring_free(worker->flow_events);
 	worker->service_counters = NULL;
 	worker->backend_counters = NULL;
 	worker->source_flows = NULL;
 	worker->fragments = NULL;
 	worker->handoff = NULL;
 	worker->resolve = NULL;
+	worker->flow_events = NULL;
 }
 
 /* Makes the tables of all workers below @n that have none. */
@@ -126,7 +138,8 @@ static int open_up_to(struct dataplane *dataplane, uint32_t n, char *error)
 				 dataplane->options.n_flows);
 			return status;
 		}
-		dataplane->n_opened++;
+		/* Release: the log's thread finds the queue of a worker that is counted. */
+		__atomic_store_n(&dataplane->n_opened, dataplane->n_opened + 1, __ATOMIC_RELEASE);
 	}
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "dataplane/flow_log.h"
 #include "dataplane/staging_dump.h"
 #include "dataplane/xdp/engine.h"
 #include "log/log.h"
@@ -44,6 +45,8 @@ static int start(struct dataplane *dataplane, char *error)
 		status = loader_write_ports(dataplane);
 	if (status == 0)
 		status = routes_open(dataplane, error);
+	if (status == 0)
+		status = flow_events_open(dataplane, error);
 	return status;
 }
 
@@ -74,6 +77,7 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 void dataplane_close(struct dataplane *dataplane)
 {
 	/* Program, tables and links stay: they are pinned. */
+	flow_events_close(dataplane);
 	routes_close(dataplane);
 	if (dataplane->bpf != NULL)
 		loader_close(dataplane);
@@ -129,6 +133,7 @@ static int restore_tables(struct dataplane *dataplane, struct staging *staging,
 			 "%.180s; --fresh begins without saved state and flows", reason);
 		return status;
 	}
+	flow_log_learn(dataplane->options.flow_log, *snapshot);
 	/* The former process may have died between two writes: everything is written again. */
 	status = tables_commit(dataplane, *snapshot, NULL, error);
 	if (status != 0) {
@@ -165,8 +170,10 @@ void dataplane_save(struct dataplane *dataplane, const struct staging *staging,
 int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 		     struct snapshot **former, char *error)
 {
-	int status = tables_commit(dataplane, snapshot, dataplane->snapshot, error);
+	int status;
 
+	flow_log_learn(dataplane->options.flow_log, snapshot);
+	status = tables_commit(dataplane, snapshot, dataplane->snapshot, error);
 	if (status != 0) {
 		char ignored[SL_MAX_ERROR];
 
@@ -260,6 +267,8 @@ int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
 			reply->event[i] += from->counters.event[i];
 	}
 	free(values);
+	if (worker == WIRE_ALL_WORKERS)
+		reply->event[SL_EVENT_FLOW_LOG_LOST] += flow_log_lost(dataplane->options.flow_log);
 	return 0;
 }
 

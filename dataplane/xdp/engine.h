@@ -69,6 +69,8 @@ struct dataplane {
 	uint32_t n_backends_asked; /* below it all were, since the last change */
 	uint16_t *asked;           /* by backend: epoch of the one whose next hop was asked for */
 
+	struct ring_buffer *flow_events; /* flow_events.c */
+
 	/* tables.c */
 	uint32_t sweep4; /* where the sweep goes on */
 	uint32_t sweep6;
@@ -102,6 +104,11 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 		  const struct snapshot *former, char *error) SL_MUST_USE;
 /** A part of the flow tables: ends what is over. Called TURNS_PER_SEC times a second. */
 void tables_sweep(struct dataplane *dataplane);
+
+/* flow_events.c */
+/** Begins to write the flow log, if there is to be one. */
+int flow_events_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
+void flow_events_close(struct dataplane *dataplane);
 
 /* routes.c */
 int routes_open(struct dataplane *dataplane, char *error) SL_MUST_USE;

@@ -98,6 +98,8 @@
 	X(REFUSAL_LIMITED,     refusal_limited,     packets, "refused packets of which the client was not told: too many from its network") \
 	X(AFFINITY_CHECKED,    affinity_checked,    packets, "packets whose worker was compared with the NIC's RSS key and table: the first of each port") \
 	X(AFFINITY_MISS,       affinity_miss,       packets, "packets of these that arrived at another worker than key and table say") \
+	X(FLOW_LOG_RECORDS,    flow_log_records,    records, "begins and ends of flows that are logged") \
+	X(FLOW_LOG_LOST,       flow_log_lost,       records, "of these, not written: their queue was full, or the file could not be written") \
 	X(RESOLVE,             resolve,             packets, "next hops that the kernel was asked to resolve") \
 	X(LOOPS,               loops,               loops,   "turns of the worker's loop") \
 	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets")

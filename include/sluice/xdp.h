@@ -37,6 +37,7 @@ enum {
 	SL_XDP_ADJACENCY_TRIES = 4,
 	SL_XDP_SCRATCH_ADJACENCY = 0xffff, /* this CPU's own: the table of next hops had no room */
 	SL_XDP_RESOLVE_BYTES = 65536,
+	SL_XDP_FLOW_EVENTS_BYTES = 2097152, /* of events that wait to be written */
 	/* As protocols in the map of services: */
 	SL_XDP_SOURCE = 255,        /* the address stands in for clients */
 	SL_XDP_EGRESS_SOURCE = 254, /* and it does in mode snat */

@@ -53,8 +53,10 @@ def fullnat(all_services):
             for name, (address, backends) in all_services.items()}
 
 
-def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=None):
+def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=None, has_flow_log=False):
     net = topology.Topology(kind, workers, one_arm, max_workers)
+    if has_flow_log:
+        net.flow_log = os.path.join(net.dir, "flows.jsonl")
     try:
         net.make()
         net.start_nginx(root)
@@ -76,7 +78,8 @@ def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=No
 def net(request, files):
     net = bring_up(getattr(request.module, "KIND", "interface"), files[0],
                    getattr(request.module, "WORKERS", 1), getattr(request.module, "ONE_ARM", False),
-                   getattr(request.module, "MAX_WORKERS", None), getattr(request.module, "TIMEOUTS", None))
+                   getattr(request.module, "MAX_WORKERS", None), getattr(request.module, "TIMEOUTS", None),
+                   getattr(request.module, "HAS_FLOW_LOG", False))
     yield net
     net.remove()
 

@@ -88,6 +88,7 @@ class Topology:
         self.one_arm = one_arm
         self.engine = ENGINE  # as the configuration has it
         self.flows = 65536
+        self.flow_log = None  # or a file
         self.ports = ["eth1"] if one_arm else ["eth1", "eth2"]
         self.prefix = f"sl{os.getpid()}-{next(Topology.numbers)}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
@@ -241,6 +242,7 @@ class Topology:
                  "group: nogroup", "dataplane:", f"  engine: {self.engine}", f"  flows: {self.flows}", f"  workers: {self.workers}",
                  f"  hash_key: \"{HASH_KEY}\""]
         lines += [f"  max_workers: {max(self.max_workers, self.workers)}"] if self.max_workers else []
+        lines += [f"  flow_log: {self.flow_log}"] if self.flow_log else []
         lines.append("  ports:")
         for i, device in enumerate(self.ports):
             lines += self.port_lines(i, device)

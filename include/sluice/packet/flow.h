@@ -69,7 +69,7 @@ struct sl_flow {
 	uint8_t flags;
 	uint32_t service : 14; /* stable index */
 	uint32_t backend : 17; /* stable index */
-	uint32_t reserved : 1;
+	uint32_t is_logged : 1;
 	uint32_t proxy_first; /* struct sl_proxy's first */
 	uint16_t service_epoch;
 	uint16_t backend_epoch;
@@ -490,6 +490,7 @@ SL_INLINE void sl_flow_open(struct sl_flow *flow, const struct sl_tuple *client_
 	flow->state = SL_FLOW_EMBRYONIC;
 	flow->position = 0;
 	flow->flags = 0;
+	flow->is_logged = 0;
 	sl_flow_set_addr(flow, SL_FLOW_CLIENT, &client_tuple->source, client_tuple->family);
 	sl_flow_set_addr(flow, SL_FLOW_SERVICE, &client_tuple->destination, client_tuple->family);
 	sl_flow_set_addr(flow, SL_FLOW_BACKEND, backend_addr, client_tuple->family);
