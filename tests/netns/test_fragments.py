@@ -133,10 +133,15 @@ def test_a_storm_leaves_nothing_behind(net):
     own, router = links(net)
     source = bytes(map(int, topology.CLIENT4.split(".")))
     before = net.counters()
-    net.send_frames([random_fragment(rng, router, own, source) for _ in range(30000)])
 
-    def judged():
+    def n_judged():
         after = net.counters()
-        return sum(difference(before, after, name) for name in after["verdicts"]) > 20000
-    topology.wait_until("the storm", 20, judged)
+        return sum(difference(before, after, name) for name in after["verdicts"])
+
+    # In bursts: a driver's ring loses some of each where the machine is busy.
+    for _ in range(30):
+        net.send_frames([random_fragment(rng, router, own, source) for _ in range(5000)])
+        if n_judged() > 20000:
+            break
+    topology.wait_until("the storm", 5, lambda: n_judged() > 20000)
     topology.wait_until("its end", 5, lambda: echoed(net, topology.SERVICE4, 5) == 5)
