@@ -101,9 +101,40 @@ bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, 
 	return true;
 }
 
-/* @text: what stands before the slash; @length: what stands behind it. */
-static bool parse_prefix(const char *text, const char *length, struct wire_address *address,
+bool config_parse_prefix(const char *text, union sl_addr *addr, uint8_t *length, uint8_t *family,
 			 const char **reason)
+{
+	const char *slash = strrchr(text, '/');
+	size_t n = slash != NULL ? (size_t)(slash - text) : strlen(text);
+	char host[64] = "";
+	uint32_t n_bits;
+	be16_t bits;
+
+	if (n < sizeof(host))
+		memcpy(host, text, n);
+	if (!config_parse_addr(host, addr, family, reason)) {
+		*reason = "neither ADDR/LENGTH nor ADDR";
+		return false;
+	}
+	n_bits = *family == SL_FAMILY_IPV4 ? 32 : 128;
+	bits = sl_to_be16((uint16_t)n_bits);
+	if (slash != NULL && (!parse_port(slash + 1, &bits) || sl_from_be16(bits) > n_bits)) {
+		*reason = *family == SL_FAMILY_IPV4
+				  ? "the length of the prefix is not a number of 0..32"
+				  : "the length of the prefix is not a number of 0..128";
+		return false;
+	}
+	*length = (uint8_t)sl_from_be16(bits);
+	if (wire_has_bits_beyond(addr, *length, *family)) {
+		*reason = "the address has bits beyond the prefix";
+		return false;
+	}
+	return true;
+}
+
+/* A service's prefix. @text: what stands before the slash; @length: what stands behind it. */
+static bool parse_service_prefix(const char *text, const char *length, struct wire_address *address,
+				 const char **reason)
 {
 	uint32_t n_bits, least;
 
@@ -143,7 +174,7 @@ bool config_parse_service_address(const char *text, struct wire_address *address
 	} else if (strcmp(slash + 1, "udp") == 0) {
 		address->protocol = SL_PROTOCOL_UDP;
 	} else if (slash[1] >= '0' && slash[1] <= '9') {
-		return parse_prefix(endpoint, slash + 1, address, reason);
+		return parse_service_prefix(endpoint, slash + 1, address, reason);
 	} else {
 		*reason = "the protocol is neither tcp nor udp";
 		return false;

@@ -75,12 +75,20 @@ struct config_source {
 	uint8_t family;
 };
 
+/** A prefix that is denied; at which end, the record says. */
+struct config_deny {
+	struct config_mark mark;
+	struct wire_deny wire; /* until all is judged, service.family is the prefix's own */
+};
+
 struct config_service {
 	struct config_mark mark;
 	struct wire_service wire;
 	struct config_source source[SL_MAX_SOURCES_PER_SERVICE]; /* beside wire.source */
 	struct config_backend *backend;
 	size_t n_backends;
+	struct config_deny *deny; /* in the order of wire_compare_denies() once it was loaded */
+	size_t n_denies;
 };
 
 struct config {
@@ -142,6 +150,16 @@ bool config_parse_endpoint(const char *text, union sl_addr *addr, be16_t *port, 
 
 /** "ADDR". */
 bool config_parse_addr(const char *text, union sl_addr *addr, uint8_t *family, const char **reason);
+
+/** "10.0.0.0/8", or "192.0.2.1" for an address alone. @length: bits. */
+bool config_parse_prefix(const char *text, union sl_addr *addr, uint8_t *length, uint8_t *family,
+			 const char **reason);
+
+/**
+ * Why the service of prefix @service cannot have @deny, whose service.family is its own prefix's.
+ * Static text; NULL: it can.
+ */
+const char *config_judge_deny(const struct wire_address *service, const struct wire_deny *deny);
 
 /** "LOW-HIGH" or "PORT", 1 to 65535, host order. */
 bool config_parse_ports(const char *text, uint16_t *first, uint16_t *last, const char **reason);

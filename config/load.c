@@ -306,8 +306,10 @@ void config_free(struct config *config)
 {
 	if (config == NULL)
 		return;
-	for (size_t i = 0; i < config->n_services; i++)
+	for (size_t i = 0; i < config->n_services; i++) {
 		free(config->service[i].backend);
+		free(config->service[i].deny);
+	}
 	free(config->service);
 	free(config);
 }

@@ -50,7 +50,7 @@ __attribute__((format(printf, 6, 0))) static void add(struct config_problems *pr
 					"%.120s:%u:%u: ", name, mark.line, mark.column);
 	if (path[0] != '\0')
 		used += (size_t)snprintf(problem->text + used, sizeof(problem->text) - used,
-					 "%.120s: ", path);
+					 "%.160s: ", path);
 	if (is_warning)
 		used += (size_t)snprintf(problem->text + used, sizeof(problem->text) - used,
 					 "warning: ");

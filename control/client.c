@@ -395,7 +395,7 @@ static size_t records_per_message(size_t size)
 	return n < WIRE_MAX_RECORDS ? n : WIRE_MAX_RECORDS;
 }
 
-/* SERVICES and BACKENDS have requests and replies of one shape. */
+/* SERVICES, BACKENDS and DENIES have requests and replies of one shape. */
 static int call_array(struct client *client, uint16_t type, const void *records, size_t size,
 		      size_t n_records)
 {
@@ -424,8 +424,10 @@ static int call_array(struct client *client, uint16_t type, const void *records,
 }
 
 _Static_assert(sizeof(struct wire_services_request) == sizeof(struct wire_backends_request) &&
-		       sizeof(struct wire_services_reply) == sizeof(struct wire_backends_reply),
-	       "call_array serves both");
+		       sizeof(struct wire_services_request) == sizeof(struct wire_denies_request) &&
+		       sizeof(struct wire_services_reply) == sizeof(struct wire_backends_reply) &&
+		       sizeof(struct wire_services_reply) == sizeof(struct wire_denies_reply),
+	       "call_array serves all");
 
 int client_services(struct client *client, const struct wire_service *record, size_t n_records)
 {
@@ -435,6 +437,11 @@ int client_services(struct client *client, const struct wire_service *record, si
 int client_backends(struct client *client, const struct wire_backend *record, size_t n_records)
 {
 	return call_array(client, WIRE_BACKENDS, record, sizeof(*record), n_records);
+}
+
+int client_denies(struct client *client, const struct wire_deny *record, size_t n_records)
+{
+	return call_array(client, WIRE_DENIES, record, sizeof(*record), n_records);
 }
 
 int client_service_delete(struct client *client, const struct wire_address *service)

@@ -59,6 +59,8 @@ int client_services(struct client *client, const struct wire_service *record,
 		    size_t n_records) SL_MUST_USE;
 int client_backends(struct client *client, const struct wire_backend *record,
 		    size_t n_records) SL_MUST_USE;
+int client_denies(struct client *client, const struct wire_deny *record,
+		  size_t n_records) SL_MUST_USE;
 
 int client_service_delete(struct client *client, const struct wire_address *service) SL_MUST_USE;
 int client_backend_delete(struct client *client,

@@ -181,6 +181,7 @@ void desired_service_put(struct desired_service *service)
 	if (!service || --service->n_references > 0)
 		return;
 	free(service->backend);
+	free(service->deny);
 	free(service);
 }
 
@@ -198,6 +199,23 @@ void desired_service_fill(struct desired_service *service, struct wire_backend *
 		qsort(backend, n_backends, sizeof(*backend), compare_backends);
 	service->backend = backend;
 	service->n_backends = service->capacity = n_backends;
+}
+
+static int compare_denies(const void *a, const void *b)
+{
+	return wire_compare_denies(a, b);
+}
+
+void desired_service_deny(struct desired_service *service, struct wire_deny *deny,
+			  uint32_t n_denies)
+{
+	for (uint32_t i = 0; i < n_denies; i++)
+		deny[i].service = service->wire.address;
+	if (n_denies)
+		qsort(deny, n_denies, sizeof(*deny), compare_denies);
+	free(service->deny);
+	service->deny = deny;
+	service->n_denies = n_denies;
 }
 
 static int refuse_not_found(const char *name, struct rpc_error *error)
@@ -277,12 +295,15 @@ static struct desired_service *copy_service(const struct desired_service *old)
 	copy->n_references = 1;
 	copy->capacity = old->n_backends + 1;
 	copy->backend = malloc(copy->capacity * sizeof(*copy->backend));
-	if (!copy->backend) {
-		free(copy);
+	copy->deny = malloc((old->n_denies + 1) * sizeof(*copy->deny));
+	if (!copy->backend || !copy->deny) {
+		desired_service_put(copy);
 		return NULL;
 	}
 	if (old->n_backends)
 		memcpy(copy->backend, old->backend, old->n_backends * sizeof(*copy->backend));
+	if (old->n_denies)
+		memcpy(copy->deny, old->deny, old->n_denies * sizeof(*copy->deny));
 	return copy;
 }
 
@@ -466,6 +487,8 @@ uint64_t desired_digest(const struct desired *desired, const struct sl_hash_key 
 		digest += wire_digest(&service->wire, sizeof(service->wire));
 		for (uint32_t k = 0; k < service->n_backends; k++)
 			digest += wire_digest(&service->backend[k], sizeof(service->backend[k]));
+		for (uint32_t k = 0; k < service->n_denies; k++)
+			digest += wire_digest(&service->deny[k], sizeof(service->deny[k]));
 	}
 	return digest;
 }

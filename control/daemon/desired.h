@@ -31,6 +31,8 @@ struct desired_service {
 	uint32_t n_backends;
 	uint32_t capacity;
 	struct wire_backend *backend;
+	uint32_t n_denies;
+	struct wire_deny *deny; /* in the order of wire_compare_denies() */
 };
 
 struct desired {
@@ -71,6 +73,10 @@ void desired_service_put(struct desired_service *service);
 /** Gives a service without backends those of the array, in any order, taken over. */
 void desired_service_fill(struct desired_service *service, struct wire_backend *backend,
 			  uint32_t n_backends);
+
+/** Gives a service another deny list, in any order, taken over; whose it is is filled in. */
+void desired_service_deny(struct desired_service *service, struct wire_deny *deny,
+			  uint32_t n_denies);
 
 /* Each of the following returns 0 or the error's code with @error filled; then @desired may be
  * changed in part and is only good for desired_free(). */

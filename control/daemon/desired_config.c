@@ -8,29 +8,37 @@
 
 #include "config/config.h"
 
-/* All services and backends of a state as the configuration library wants them. */
+/* All services, backends and denies of a state as the configuration library wants them. */
 struct listing {
 	struct config_service *service;
 	struct config_backend *backend;
+	struct config_deny *deny;
 };
 
 static void listing_fini(struct listing *listing)
 {
 	free(listing->service);
 	free(listing->backend);
+	free(listing->deny);
 }
 
 static bool listing_init(struct listing *listing, const struct desired *desired)
 {
 	struct config_backend *backend;
+	struct config_deny *deny;
+	size_t n_denies = 0;
 
+	for (size_t i = 0; i < desired->n_services; i++)
+		n_denies += desired->service[i]->n_denies;
 	listing->service = calloc(desired->n_services + 1, sizeof(*listing->service));
 	listing->backend = calloc(desired->n_backends + 1, sizeof(*listing->backend));
-	if (!listing->service || !listing->backend) {
+	listing->deny = calloc(n_denies + 1, sizeof(*listing->deny));
+	if (!listing->service || !listing->backend || !listing->deny) {
 		listing_fini(listing);
 		return false;
 	}
 	backend = listing->backend;
+	deny = listing->deny;
 	for (size_t i = 0; i < desired->n_services; i++) {
 		const struct desired_service *from = desired->service[i];
 
@@ -38,11 +46,15 @@ static bool listing_init(struct listing *listing, const struct desired *desired)
 			.wire = from->wire,
 			.backend = backend,
 			.n_backends = from->n_backends,
+			.deny = deny,
+			.n_denies = from->n_denies,
 		};
 		for (uint32_t k = 0; k < from->wire.n_sources; k++)
 			listing->service[i].source[k].family = from->wire.address.family;
 		for (uint32_t k = 0; k < from->n_backends; k++)
 			backend++->wire = from->backend[k];
+		for (uint32_t k = 0; k < from->n_denies; k++)
+			deny++->wire = from->deny[k];
 	}
 	return true;
 }
@@ -106,10 +118,12 @@ static struct desired_service *make_service(const struct config_service *from)
 	struct desired_service *service =
 		desired_service_new(from->wire.name, &from->wire.address, DESIRED_OWNER_FILE);
 	struct wire_backend *backend = calloc(from->n_backends + 1, sizeof(*backend));
+	struct wire_deny *deny = calloc(from->n_denies + 1, sizeof(*deny));
 
-	if (!service || !backend) {
+	if (!service || !backend || !deny) {
 		desired_service_put(service);
 		free(backend);
+		free(deny);
 		return NULL;
 	}
 	service->wire = from->wire;
@@ -118,6 +132,9 @@ static struct desired_service *make_service(const struct config_service *from)
 		backend[i].service = from->wire.address;
 	}
 	desired_service_fill(service, backend, (uint32_t)from->n_backends);
+	for (size_t i = 0; i < from->n_denies; i++)
+		deny[i] = from->deny[i].wire;
+	desired_service_deny(service, deny, (uint32_t)from->n_denies);
 	return service;
 }
 

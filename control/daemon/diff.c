@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/daemon/denies_json.h"
 #include "control/daemon/service_json.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
@@ -104,6 +105,38 @@ static void source_fields(struct change *change, const struct wire_service *was,
 		   new[0] ? new : "none");
 }
 
+static const char *prefixes_text(uint32_t n, char text[static 32])
+{
+	if (n == 0)
+		return "none";
+	(void)snprintf(text, 32, "%u prefix%s", n, n == 1 ? "" : "es");
+	return text;
+}
+
+/* Their numbers in words, for there may be thousands; which they are, in the fields. */
+static void deny_field(struct change *change, const struct desired_service *old,
+		       const struct desired_service *new, uint8_t end)
+{
+	const char *name = wire_deny_end_name(end);
+	json_t *added = json_array(), *removed = json_array();
+	char was[32], is[32];
+
+	denies_compare(old, new, end, added, removed);
+	if (json_array_size(added) + json_array_size(removed) == 0) {
+		json_decref(added);
+		json_decref(removed);
+		return;
+	}
+	change_text(change, " %s %s%s%s", name,
+		    old ? prefixes_text(denies_count(old, end), was) : "", old ? " -> " : "",
+		    prefixes_text(denies_count(new, end), is));
+	if (json_array_size(added) && json_array_size(removed))
+		change_text(change, " (+%zu -%zu)", json_array_size(added),
+			    json_array_size(removed));
+	json_object_set_new(change->fields, name,
+			    json_pack("{s:o, s:o}", "added", added, "removed", removed));
+}
+
 /* Takes change->fields over. */
 static void add_change(struct changes *changes, const char *action, const char *service,
 		       const char *backend, struct change *change)
@@ -143,6 +176,8 @@ static void service_fields(struct change *change, const struct desired_service *
 	field_text(change, "scheduler", old ? wire_scheduler_name(was->scheduler) : NULL,
 		   wire_scheduler_name(is->scheduler));
 	source_fields(change, was, is);
+	deny_field(change, old, new, WIRE_DENY_SOURCE);
+	deny_field(change, old, new, WIRE_DENY_DESTINATION);
 	if (old || !is->stateless_replies)
 		field_text(change, "stateless_replies",
 			   old ? was->stateless_replies ? "true" : "false" : NULL,
@@ -305,11 +340,23 @@ static int delta_backends(const struct desired_service *old, const struct desire
 	return 0;
 }
 
+static bool has_same_denies(const struct desired_service *a, const struct desired_service *b)
+{
+	return a->n_denies == b->n_denies &&
+	       (a->n_denies == 0 || memcmp(a->deny, b->deny, a->n_denies * sizeof(*a->deny)) == 0);
+}
+
 static void delta_service(const struct desired_service *old, const struct desired_service *new,
 			  struct diff_delta *delta)
 {
-	if (!old || memcmp(&old->wire, &new->wire, sizeof(new->wire)) != 0)
+	if (!old || memcmp(&old->wire, &new->wire, sizeof(new->wire)) != 0 ||
+	    !has_same_denies(old, new)) {
 		delta->service[delta->n_services++] = new->wire;
+		if (new->n_denies)
+			memcpy(&delta->deny[delta->n_denies], new->deny,
+			       new->n_denies * sizeof(*new->deny));
+		delta->n_denies += new->n_denies;
+	}
 	delta_backends(old, new, delta);
 }
 
@@ -317,13 +364,18 @@ static void delta_service(const struct desired_service *old, const struct desire
 static int delta_reserve(const struct desired *old, const struct desired *new,
 			 struct diff_delta *delta)
 {
+	size_t n_denies = 0;
 	size_t old_services = old ? old->n_services : 0, old_backends = old ? old->n_backends : 0;
 
 	delta->deleted_service = calloc(old_services + 1, sizeof(*delta->deleted_service));
 	delta->deleted_backend = calloc(old_backends + 1, sizeof(*delta->deleted_backend));
 	delta->service = calloc(new->n_services + 1, sizeof(*delta->service));
 	delta->backend = calloc(new->n_backends + 1, sizeof(*delta->backend));
-	if (delta->deleted_service && delta->deleted_backend && delta->service && delta->backend)
+	for (size_t i = 0; i < new->n_services; i++)
+		n_denies += new->service[i]->n_denies;
+	delta->deny = calloc(n_denies + 1, sizeof(*delta->deny));
+	if (delta->deleted_service && delta->deleted_backend && delta->service && delta->backend &&
+	    delta->deny)
 		return 0;
 	return -ENOMEM;
 }
@@ -366,12 +418,13 @@ void diff_delta_fini(struct diff_delta *delta)
 	free(delta->deleted_backend);
 	free(delta->service);
 	free(delta->backend);
+	free(delta->deny);
 	memset(delta, 0, sizeof(*delta));
 }
 
 bool diff_delta_is_empty(const struct diff_delta *delta)
 {
 	return delta->n_deleted_services + delta->n_deleted_backends + delta->n_services +
-		       delta->n_backends ==
+		       delta->n_backends + delta->n_denies ==
 	       0;
 }

@@ -89,6 +89,8 @@ static int send_records(struct client *client, const struct diff_delta *delta)
 		status = client_services(client, delta->service, delta->n_services);
 	if (!status)
 		status = client_backends(client, delta->backend, delta->n_backends);
+	if (!status)
+		status = client_denies(client, delta->deny, delta->n_denies);
 	return status;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/daemon/denies_json.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
 
@@ -28,10 +29,13 @@ json_t *service_to_json(const struct desired_service *service)
 	(void)wire_format_address(&wire->address, text);
 	text_source_ports(wire, ports);
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:o, s:s?, s:b, s:s, s:b, s:I, s:s, s:{s:I, s:I, s:I, s:I}}",
+		"{s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, s:s, s:{s:I, s:I, "
+		"s:I, s:I}}",
 		"name", wire->name, "address", text, "mode", wire_mode_name(wire->mode),
 		"scheduler", wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
-		"source_ports", ports[0] ? ports : NULL, "stateless_replies",
+		"source_ports", ports[0] ? ports : NULL, "deny_source",
+		denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
+		denies_to_json(service, WIRE_DENY_DESTINATION), "stateless_replies",
 		(int)wire->stateless_replies, "proxy_protocol",
 		wire_proxy_protocol_name(wire->proxy_protocol), "flow_log", (int)wire->flow_log,
 		"slots", (json_int_t)wire->n_slots, "owner", desired_owner_name(service->owner),
@@ -90,6 +94,8 @@ static int backend_from_json(const json_t *json, const char *service, struct des
 struct newer {
 	json_t *source;
 	json_t *source_ports;
+	json_t *deny_source;
+	json_t *deny_destination;
 	const char *proxy_protocol;
 	int stateless_replies;
 	int flow_log;
@@ -148,14 +154,16 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	int code;
 
 	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s:s, s:s, s:s, s:s, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
+			   "{s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
 			   "s:{s:I, s:I, s:I, s:I}, s:o}",
 			   "name", &name, "address", &address, "mode", &mode, "scheduler",
 			   &scheduler, "source", &newer.source, "source_ports", &newer.source_ports,
-			   "stateless_replies", &newer.stateless_replies, "proxy_protocol",
-			   &newer.proxy_protocol, "flow_log", &newer.flow_log, "slots", &slots,
-			   "owner", &owner, "timeouts", "established", &established, "transitory",
-			   &transitory, "embryonic", &embryonic, "udp", &udp, "backends", &list))
+			   "deny_source", &newer.deny_source, "deny_destination",
+			   &newer.deny_destination, "stateless_replies", &newer.stateless_replies,
+			   "proxy_protocol", &newer.proxy_protocol, "flow_log", &newer.flow_log,
+			   "slots", &slots, "owner", &owner, "timeouts", "established",
+			   &established, "transitory", &transitory, "embryonic", &embryonic, "udp",
+			   &udp, "backends", &list))
 		return refuse_json("service", &reason, error);
 	code = text_parse_service_address(name, "address", address, &wire, error);
 	if (code)
@@ -179,6 +187,8 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	service->wire.timeout_embryonic_sec = (uint32_t)embryonic;
 	service->wire.timeout_udp_sec = (uint32_t)udp;
 	code = newer_from_json(&newer, &service->wire, error);
+	if (!code)
+		code = denies_from_json(service, newer.deny_source, newer.deny_destination, error);
 	if (code) {
 		desired_service_put(service);
 		return code;

@@ -10,8 +10,9 @@
 #include "control/daemon/desired.h"
 
 /**
- * {name, address, mode, scheduler, source[], source_ports (null in nat), stateless_replies,
- * proxy_protocol, flow_log, slots, owner, timeouts{}}; NULL: out of memory.
+ * {name, address, mode, scheduler, source[], source_ports (null in nat), deny_source[],
+ * deny_destination[], stateless_replies, proxy_protocol, flow_log, slots, owner, timeouts{}}; NULL: out of
+ * memory.
  */
 json_t *service_to_json(const struct desired_service *service);
 

@@ -9,6 +9,7 @@
 
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
+#include "wire/wire_abi.h"
 
 static struct wire_address address_of(unsigned number)
 {
@@ -101,6 +102,66 @@ Test(desired, what_is_taken_and_what_is_missing_is_named)
 	desired_free(desired);
 }
 
+static struct wire_deny deny_of(unsigned number, uint8_t end)
+{
+	return (struct wire_deny){
+		.addr.ipv4 = sl_to_be32(0x0a000000u + number * 256),
+		.length = (uint8_t)(24 + number % 2),
+		.end = end,
+	};
+}
+
+/* Denies @n prefixes from @first on at each end, in descending order. */
+static void deny(struct desired_service *service, unsigned first, unsigned n)
+{
+	struct wire_deny *list = calloc(2 * n + 1, sizeof(*list));
+
+	for (unsigned i = 0; i < n; i++) {
+		list[i] = deny_of(first + n - 1 - i, WIRE_DENY_DESTINATION);
+		list[n + i] = deny_of(first + n - 1 - i, WIRE_DENY_SOURCE);
+	}
+	desired_service_deny(service, list, 2 * n);
+}
+
+Test(desired, a_deny_list_is_sorted_and_copied_on_write)
+{
+	struct desired *desired = desired_new(), *clone;
+	struct sl_hash_key key = {{1, 2}};
+	struct desired_service *service;
+	struct wire_backend backend = backend_of(1, 1);
+	const struct desired_service *found;
+	struct rpc_error error;
+	uint64_t without, digest;
+
+	add_service(desired, "web", 1);
+	without = desired_digest(desired, &key);
+	cr_assert_eq(desired_edit(desired, "web", &service, &error), RPC_OK);
+	deny(service, 3, 5);
+	cr_assert_eq(service->n_denies, 10);
+	for (uint32_t i = 0; i < service->n_denies; i++) {
+		struct wire_deny wanted = deny_of(3 + i % 5, i < 5 ? 1 : 2);
+
+		wanted.service = service->wire.address;
+		cr_expect_arr_eq(&service->deny[i], &wanted, sizeof(wanted), "%u", i);
+	}
+	digest = without;
+	for (uint32_t i = 0; i < service->n_denies; i++)
+		digest += wire_digest(&service->deny[i], sizeof(service->deny[i]));
+	cr_expect_eq(desired_digest(desired, &key), digest);
+	clone = desired_clone(desired);
+	cr_assert_eq(desired_add_backend(clone, "web", &backend, &error), RPC_OK);
+	found = desired_find(clone, "web");
+	cr_assert_neq(found, service);
+	cr_assert_eq(found->n_denies, 10);
+	cr_expect_neq(found->deny, service->deny);
+	cr_assert_eq(desired_edit(clone, "web", &service, &error), RPC_OK);
+	deny(service, 0, 0);
+	cr_expect_eq(desired_find(desired, "web")->n_denies, 10);
+	cr_expect_eq(desired_digest(desired, &key), digest);
+	desired_free(clone);
+	desired_free(desired);
+}
+
 Test(desired, backends_of_a_service_are_limited)
 {
 	struct desired *desired = desired_new();
@@ -133,9 +194,10 @@ Test(desired, a_file_owned_service_is_not_the_apis)
 
 /* The dataplane as a naive twin sees it: records in no order, changed one by one. */
 struct twin {
-	size_t n_services, n_backends;
+	size_t n_services, n_backends, n_denies;
 	struct wire_service service[256];
 	struct wire_backend backend[4096];
+	struct wire_deny deny[4096];
 };
 
 static void twin_delete_backends(struct twin *twin, const struct wire_address *service)
@@ -147,6 +209,23 @@ static void twin_delete_backends(struct twin *twin, const struct wire_address *s
 			i++;
 }
 
+static void twin_delete_denies(struct twin *twin, const struct wire_address *service)
+{
+	for (size_t i = 0; i < twin->n_denies;)
+		if (memcmp(&twin->deny[i].service, service, sizeof(*service)) == 0)
+			twin->deny[i] = twin->deny[--twin->n_denies];
+		else
+			i++;
+}
+
+static bool twin_has_deny(const struct twin *twin, const struct wire_deny *deny)
+{
+	for (size_t i = 0; i < twin->n_denies; i++)
+		if (memcmp(&twin->deny[i], deny, sizeof(*deny)) == 0)
+			return true;
+	return false;
+}
+
 static void twin_delete_service(struct twin *twin, const struct wire_address *service)
 {
 	for (size_t i = 0; i < twin->n_services; i++) {
@@ -154,6 +233,7 @@ static void twin_delete_service(struct twin *twin, const struct wire_address *se
 			continue;
 		twin->service[i] = twin->service[--twin->n_services];
 		twin_delete_backends(twin, service);
+		twin_delete_denies(twin, service);
 		return;
 	}
 	cr_assert_fail("a service to delete is not there");
@@ -171,6 +251,7 @@ static struct wire_backend *twin_find_backend(struct twin *twin, const struct wi
 
 static void twin_put_service(struct twin *twin, const struct wire_service *service)
 {
+	twin_delete_denies(twin, &service->address);
 	for (size_t i = 0; i < twin->n_services; i++)
 		if (memcmp(&twin->service[i].address, &service->address,
 			   sizeof(service->address)) == 0) {
@@ -204,10 +285,16 @@ static void twin_apply(struct twin *twin, const struct diff_delta *delta)
 		else
 			twin->backend[twin->n_backends++] = *backend;
 	}
+	for (size_t i = 0; i < delta->n_denies; i++) {
+		cr_assert_not(twin_has_deny(twin, &delta->deny[i]), "a deny is there already");
+		twin->deny[twin->n_denies++] = delta->deny[i];
+	}
 }
 
 static void twin_compare(struct twin *twin, const struct desired *desired, unsigned seed)
 {
+	size_t n_denies = 0;
+
 	cr_assert_eq(twin->n_services, desired->n_services, "seed %u", seed);
 	cr_assert_eq(twin->n_backends, desired->n_backends, "seed %u", seed);
 	for (size_t i = 0; i < twin->n_services; i++) {
@@ -225,7 +312,11 @@ static void twin_compare(struct twin *twin, const struct desired *desired, unsig
 			cr_assert(found && memcmp(found, backend, sizeof(*backend)) == 0, "seed %u",
 				  seed);
 		}
+		n_denies += service->n_denies;
+		for (uint32_t k = 0; k < service->n_denies; k++)
+			cr_assert(twin_has_deny(twin, &service->deny[k]), "seed %u", seed);
 	}
+	cr_assert_eq(twin->n_denies, n_denies, "seed %u", seed);
 }
 
 static struct desired *random_state(unsigned *random)
@@ -236,6 +327,8 @@ static struct desired *random_state(unsigned *random)
 
 	for (unsigned i = 0; i < n; i++) {
 		unsigned n_backends = (unsigned)rand_r(random) % 8;
+		struct desired_service *service;
+		struct rpc_error error;
 		char name[16];
 
 		/* Names and addresses move against each other, so that a name changes address. */
@@ -244,6 +337,8 @@ static struct desired *random_state(unsigned *random)
 		for (unsigned k = 0; k < n_backends; k++)
 			add_backend(desired, name, k * 2 + (unsigned)rand_r(random) % 2,
 				    (uint32_t)rand_r(random) % 3);
+		cr_assert_eq(desired_edit(desired, name, &service, &error), RPC_OK);
+		deny(service, (unsigned)rand_r(random) % 2, (unsigned)rand_r(random) % 3);
 	}
 	return desired;
 }
@@ -379,5 +474,66 @@ Test(diff, source_pools_are_told_where_there_are_any)
 	desired_free(empty);
 	desired_free(nat);
 	desired_free(pool);
+	desired_free(full);
+}
+
+static const json_t *field_of(const json_t *changes, const char *name, const char *member)
+{
+	const json_t *fields = json_object_get(json_array_get(changes, 0), "fields");
+
+	return json_object_get(json_object_get(fields, name), member);
+}
+
+Test(diff, deny_lists_are_told_by_their_numbers)
+{
+	struct desired *none = desired_new(), *some, *other, *full;
+	struct desired_service *service;
+	struct rpc_error error;
+	struct diff_delta delta;
+	json_t *list;
+	size_t n;
+
+	add_service(none, "web", 1);
+	some = desired_clone(none);
+	cr_assert_eq(desired_edit(some, "web", &service, &error), RPC_OK);
+	deny(service, 0, 1);
+	other = desired_clone(some);
+	cr_assert_eq(desired_edit(other, "web", &service, &error), RPC_OK);
+	deny(service, 1, 3);
+	full = desired_clone(some);
+	cr_assert_eq(desired_edit(full, "web", &service, &error), RPC_OK);
+	deny(service, 0, SL_MAX_DENIES_PER_SERVICE / 2);
+	expect_text(none, some,
+		    "~ service web deny_source none -> 1 prefix deny_destination none -> 1 prefix");
+	expect_text(some, none,
+		    "~ service web deny_source 1 prefix -> none deny_destination 1 prefix -> none");
+	expect_text(some, other,
+		    "~ service web deny_source 1 prefix -> 3 prefixes (+3 -1) deny_destination "
+		    "1 prefix -> 3 prefixes (+3 -1)");
+	expect_text(some, full,
+		    "~ service web deny_source 1 prefix -> 2048 prefixes deny_destination "
+		    "1 prefix -> 2048 prefixes");
+	list = diff_changes(some, other, &n);
+	cr_expect_eq(json_array_size(field_of(list, "deny_source", "added")), 3);
+	cr_expect_str_eq(
+		json_string_value(json_array_get(field_of(list, "deny_source", "removed"), 0)),
+		"10.0.0.0/24");
+	json_decref(list);
+	list = diff_changes(other, full, &n);
+	cr_expect_eq(json_array_size(field_of(list, "deny_destination", "added")), 2045);
+	cr_expect_eq(json_array_size(field_of(list, "deny_destination", "removed")), 0);
+	json_decref(list);
+	/* A changed list costs the service's records, and no others. */
+	cr_assert_eq(diff_delta(some, full, &delta), 0);
+	cr_expect_eq(delta.n_services, 1);
+	cr_expect_eq(delta.n_denies, SL_MAX_DENIES_PER_SERVICE);
+	diff_delta_fini(&delta);
+	cr_assert_eq(diff_delta(some, none, &delta), 0);
+	cr_expect_eq(delta.n_services, 1);
+	cr_expect_eq(delta.n_denies, 0);
+	diff_delta_fini(&delta);
+	desired_free(none);
+	desired_free(some);
+	desired_free(other);
 	desired_free(full);
 }

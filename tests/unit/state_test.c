@@ -259,6 +259,41 @@ Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_
 	desired_free(saved.desired);
 }
 
+Test(state, a_deny_list_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
+{
+	struct wire_address address = {
+		.addr.ipv4 = SL_BE32(0x0a000000), .port = SL_BE16(16), .family = SL_FAMILY_IPV4};
+	struct state saved = make_state(42, 2), loaded;
+	struct desired_service *service =
+		desired_service_new("office", &address, DESIRED_OWNER_API);
+	struct wire_deny *deny = calloc(SL_MAX_DENIES_PER_SERVICE, sizeof(*deny));
+	const struct desired_service *found;
+	char note[STATE_MAX_ERROR];
+	struct rpc_error error;
+	bool is_new;
+
+	cr_assert(service && deny);
+	for (uint32_t i = 0; i < SL_MAX_DENIES_PER_SERVICE; i++) {
+		deny[i].addr.ipv4 = sl_to_be32(0x0a000000 + i / 2);
+		deny[i].length = 32;
+		deny[i].end = i % 2 ? WIRE_DENY_SOURCE : WIRE_DENY_DESTINATION;
+	}
+	deny[0].length = 0; /* 0.0.0.0/0 */
+	deny[0].addr.ipv4 = 0;
+	desired_service_deny(service, deny, SL_MAX_DENIES_PER_SERVICE);
+	cr_assert_eq(desired_add(saved.desired, service, &error), RPC_OK);
+	cr_assert_eq(state_save(dir, &saved, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &loaded, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	found = desired_find(loaded.desired, "office");
+	cr_assert(found);
+	cr_assert_eq(found->n_denies, SL_MAX_DENIES_PER_SERVICE);
+	cr_expect_arr_eq(found->deny, service->deny, found->n_denies * sizeof(*found->deny));
+	cr_expect_eq(desired_find(loaded.desired, "web")->n_denies, 0);
+	desired_free(loaded.desired);
+	desired_free(saved.desired);
+}
+
 Test(state, an_empty_folder_has_no_state, .init = make_dir, .fini = remove_dir)
 {
 	struct state state;
