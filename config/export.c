@@ -132,6 +132,29 @@ static void put_sources(struct exporter *exporter, const struct wire_service *wi
 	put_text(exporter, "source_ports", text);
 }
 
+/* The prefixes that are denied at one end, a line each. */
+static void put_denies(struct exporter *exporter, const struct config_service *service, uint8_t end)
+{
+	bool is_open = false;
+	char text[WIRE_ADDRESS_TEXT];
+
+	for (size_t i = 0; i < service->n_denies; i++) {
+		const struct wire_deny *deny = &service->deny[i].wire;
+
+		if (deny->end != end)
+			continue;
+		if (!is_open)
+			open_list(exporter, wire_deny_end_name(end), YAML_BLOCK_SEQUENCE_STYLE);
+		is_open = true;
+		put_scalar(exporter,
+			   wire_format_prefix(&deny->addr, deny->length,
+					      service->wire.address.family, text),
+			   YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+	}
+	if (is_open)
+		close_list(exporter);
+}
+
 static void put_backend(struct exporter *exporter, const struct wire_backend *wire, uint8_t family)
 {
 	char text[WIRE_ADDRESS_TEXT];
@@ -155,6 +178,8 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	put_word(exporter, "scheduler", wire_scheduler_name(wire->scheduler));
 	put_number(exporter, "slots", wire->n_slots);
 	put_sources(exporter, wire);
+	put_denies(exporter, service, WIRE_DENY_SOURCE);
+	put_denies(exporter, service, WIRE_DENY_DESTINATION);
 	put_word(exporter, "stateless_replies", wire->stateless_replies ? "true" : "false");
 	put_word(exporter, "proxy_protocol", wire_proxy_protocol_name(wire->proxy_protocol));
 	put_word(exporter, "flow_log", wire->flow_log ? "true" : "false");

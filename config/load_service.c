@@ -136,6 +136,49 @@ static void read_source_ports(struct reader *reader, const yaml_node_t *node, co
 		READ_FAIL(reader, node, path, "\"%.40s\": %s", text, reason);
 }
 
+/* The list of a service that prefixes are added to. */
+struct deny_list {
+	struct config_service *service;
+	uint8_t end;
+};
+
+static void read_deny(struct reader *reader, const yaml_node_t *node, const char *path,
+		      size_t index SL_UNUSED, void *target)
+{
+	const struct deny_list *list = target;
+	struct config_service *service = list->service;
+	struct config_deny deny = {.mark = read_mark(node), .wire.end = list->end};
+	size_t n = service->n_denies;
+	const char *text = read_scalar(reader, node, path);
+	const char *reason = NULL;
+
+	if (text == NULL)
+		return;
+	if (!config_parse_prefix(text, &deny.wire.addr, &deny.wire.length,
+				 &deny.wire.service.family, &reason)) {
+		READ_FAIL(reader, node, path, "\"%.50s\": %s", text, reason);
+		return;
+	}
+	if ((n & (n - 1)) == 0) { /* room for a power of two of them */
+		void *grown = realloc(service->deny, (n != 0 ? 2 * n : 1) * sizeof(deny));
+
+		if (grown == NULL) {
+			reader->is_out_of_memory = true;
+			return;
+		}
+		service->deny = grown;
+	}
+	service->deny[service->n_denies++] = deny;
+}
+
+static void read_denies(struct reader *reader, const yaml_node_t *node, const char *path,
+			const struct read_key *key, void *target)
+{
+	struct deny_list list = {.service = target, .end = (uint8_t)key->min};
+
+	read_list(reader, node, path, SL_MAX_DENIES_PER_SERVICE, read_deny, &list);
+}
+
 static void read_proxy_protocol(struct reader *reader, const yaml_node_t *node, const char *path,
 				const struct read_key *key SL_UNUSED, void *target)
 {
@@ -170,6 +213,8 @@ static const struct read_key service_keys[] = {
 	{"slots", read_integer, SERVICE(n_slots), SL_MIN_SLOTS, SL_MAX_SLOTS, NULL},
 	{"source", read_source, 0, 0, 0, NULL},
 	{"source_ports", read_source_ports, 0, 0, 0, NULL},
+	{"deny_source", read_denies, 0, WIRE_DENY_SOURCE, 0, NULL},
+	{"deny_destination", read_denies, 0, WIRE_DENY_DESTINATION, 0, NULL},
 	{"stateless_replies", read_word, SERVICE(stateless_replies), 0, 0, boolean_words},
 	{"proxy_protocol", read_proxy_protocol, SERVICE(proxy_protocol), 0, 0, NULL},
 	{"flow_log", read_word, SERVICE(flow_log), 0, 0, boolean_words},
@@ -195,6 +240,19 @@ static void finish_sources(struct reader *reader, const yaml_node_t *node, const
 			READ_FAIL(reader, key, path,
 				  "%s goes with modes fullnat and snat alone (the mode is %s)",
 				  names[i], wire_mode_name(wire->mode));
+	}
+}
+
+static void refuse_denies(struct reader *reader, const yaml_node_t *node, const char *path,
+			  const struct wire_service *wire)
+{
+	for (uint8_t end = 1; wire->mode != WIRE_MODE_SNAT && end <= WIRE_N_DENY_ENDS; end++) {
+		const yaml_node_t *key = read_find(reader, node, wire_deny_end_name(end));
+
+		if (key != NULL)
+			READ_FAIL(reader, key, path,
+				  "%s goes with mode snat alone (the mode is %s)",
+				  wire_deny_end_name(end), wire_mode_name(wire->mode));
 	}
 }
 
@@ -235,6 +293,7 @@ static void read_service(struct reader *reader, const yaml_node_t *node, const c
 	}
 	finish_service(&service->wire);
 	finish_sources(reader, node, path, &service->wire);
+	refuse_denies(reader, node, path, &service->wire);
 }
 
 void load_services(struct reader *reader, const yaml_node_t *node, const char *path,
@@ -258,6 +317,14 @@ void load_services(struct reader *reader, const yaml_node_t *node, const char *p
 	read_list(reader, node, path, SL_MAX_SERVICES, read_service, config->service);
 }
 
+static int compare_denies(const void *left, const void *right)
+{
+	const struct config_deny *a = left;
+	const struct config_deny *b = right;
+
+	return wire_compare_denies(&a->wire, &b->wire);
+}
+
 void load_link_services(struct config *config)
 {
 	for (size_t i = 0; i < config->n_services; i++) {
@@ -265,5 +332,10 @@ void load_link_services(struct config *config)
 
 		for (size_t j = 0; j < service->n_backends; j++)
 			service->backend[j].wire.service = service->wire.address;
+		for (size_t j = 0; j < service->n_denies; j++)
+			service->deny[j].wire.service = service->wire.address;
+		if (service->n_denies > 1)
+			qsort(service->deny, service->n_denies, sizeof(*service->deny),
+			      compare_denies);
 	}
 }

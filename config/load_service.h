@@ -10,5 +10,5 @@ struct config;
 /** Reads the list of services into the reader's configuration; what stands between them is not judged. */
 read_fn load_services;
 
-/** Names its service in each backend's record; to be called when the services were judged. */
+/** Names its service in each record and sorts what is a set, once the services were judged. */
 void load_link_services(struct config *config);

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "config/config.h"
+#include "wire/wire_abi.h"
 
 #ifndef CONFIG_TEST_DIR
 #define CONFIG_TEST_DIR "tests/config"
@@ -49,6 +50,14 @@ static size_t each_file(const char *folder, void (*check)(const char *file, cons
 	}
 	free(entry);
 	return n_files;
+}
+
+static double cpu_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 static struct config *load_text(const char *text, struct config_problems *problems)
@@ -110,6 +119,11 @@ static void expect_same(const struct config *a, const struct config *b, const ch
 		for (size_t k = 0; k < left->n_backends; k++)
 			cr_expect_arr_eq(&left->backend[k].wire, &right->backend[k].wire,
 					 sizeof(left->backend[k].wire), "%s: %s backend %zu", what,
+					 left->wire.name, k);
+		cr_assert_eq(left->n_denies, right->n_denies, "%s", what);
+		for (size_t k = 0; k < left->n_denies; k++)
+			cr_expect_arr_eq(&left->deny[k].wire, &right->deny[k].wire,
+					 sizeof(left->deny[k].wire), "%s: %s deny %zu", what,
 					 left->wire.name, k);
 	}
 }
@@ -328,6 +342,123 @@ Test(config, a_source_pool_is_what_the_file_says)
 	config_free(config);
 }
 
+Test(config, a_deny_list_is_a_set_of_each_end)
+{
+	static const char text[] = "services:\n"
+				   "  - {name: a, address: 10.0.0.0/16, source: [192.0.2.1],\n"
+				   "     deny_destination: [10.0.3.0/24, 10.0.2.0/24, 10.0.2.0],\n"
+				   "     deny_source: [10.0.9.0/24, 10.0.3.0/24]}\n";
+	static const char *const wanted[] = {
+		"deny_source 10.0.3.0/24",      "deny_source 10.0.9.0/24",
+		"deny_destination 10.0.2.0/24", "deny_destination 10.0.2.0/32",
+		"deny_destination 10.0.3.0/24",
+	};
+	struct config_problems problems;
+	struct config *config = load_text(text, &problems);
+	const struct config_service *service;
+
+	cr_assert_not_null(config, "%s", problems.problem[0].text);
+	service = &config->service[0];
+	cr_assert_eq(service->n_denies, SL_ARRAY_LEN(wanted));
+	for (size_t i = 0; i < service->n_denies; i++) {
+		const struct wire_deny *deny = &service->deny[i].wire;
+		char prefix[WIRE_ADDRESS_TEXT], all[WIRE_ADDRESS_TEXT + 32];
+
+		wire_format_prefix(&deny->addr, deny->length, SL_FAMILY_IPV4, prefix);
+		snprintf(all, sizeof(all), "%s %s", wire_deny_end_name(deny->end), prefix);
+		cr_expect_str_eq(all, wanted[i]);
+		cr_expect_arr_eq(&deny->service, &service->wire.address, sizeof(deny->service));
+	}
+	config_free(config);
+}
+
+/* Of @n_services services, each that denies @n_sources clients and @n_destinations. */
+static char *denying_text(unsigned n_services, unsigned n_sources, unsigned n_destinations)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	cr_assert_not_null(out);
+	fprintf(out, "services:\n");
+	for (unsigned s = 0; s < n_services; s++) {
+		fprintf(out,
+			"  - name: s%u\n    address: 10.%u.0.0/16\n    source: [192.0.2.1]\n"
+			"    deny_source:\n",
+			s, s);
+		for (unsigned i = 0; i < n_sources; i++)
+			fprintf(out, "      - 10.%u.%u.%u\n", s, i / 250, i % 250);
+		fprintf(out, "    deny_destination: [");
+		for (unsigned i = n_destinations; i > 0; i--)
+			fprintf(out, "198.%u.%u.0/24%s", i / 250, i % 250, i > 1 ? ", " : "");
+		fprintf(out, "]\n");
+	}
+	fclose(out);
+	return text;
+}
+
+static void expect_denying(const char *text, const char *refusal)
+{
+	struct config_problems problems;
+	struct config *config = load_text(text, &problems);
+
+	if (refusal == NULL) {
+		cr_expect_not_null(config, "%s", problems.problem[0].text);
+	} else {
+		cr_expect_null(config, "not refused: %s", refusal);
+		cr_expect_eq(problems.n, 1);
+		cr_expect_str_eq(problems.problem[0].text, refusal);
+	}
+	config_free(config);
+}
+
+Test(config, as_many_are_denied_as_may_be_and_no_more)
+{
+	char *text = denying_text(1, 2000, 2096);
+
+	expect_denying(text, NULL);
+	free(text);
+	text = denying_text(1, 2000, 2097);
+	expect_denying(text, "x:2006:32576: services[0] (s0): 4097 prefixes in deny_source and "
+			     "deny_destination (limit 4096)");
+	free(text);
+	text = denying_text(1, 4097, 0);
+	expect_denying(text, "x:6:7: services[0].deny_source: 4097 elements (limit 4096)");
+	free(text);
+	text = denying_text(17, 1, 3854);
+	expect_denying(text, NULL);
+	free(text);
+	text = denying_text(17, 3856, 0);
+	expect_denying(text, "x:65622:9: services: 65552 prefixes in deny_source and "
+			     "deny_destination of all services (limit 65536)");
+	free(text);
+}
+
+Test(config, as_many_denies_as_may_be_are_judged_in_a_moment)
+{
+	char *text = denying_text(16, 4096, 0);
+	struct config_problems problems = {0};
+	struct config *config = load_text(text, &problems);
+	double start;
+
+	cr_assert_not_null(config, "%s", problems.problem[0].text);
+	for (size_t i = 0; i < config->n_services; i++)
+		for (size_t k = 0; k < config->service[i].n_denies; k++) {
+			struct config_deny *deny = &config->service[i].deny[k];
+			struct config_deny *other = &config->service[i].deny[k * 7 % 4096];
+			struct config_deny former = *deny;
+
+			*deny = *other;
+			*other = former;
+		}
+	start = cpu_seconds();
+	cr_expect_eq(config_check_services(NULL, config->service, config->n_services, &problems),
+		     0);
+	cr_expect_lt(cpu_seconds() - start, 0.5);
+	config_free(config);
+	free(text);
+}
+
 /* A problem's text goes into JSON, which must be UTF-8, and to terminals. */
 Test(config, texts_of_problems_are_printable_ascii)
 {
@@ -400,14 +531,6 @@ Test(config, files_that_are_none_are_refused)
 	problems = (struct config_problems){0};
 	cr_expect_eq(config_load_text("x", "", 0, &config, &problems), -EINVAL);
 	cr_expect_str_eq(problems.problem[0].text, "x:1:1: the file is empty");
-}
-
-static double cpu_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* 40,000 brackets took libyaml's scanner five seconds, and a JSON-RPC document may have a million. */

@@ -59,6 +59,11 @@ static void check_export(const struct config *config)
 			require(memcmp(&a->backend[k].wire, &b->backend[k].wire,
 				       sizeof(a->backend[k].wire)) == 0,
 				"a backend changed");
+		require(a->n_denies == b->n_denies, "denies lost by export");
+		for (size_t k = 0; k < a->n_denies; k++)
+			require(memcmp(&a->deny[k].wire, &b->deny[k].wire,
+				       sizeof(a->deny[k].wire)) == 0,
+				"a deny changed");
 	}
 	config_free(again);
 	free(text);

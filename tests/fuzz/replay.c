@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * Runs a fuzz target on every file of a folder, one TAP line each, so that what fuzzing found once
+ * Runs a fuzz target on every file of some folders, one TAP line each, so that what fuzzing found once
  * is tested in every build, also without libFuzzer. A broken invariant aborts.
  */
 #include <dirent.h>
@@ -42,19 +42,22 @@ static int replay(const char *folder, const char *name, int number)
 
 int main(int argc, char **argv)
 {
-	DIR *folder = argc == 2 ? opendir(argv[1]) : NULL;
-	struct dirent *entry;
 	int number = 0;
 	int failed = 0;
 
-	if (folder == NULL) {
-		printf("Bail out! no folder of inputs\n");
-		return 1;
+	for (int i = 1; i < argc; i++) {
+		DIR *folder = opendir(argv[i]);
+		struct dirent *entry;
+
+		if (folder == NULL) {
+			printf("Bail out! no folder of inputs\n");
+			return 1;
+		}
+		while ((entry = readdir(folder)) != NULL)
+			if (entry->d_name[0] != '.')
+				failed += replay(argv[i], entry->d_name, ++number);
+		closedir(folder);
 	}
-	while ((entry = readdir(folder)) != NULL)
-		if (entry->d_name[0] != '.')
-			failed += replay(argv[1], entry->d_name, ++number);
-	closedir(folder);
 	if (number == 0)
 		failed = 1;
 	printf("1..%d\n", number);
