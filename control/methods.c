@@ -32,6 +32,8 @@ enum {
 #define FLOW_LOG          BOOLEAN("flow_log", "write the begin and end of its flows to the dataplane's flow log; off by default")
 #define SLOTS             INTEGER("slots", false, SL_MIN_SLOTS, SL_MAX_SLOTS, "size of the slot table, a prime; default 65537")
 #define SOURCE_PORTS      STRING("source_ports", false, 1, 11, "LOW-HIGH or one port: source ports that fullnat and snat use; default 1024-65535")
+#define DENY_SOURCE(text)      STRINGS("deny_source", 0, SL_MAX_DENIES_PER_SERVICE, "prefixes of clients that mode snat does not lead out; " text)
+#define DENY_DESTINATION(text) STRINGS("deny_destination", 0, SL_MAX_DENIES_PER_SERVICE, "prefixes that clients of mode snat may not talk to; " text)
 #define STATELESS         BOOLEAN("stateless_replies", "translate a backend's packet without a flow back where it is clear whose it is; on by default")
 #define PROXY             CHOICE("proxy_protocol", false, "none|v2", "what the backend is told about the client; default none")
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
@@ -51,12 +53,14 @@ static const struct method_param timeout_members[] = {
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use"),
-	SOURCE_PORTS, STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
+	SOURCE_PORTS, DENY_SOURCE("in the service's prefix"), DENY_DESTINATION("in either direction"),
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use; replaces all; mode nat drops them"),
-	SOURCE_PORTS, STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
+	SOURCE_PORTS, DENY_SOURCE("replaces all"), DENY_DESTINATION("replaces all"),
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};

@@ -24,10 +24,14 @@
 #define SOURCE_ADD \
 	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
 	 .help = "source address that fullnat and snat use; may be given several times"}
-
-#define FULLNAT_AND_REPLIES \
-	KEYWORD("source_ports", "LOW-HIGH", VALUE_PORTS), CHOICE("stateless_replies"), CHOICE("proxy_protocol"), \
-	CHOICE("flow_log")
+#define DENY(w, text) {.word = w, .name = w, .value = "PREFIX", .kind = VALUE_PREFIX, .help = text}
+#define DENIES(how) \
+	DENY("deny_source", "clients that snat does not lead out; " how), \
+	DENY("deny_destination", "whom clients of snat may not talk to; " how)
+#define DENIES_SET DENIES("all that are given replace all there were, \"none\" clears them")
+#define DENIES_ADD DENIES("may be given several times")
+#define SOURCE_PORTS KEYWORD("source_ports", "LOW-HIGH", VALUE_PORTS)
+#define REPLIES_AND_LOG CHOICE("stateless_replies"), CHOICE("proxy_protocol"), CHOICE("flow_log")
 
 static const struct command table[] = {
 	{
@@ -42,10 +46,10 @@ static const struct command table[] = {
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_NEW_NAME),
 			POSITIONAL("address", "ADDR:PORT/tcp|udp", VALUE_SERVICE_ADDRESS),
-			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD, FULLNAT_AND_REPLIES,
+			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD, SOURCE_PORTS, DENIES_ADD, REPLIES_AND_LOG,
 			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
 		},
-		.n_params = 11,
+		.n_params = 13,
 	},
 	{
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
@@ -55,13 +59,15 @@ static const struct command table[] = {
 		.example = {
 			"sluice service set web slots 131071 timeout established 3600",
 			"sluice service set web mode fullnat source 10.0.0.250 source_ports 10000-65535",
+			"sluice service set office deny_destination 192.168.0.0/16 deny_destination 192.0.2.7",
+			"sluice service set office deny_source none",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
-			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, FULLNAT_AND_REPLIES,
+			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, SOURCE_PORTS, DENIES_SET, REPLIES_AND_LOG,
 			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
 		},
-		.n_params = 10,
+		.n_params = 12,
 	},
 	{
 		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,

@@ -43,6 +43,7 @@ enum value_kind {
 	VALUE_BACKEND,         /* ADDR:PORT of a backend that is there */
 	VALUE_ENDPOINT,        /* ADDR:PORT */
 	VALUE_ADDRESS,         /* ADDR */
+	VALUE_PREFIX,          /* ADDR/LENGTH or ADDR */
 	VALUE_PORTS,           /* LOW-HIGH or one port */
 	VALUE_CLIENT,          /* ADDR or ADDR:PORT */
 	VALUE_FILE,            /* a file's name; its text becomes the method's "text" */

@@ -162,6 +162,7 @@ static const char *place_of(const struct command *command, const struct command_
 	case VALUE_SERVICE_ADDRESS:
 	case VALUE_ENDPOINT:
 	case VALUE_ADDRESS:
+	case VALUE_PREFIX:
 	case VALUE_PORTS:
 	case VALUE_CLIENT:
 	case VALUE_FLAG:

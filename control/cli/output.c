@@ -14,6 +14,7 @@
 enum {
 	LABEL_WIDTH = 14,
 	WORDS_SIZE = 512,
+	MAX_PREFIXES = 8, /* that are shown of a list */
 };
 
 void output_json(FILE *out, const json_t *document, bool is_indented)
@@ -248,6 +249,25 @@ static void print_sources(FILE *out, const json_t *service)
 		line(out, "in use", text);
 }
 
+/* A list of prefixes on one line, which may have thousands. */
+static void print_prefixes(FILE *out, const char *label, const json_t *prefixes)
+{
+	size_t n = json_array_size(prefixes);
+
+	if (n == 0)
+		return;
+	(void)fprintf(out, "%-*s", LABEL_WIDTH, label);
+	for (size_t i = 0; i < n && i < MAX_PREFIXES; i++) {
+		const char *prefix = json_string_value(json_array_get(prefixes, i));
+
+		(void)fputs(i ? ", " : "", out);
+		(void)text_print(out, prefix ? prefix : "-");
+	}
+	if (n > MAX_PREFIXES)
+		(void)fprintf(out, " and %zu more", n - MAX_PREFIXES);
+	(void)fputc('\n', out);
+}
+
 static void print_timeouts(FILE *out, const json_t *service)
 {
 	const json_t *timeouts = get(service, "timeouts");
@@ -274,6 +294,8 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 	line_integer(out, "slots", service, "slots");
 	line(out, "owner", string_of(service, "owner"));
 	print_sources(out, service);
+	print_prefixes(out, "deny source", get(service, "deny_source"));
+	print_prefixes(out, "deny dest.", get(service, "deny_destination"));
 	if (get(service, "stateless_replies"))
 		line(out, "stateless",
 		     json_is_true(get(service, "stateless_replies")) ? "yes" : "no");

@@ -309,7 +309,7 @@ static int check_address(const struct reading *reading, const char *what, enum v
 	union sl_addr addr;
 	be16_t port;
 	uint16_t first, last;
-	uint8_t family;
+	uint8_t family, length;
 	const char *reason = NULL;
 	bool is_good = true;
 
@@ -319,6 +319,8 @@ static int check_address(const struct reading *reading, const char *what, enum v
 		is_good = config_parse_endpoint(value, &addr, &port, &family, &reason);
 	else if (kind == VALUE_ADDRESS)
 		is_good = config_parse_addr(value, &addr, &family, &reason);
+	else if (kind == VALUE_PREFIX)
+		is_good = config_parse_prefix(value, &addr, &length, &family, &reason);
 	else if (kind == VALUE_PORTS)
 		is_good = config_parse_ports(value, &first, &last, &reason);
 	else if (kind == VALUE_CLIENT)

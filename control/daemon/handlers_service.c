@@ -9,6 +9,7 @@
 #include "control/client.h"
 #include "control/daemon/counters_json.h"
 #include "control/daemon/daemon.h"
+#include "control/daemon/denies_json.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/service_json.h"
@@ -130,6 +131,7 @@ static int take_values(const struct call *call, struct desired_service *service)
 	const char *proxy_protocol = call_string(call, "proxy_protocol");
 	const json_t *stateless_replies = json_object_get(call->params, "stateless_replies");
 	const json_t *flow_log = json_object_get(call->params, "flow_log");
+	int code;
 
 	if (mode)
 		service->wire.mode = wire_mode_from_name(mode);
@@ -146,7 +148,11 @@ static int take_values(const struct call *call, struct desired_service *service)
 		(void)wire_proxy_protocol_from_name(proxy_protocol, &service->wire.proxy_protocol);
 	if (flow_log)
 		service->wire.flow_log = json_is_true(flow_log);
-	return take_pool(call, &service->wire);
+	code = take_pool(call, &service->wire);
+	if (code)
+		return code;
+	return denies_from_json(service, json_object_get(call->params, "deny_source"),
+				json_object_get(call->params, "deny_destination"), call->error);
 }
 
 static int check_address(const struct call *call, const struct wire_address *address)
@@ -270,8 +276,15 @@ int handle_service_list(struct call *call)
 	const struct desired *desired = call->daemon->desired;
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < desired->n_services; i++)
-		json_array_append_new(list, list_entry(call, desired->service[i]));
+	for (size_t i = 0; i < desired->n_services; i++) {
+		json_t *entry = list_entry(call, desired->service[i]);
+
+		/* Thousands of prefixes: service.show has them. */
+		json_object_del(entry, "deny_source");
+		json_object_del(entry, "deny_destination");
+		json_object_set_new(entry, "denies", json_integer(desired->service[i]->n_denies));
+		json_array_append_new(list, entry);
+	}
 	call->result = json_pack("{s:o}", "services", list);
 	return RPC_OK;
 }

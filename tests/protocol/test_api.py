@@ -5,6 +5,7 @@
 import os
 import pathlib
 import random
+import re
 import resource
 import signal
 import socket
@@ -295,6 +296,167 @@ def test_flow_log_is_set_and_kept(sluice, api):
                     )["warnings"][-1].endswith("dataplane.flow_log names no file")
 
 
+# Deny lists of mode snat
+
+OFFICE = {"name": "office", "address": "10.9.0.0/16", "source": ["203.0.113.200"]}
+
+
+def denies(api, name="office"):
+    shown = api.call("service.show", name=name)["service"]
+    return shown["deny_source"], shown["deny_destination"]
+
+
+def restart(sluice, name):
+    """Kills and starts a program; a connection to the daemon that is in step."""
+    sluice.kill(name)
+    sluice.start_daemon() if name == "sluiced" else sluice.start_dataplane()
+    api = sluice.connect()
+    sluice.await_step(api)
+    return api
+
+
+def test_deny_list_life(sluice, api):
+    answer = api.call("service.add", **OFFICE, deny_source=["10.9.7.0/24", "10.9.1.7"],
+                      deny_destination=["192.168.0.0/16"])
+    assert answer["applied"]
+    assert "deny_source 2 prefixes deny_destination 1 prefix" in answer["changes"][0]["text"]
+    assert answer["changes"][0]["fields"]["deny_source"] == {
+        "added": ["10.9.1.7/32", "10.9.7.0/24"], "removed": []}
+    assert denies(api) == (["10.9.1.7/32", "10.9.7.0/24"], ["192.168.0.0/16"])
+    listed = {s["name"]: s for s in api.call("service.list")["services"]}
+    assert listed["office"]["denies"] == 3 and listed["web"]["denies"] == 0
+    assert "deny_source" not in listed["office"]
+    digest = sluice.await_step(api)["digest"]
+
+    # The list that is given replaces the one of its end; the other one stays.
+    answer = api.call("service.set", name="office",
+                      deny_destination=["10.0.0.0/8", "192.168.0.0/16", "0.0.0.0/1"])
+    assert answer["changes"][0]["text"] == (
+        "~ service office deny_destination 1 prefix -> 3 prefixes")
+    assert denies(api) == (["10.9.1.7/32", "10.9.7.0/24"],
+                           ["0.0.0.0/1", "10.0.0.0/8", "192.168.0.0/16"])
+    answer = api.call("service.set", name="office", deny_source=["10.9.8.0/24"])
+    assert answer["changes"][0]["text"] == (
+        "~ service office deny_source 2 prefixes -> 1 prefix (+1 -2)")
+    assert sluice.await_step(api)["digest"] != digest
+
+    # In any order it is the same, and changes nothing.
+    generation = api.call("status")["generation"]
+    answer = api.call("service.set", name="office",
+                      deny_destination=["192.168.0.0/16", "0.0.0.0/1", "10.0.0.0/8"])
+    assert answer["n_changes"] == 0 and answer["generation"] == generation
+    # What else is set leaves the lists, in the dataplane as well.
+    api.call("service.set", name="office", timeouts={"udp": 33})
+    assert denies(api)[0] == ["10.9.8.0/24"]
+    sluice.await_step(api)
+
+    api.call("service.set", name="office", deny_source=[], deny_destination=[])
+    assert denies(api) == ([], [])
+    sluice.await_step(api)
+    api.call("service.set", name="office", deny_source=["10.9.1.7", "10.9.7.0/24"],
+             deny_destination=["192.168.0.0/16"], timeouts={"udp": 300})
+    assert sluice.await_step(api)["digest"] == digest
+    api.call("service.delete", name="office")
+    sluice.await_step(api)
+
+
+def test_deny_lists_are_kept_over_restarts_of_either_side(sluice, api):
+    many = [f"2001:db8:{i:x}::/48" for i in range(1, 3001)]
+    api.call("service.add", **OFFICE, deny_source=["10.9.0.0/16"], deny_destination=["1.2.3.4"])
+    api.call("service.add", name="six", address="2001:db8::/56", source=["2001:db8:1::1"],
+             deny_source=[f"2001:db8::{i:x}" for i in range(1096)], deny_destination=many)
+    before = sluice.await_step(api)
+    api = restart(sluice, "sluiced")
+    after = sluice.await_step(api)
+    assert after["digest"] == before["digest"]
+    assert after["dataplane_generation"] == before["dataplane_generation"], "nothing was pushed"
+    api = restart(sluice, "sluice-memory")
+    assert sluice.await_step(api)["digest"] == before["digest"]
+    assert len(denies(api, "six")[0]) == 1096 and sorted(denies(api, "six")[1]) == sorted(many)
+    # Without a dataplane meanwhile, and one that still has the former state.
+    api.call("service.set", name="six", deny_destination=many[1:])
+    assert sluice.await_step(api)["digest"] != before["digest"]
+    sluice.kill("sluice-memory")
+    api.call("service.set", name="six", deny_destination=many)
+    sluice.start_dataplane()
+    assert sluice.await_step(api)["digest"] == before["digest"]
+
+
+def test_a_file_with_4096_prefixes_is_judged_applied_and_exported(sluice, api):
+    prefixes = [f"198.{i // 250}.{i % 250}.0/24" for i in range(4095)]
+    text = sluice.preamble() + WEB + (
+        "  - name: office\n    address: 10.9.0.0/16\n    source: [203.0.113.200]\n"
+        "    deny_source: [10.9.3.0/24]\n    deny_destination:\n"
+        + "".join(f"      - {prefix}\n" for prefix in reversed(prefixes)))
+    before = api.call("status")
+    diff = api.call("config.diff", text=text)
+    assert diff["changes"][0]["text"].startswith("+ service office address 10.9.0.0/16")
+    assert "deny_source 1 prefix deny_destination 4095 prefixes" in diff["changes"][0]["text"]
+    dry = api.call("config.apply", text=text, dry_run=True)
+    assert dry["dry_run"] and dry["n_changes"] == 1
+    after = api.call("status")
+    assert (after["digest"], after["dataplane_digest"]) == (before["digest"],
+                                                            before["dataplane_digest"])
+    assert api.call("config.apply", text=text)["applied"]
+    status = sluice.await_step(api)
+    exported = api.call("config.export")["text"]
+    assert api.call("config.diff", text=exported)["n_changes"] == 0
+    fewer = re.sub(' *- "198.0.7.0/24"\n', "", exported).replace("198.0.9.0/24", "198.0.9.0/25")
+    diff = api.call("config.diff", text=fewer)
+    assert diff["changes"][0]["text"] == (
+        "~ service office deny_destination 4095 prefixes -> 4094 prefixes (+1 -2)")
+    assert diff["changes"][0]["fields"]["deny_destination"] == {
+        "added": ["198.0.9.0/25"], "removed": ["198.0.7.0/24", "198.0.9.0/24"]}
+    error = refusal(api.call, "config.apply", text=text.replace("10.9.3.0/24", "10.9.3.0/24, 10.9.4.4"))
+    assert "4097 prefixes" in error.message and "limit 4096" in error.message
+    assert sluice.await_step(api)["digest"] == status["digest"]
+
+
+def test_deny_lists_end_at_their_limits(sluice, api):
+    api.call("service.add", **OFFICE, deny_destination=[f"1.1.{i // 250}.{i % 250}"
+                                                        for i in range(4096)])
+    error = refusal(api.call, "service.set", name="office", deny_source=["10.9.1.1"])
+    assert error.code == LIMIT
+    assert error.data == {"field": "deny_destination", "value": "4097", "limit": "4096"}
+    # Both at once are judged as they shall be.
+    api.call("service.set", name="office", deny_source=[f"10.9.{i // 250}.{i % 250}"
+                                                        for i in range(4096)], deny_destination=[])
+    sluice.await_step(api)
+    api.call("service.delete", name="office")
+    text = sluice.preamble() + "services:\n" + "".join(
+        f"  - name: s{s}\n    address: 10.{s}.0.0/16\n    source: [203.0.113.200]\n"
+        f"    deny_destination: [{','.join(f'1.{s}.{i // 250}.{i % 250}' for i in range(4096))}]\n"
+        for s in range(16))
+    begin = time.monotonic()
+    assert api.call("config.apply", text=text)["applied"]
+    assert time.monotonic() - begin < 10
+    sluice.await_step(api)
+    error = refusal(api.call, "service.add", name="last", address="10.99.0.0/16",
+                    source=["203.0.113.200"], deny_destination=["9.9.9.9"])
+    assert error.code == PARAMS
+    assert "65537 prefixes" in error.message and "limit 65536" in error.message
+    api.call("service.add", name="last", address="10.99.0.0/16", source=["203.0.113.200"])
+    sluice.await_step(restart(sluice, "sluice-memory"))
+
+
+def test_a_state_of_version_2_is_taken(sluice, api):
+    digest = api.call("service.add", **OFFICE) and sluice.await_step(api)["digest"]
+    sluice.kill("sluiced")
+    path = sluice.state_dir / "state.json"
+    source = (pathlib.Path(__file__).parent.parent / "unit" / "state_test.c").read_text()
+    former = source[source.index("version_2[] ="):source.index("Test(state, a_file_of_version_2")]
+    text = "".join(eval(f'"{part}"') for part in re.findall(r'^\t"(.*)";?$', former, re.MULTILINE))
+    path.write_text(text)
+    sluice.start_daemon()
+    api = sluice.connect()
+    assert sluice.await_step(api)["digest"] != digest
+    assert "six" in names(api) and denies(api, "six") == ([], [])
+    assert "damaged" not in sluice.log.read_text()
+    api.call("service.set", name="six", deny_source=["2001:db8::7"])
+    api = restart(sluice, "sluiced")
+    assert denies(api, "six") == (["2001:db8::7/128"], [])
+
+
 def test_an_unknown_parameter_is_told_which_there_are(api):
     known = next(m["params"] for m in api.call("methods")["methods"] if m["name"] == "service.add")
     error = refusal(api.call, "service.add", nonsense=1)
@@ -307,6 +469,8 @@ def test_an_unknown_parameter_is_told_which_there_are(api):
 CALL = '{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}'
 FULLNAT = CALL % ("service.add",
                   '{"name":"a","address":"203.0.113.1:80/tcp","mode":"fullnat"%s}')
+SNAT = CALL % ("service.add",
+               '{"name":"a","address":"10.9.0.0/16","source":["203.0.113.200"],%s}')
 BROKEN = [
     # documents
     ("", PARSE, ["document"]),
@@ -413,6 +577,23 @@ BROKEN = [
      PARAMS, ["service a: source 10.0.0.1", "fullnat"]),
     (CALL % ("service.add", '{"name":"a","address":"203.0.113.1:80/tcp","source_ports":"1-2"}'),
      PARAMS, ["service a: source_ports 1-2", "fullnat"]),
+    (SNAT % '"deny_source":["10.9.0.1/24"]', PARAMS, ["service a: deny_source 10.9.0.1/24", "bits beyond"]),
+    (SNAT % '"deny_source":["10.9.0.0/15"]', PARAMS, ["deny_source 10.9.0.0/15", "bits beyond"]),
+    (SNAT % '"deny_source":["10.8.0.0/15"]', PARAMS, ["deny_source 10.8.0.0/15", "no part", "10.9.0.0/16"]),
+    (SNAT % '"deny_source":["10.10.0.1"]', PARAMS, ["deny_source 10.10.0.1", "no part", "10.9.0.0/16"]),
+    (SNAT % '"deny_source":["2001:db8::/64"]', PARAMS, ["deny_source 2001:db8::/64", "family", "10.9.0.0/16"]),
+    (SNAT % '"deny_destination":["::/0"]', PARAMS, ["deny_destination ::/0", "family", "10.9.0.0/16"]),
+    (SNAT % '"deny_destination":["10.0.0.0/33"]', PARAMS, ["deny_destination 10.0.0.0/33", "0..32"]),
+    (SNAT % '"deny_destination":["10.0.0.0/8","10.0.0.0/8"]', PARAMS,
+     ["deny_destination 10.0.0.0/8", "twice"]),
+    (SNAT % '"deny_destination":["1.2.3.4","1.2.3.4/32"]', PARAMS, ["deny_destination 1.2.3.4/32", "twice"]),
+    (SNAT % '"deny_destination":["1.2.3.4:5"]', PARAMS, ["deny_destination 1.2.3.4:5", "ADDR/LENGTH"]),
+    (SNAT % '"deny_destination":"1.2.3.4"', PARAMS, ["deny_destination", "string", "array"]),
+    (SNAT % '"deny_destination":[""]', PARAMS, ["deny_destination[0]", "1..64"]),
+    (SNAT % ('"deny_destination":[' + ",".join(f'"1.1.{i // 250}.{i % 250}"' for i in range(4097)) + "]"),
+     PARAMS, ["deny_destination", "4097", "0..4096"]),
+    (CALL % ("service.add", '{"name":"a","address":"203.0.113.1:80/tcp","deny_source":["10.0.0.1"]}'),
+     PARAMS, ["service a: deny_source 10.0.0.1", "mode snat alone", "nat"]),
     (CALL % ("service.add", '{"name":"a","address":"203.0.113.10:80/tcp"}'), None,
      ["203.0.113.10:80/tcp", "web"]),
     (CALL % ("service.add", '{"name":"web","address":"203.0.113.1:80/tcp"}'), EXISTS, ["web"]),

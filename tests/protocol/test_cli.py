@@ -75,6 +75,13 @@ COMMANDS = [
      {"name": "api", "address": "203.0.113.11:443/tcp", "mode": "fullnat",
       "source": ["10.0.0.250", "10.0.0.251"], "source_ports": "1024-65535",
       "stateless_replies": False}, "generation 5, applied"),
+    ("service add office 10.0.0.0/16 source 203.0.113.200 deny_source 10.0.1.0/24 deny_source 10.0.2.7 "
+     "deny_destination 192.168.0.0/16 flow_log yes", "service.add",
+     {"name": "office", "address": "10.0.0.0/16", "source": ["203.0.113.200"],
+      "deny_source": ["10.0.1.0/24", "10.0.2.7"], "deny_destination": ["192.168.0.0/16"],
+      "flow_log": True}, "generation 5, applied"),
+    ("service set office deny_destination none", "service.set",
+     {"name": "office", "deny_destination": []}, "generation 5, applied"),
     ("service set web mode nat", "service.set", {"name": "web", "mode": "nat"}, "generation 5"),
     ("service delete web --dry-run", "service.delete", {"name": "web", "dry_run": True},
      "~ backend web changed"),
@@ -422,6 +429,22 @@ def test_a_fullnat_service_is_shown_with_its_pool(fake):
         assert line in out.splitlines()
 
 
+def test_a_deny_list_is_shown_in_part_and_in_whole_with_j(fake):
+    few = ["10.0.1.0/24", "10.0.2.7/32"]
+    many = [f"198.51.{i}.0/24" for i in range(100)]
+    answer_with(fake, {"service": {**SERVICE, "mode": "snat", "deny_source": few,
+                                   "deny_destination": many, "flow_log": True}, "backends": []})
+    out = run("service", "show", "office", socket_path=fake.path)[1]
+    for line in ("deny source   10.0.1.0/24, 10.0.2.7/32",
+                 "deny dest.    " + ", ".join(many[:8]) + " and 92 more", "flow log      yes"):
+        assert line in out.splitlines()
+    shown = json.loads(run("-j", "service", "show", "office", socket_path=fake.path)[1])["service"]
+    assert shown["deny_source"] == few and shown["deny_destination"] == many
+    answer_with(fake, {"service": {**SERVICE, "deny_source": [], "deny_destination": []},
+                       "backends": []})
+    assert "deny" not in run("service", "show", "web", socket_path=fake.path)[1]
+
+
 # Completion: the script is sourced, the line is what the user has typed.
 
 def complete(fake, line, folder=None):
@@ -459,13 +482,16 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice -s /nonexistent service show ", []),
     ("sluice service add ", []),
     ("sluice service add web 1.2.3.4:5/tcp ", 
-     ["mode", "scheduler", "source", "source_ports", "stateless_replies", "proxy_protocol",
-      "flow_log", "slots", "timeout"]),
+     ["mode", "scheduler", "source", "source_ports", "deny_source", "deny_destination",
+      "stateless_replies", "proxy_protocol", "flow_log", "slots", "timeout"]),
     ("sluice service add web 1.2.3.4:5/tcp mode ", ["nat", "fullnat", "snat"]),
     ("sluice service add web 1.2.3.4:5/tcp stateless_replies ", ["yes", "no"]),
     ("sluice service add web 1.2.3.4:5/tcp flow_log ", ["yes", "no"]),
     ("sluice service add web 1.2.3.4:5/tcp proxy_protocol ", ["none", "v2"]),
     ("sluice service set web source_ports ", []),
+    ("sluice service set web deny_", ["deny_source", "deny_destination"]),
+    ("sluice service set web deny_source ", []),
+    ("sluice service set web deny_source 10.0.0.0/8 de", ["deny_source", "deny_destination"]),
     ("sluice service add web 1.2.3.4:5/tcp mode nat t", ["timeout"]),
     ("sluice service add web 1.2.3.4:5/tcp timeout ",
      ["established", "transitory", "embryonic", "udp"]),

@@ -207,6 +207,16 @@ Test(cli, good_command_lines_become_requests)
 		 "\"stateless_replies\":false,\"proxy_protocol\":\"v2\"}"},
 		{"service set web stateless_replies yes source_ports 7", "service.set",
 		 "{\"name\":\"web\",\"stateless_replies\":true,\"source_ports\":\"7\"}"},
+		{"service add office 10.0.0.0/16 source 192.0.2.1 deny_source 10.0.1.0/24 "
+		 "deny_destination 0.0.0.0/0 deny_source 10.0.2.7 flow_log no",
+		 "service.add",
+		 "{\"name\":\"office\",\"address\":\"10.0.0.0/16\",\"source\":[\"192.0.2.1\"],"
+		 "\"deny_source\":[\"10.0.1.0/24\",\"10.0.2.7\"],\"deny_destination\":"
+		 "[\"0.0.0.0/0\"],\"flow_log\":false}"},
+		{"service set office deny_source none deny_destination 2001:db8::/32",
+		 "service.set",
+		 "{\"name\":\"office\",\"deny_source\":[],\"deny_destination\":"
+		 "[\"2001:db8::/32\"]}"},
 		{"service set web flow_log yes", "service.set",
 		 "{\"name\":\"web\",\"flow_log\":true}"},
 		{"service set web source none", "service.set", "{\"name\":\"web\",\"source\":[]}"},
@@ -392,6 +402,16 @@ Test(cli, bad_command_lines_are_refused_and_name_the_word)
 		 "stateless_replies is \"true\", must be yes|no"},
 		{"service add web 1.2.3.4:5/tcp stateless_replies yes stateless_replies no",
 		 "is given twice"},
+		{"service set o deny_source 10.0.0.1/8",
+		 "deny_source \"10.0.0.1/8\": the address has bits beyond the prefix"},
+		{"service set o deny_source 10.0.0.0/33",
+		 "deny_source \"10.0.0.0/33\": the length of the prefix is not a number of 0..32"},
+		{"service set o deny_destination ::/129", "is not a number of 0..128"},
+		{"service set o deny_destination /8",
+		 "deny_destination \"/8\": neither ADDR/LENGTH nor ADDR"},
+		{"service set o deny_destination none deny_destination 10.0.0.0/8",
+		 "\"none\" stands alone"},
+		{"service set o deny_destination", "a value is missing after deny_destination"},
 		{"service add web 1.2.3.4:5/tcp flow_log on", "flow_log is \"on\", must be yes|no"},
 		{"service add web 1.2.3.4:5/tcp proxy_protocol v1",
 		 "proxy_protocol is \"v1\", must be none|v2"},
