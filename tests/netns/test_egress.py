@@ -292,3 +292,92 @@ def test_refused(net, words, reason):
 def test_no_backends(net):
     done = net.sluice("backend", "add", "office4", "10.90.2.99:80", check=False)
     assert done.returncode == 1 and "has none" in done.stderr
+
+
+def end(addr, port):
+    return f"[{addr}]:{port}" if ":" in addr else f"{addr}:{port}"
+
+
+@pytest.fixture
+def denying(net, family):
+    """Two hosts outside that are denied by their prefix, and one of the hosts inside."""
+    size = 32 if family == 4 else 128
+    net.sluice("service", "set", f"office{family}", "deny_destination", f"{OUTSIDE[family][1]}/{size}",
+               "deny_destination", OUTSIDE[family][2], "deny_source", HOST[family](2))
+    yield net
+    net.sluice("service", "set", f"office{family}", "deny_destination", "none", "deny_source", "none")
+
+
+@FAMILIES
+def test_denied(denying, family):
+    """TCP is told by a reset, UDP by ICMP prohibited; nobody else is hindered."""
+    net = denying
+    before = net.counters()["verdicts"]["drop_denied"]
+    for i, addr in ((1, OUTSIDE[family][1]), (3, OUTSIDE[family][2]), (2, OUTSIDE[family][0])):
+        done = net.run_in(f"b{i}", "curl", "-sg", "--max-time", "3", url(addr, 8088, "who"), check=False)
+        assert done.returncode == 7, done  # refused, at once
+    assert net.counters()["verdicts"]["drop_denied"] >= before + 3
+    with Endpoint(net, "b1", HOST[family](1)) as inside, Endpoint(net, "client", OUTSIDE[family][1], 7071) as denied, \
+            Endpoint(net, "client", OUTSIDE[family][0], 7072) as other:
+        inside.send(denied.addr, denied.port)
+        assert inside.receive() in ("EHOSTUNREACH", "EACCES")
+        inside.send(other.addr, other.port, "hello")
+        text, *source = other.receive()
+        assert text == "hello"
+        denied.send(*source, "let me in")
+        other.send(*source, "answer")
+        assert inside.receive() == ["answer", other.addr, other.port]
+    ping = net.run_in("b1", "ping", "-c", "1", "-W", "2", OUTSIDE[family][2], check=False)
+    assert "filtered" in ping.stdout or "prohibited" in ping.stdout, ping.stdout
+    assert net.run_in("b1", "curl", "-sfg", url(OUTSIDE[family][0], 8088, "who")).stdout.split()[0] in POOL[family]
+
+
+@FAMILIES
+def test_a_connection_that_is_denied_ends(net, family):
+    """The list holds for what lives already."""
+    name, script = f"office{family}", (
+        "import socket,sys\n"
+        "s=socket.create_connection((sys.argv[1],8088),5); print('up',flush=True); sys.stdin.readline()\n"
+        "s.sendall(b'GET /who HTTP/1.0\\r\\n\\r\\n')\n"
+        "try: print('down' if not s.recv(100) else 'alive')\n"
+        "except ConnectionResetError: print('reset')\n")
+    process = subprocess.Popen(net.in_ns("b1", sys.executable, "-c", script, OUTSIDE[family][0]), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True, bufsize=1)
+    assert process.stdout.readline() == "up\n"
+    net.sluice("service", "set", name, "deny_source", HOST[family](1))
+    assert process.communicate("\n", timeout=10)[0] == "reset\n"
+    net.sluice("service", "set", name, "deny_source", "none")
+    assert net.run_in("b1", "curl", "-sfg", url(OUTSIDE[family][0], 8088, "who")).stdout.split()[0] in POOL[family]
+
+
+@FAMILIES
+def test_explain_says_who_is_denied(denying, family):
+    said = denying.json("explain", "udp", end(HOST[family](1), 4444), end(OUTSIDE[family][1], 53))
+    assert said["verdict"] == "drop_denied" and "deny_destination" in str(said["steps"])
+    said = denying.json("explain", "tcp", end(HOST[family](2), 4444), end(OUTSIDE[family][0], 53))
+    assert said["verdict"] == "drop_denied" and "deny_source" in str(said["steps"])
+
+
+def test_a_list_is_kept_and_long(net, tmp_path):
+    """Over a restart of either program, with as many prefixes as one service may have."""
+    prefixes = ["10.90.1.77/32", *(f"192.{i >> 8}.{i & 255}.0/24" for i in range(4093))]
+    lines = [f"run_dir: {net.run_dir}", "services:", "  - name: many", '    address: "10.90.4.0/24"', "    mode: snat",
+             "    source: [203.0.113.204]", f"    deny_destination: {json.dumps(prefixes)}",
+             '    deny_source: ["10.90.4.7", "10.90.4.64/26"]']
+    services, added = open(net.config).read(), "\n".join(lines[2:]) + "\n"
+    file = tmp_path / "many.yaml"
+    file.write_text(services + added)
+    net.sluice("apply", str(file))
+    shown = net.json("service", "show", "many")["service"]
+    assert len(shown["deny_destination"]) == 4094 and shown["deny_source"] == ["10.90.4.7/32", "10.90.4.64/26"]
+    net.stop("dataplane", signal.SIGKILL)
+    net.stop("sluiced", signal.SIGKILL)
+    net.bring_dataplane_up()
+    net.start_daemon()
+    net.wait_in_step()
+    assert net.json("service", "show", "many")["service"] == {**shown, "counters": net.json(
+        "service", "show", "many")["service"]["counters"]}
+    assert net.json("explain", "udp", "10.90.4.9:4444", "10.90.1.77:53")["verdict"] == "drop_denied"
+    assert net.json("explain", "udp", "10.90.4.9:4444", "10.90.1.78:53")["verdict"] != "drop_denied"
+    net.sluice("apply", net.config)
+    assert "many" not in [service["name"] for service in net.json("service", "list")["services"]]
