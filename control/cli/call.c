@@ -162,7 +162,7 @@ static int receive_some(struct connection *connection, struct answer *answer)
 		 0);
 	if (n > 0)
 		answer->length += (size_t)n;
-	else if (n == 0)
+	else if (n == 0 || errno == ECONNRESET) /* it closed before it read all of the question */
 		return refuse(connection, "closed without an answer", 0,
 			      " (sluiced ended, or you may not use this socket)");
 	else if (errno != EAGAIN && errno != EINTR)
