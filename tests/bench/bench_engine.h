@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * The DPDK engine with one worker and one port, put together by its own functions but for what needs
+ * the kernel: no TAP, no netlink, no root. The port is a net_null whose functions bench_port.c has
+ * replaced; next hops are what traffic.h says. Nothing of the worker is changed. One an EAL, and so
+ * one a process.
+ */
+#pragma once
+
+#include "dataplane/dpdk/engine.h"
+#include "tests/bench/bench_port.h"
+#include "tests/bench/bench_traffic.h"
+
+enum {
+	ENGINE_TIMEOUT_SEC = 3600, /* of flows: longer than any run */
+};
+
+struct engine_options {
+	int cpu;
+	uint32_t n_flows; /* room in the table */
+	uint32_t n_slots; /* of a service */
+	uint32_t haste;   /* the worker's clock and its sweep go this many times as fast; 0: once */
+	uint32_t memory_mb; /* of DPDK; 0: what the worker needs */
+	struct port_watch watch;
+};
+
+struct engine {
+	struct dataplane dataplane;
+	struct worker *worker;
+	bool is_advised; /* the kernel may have given DPDK hugepages */
+	char memory[96]; /* what the tables lie in, in words */
+};
+
+/** Opens all, up to the worker's launch. 0 or negative errno, and the reason was printed. */
+int engine_open(struct engine *engine, const struct engine_options *options) SL_MUST_USE;
+
+/**
+ * Publishes a snapshot with the services of @traffic and, where @with_syn, those of TCP at the same
+ * addresses. 0 or negative errno, and the reason was printed.
+ */
+int engine_commit(struct engine *engine, const struct engine_options *options,
+		  const struct traffic *traffic, bool with_syn) SL_MUST_USE;
+
+/** The worker's loop, on this thread, until engine_stop() is called from within. */
+void engine_run(struct engine *engine);
+
+/** Ends the loop after this turn, and forgets all flows at once. */
+void engine_stop(struct engine *engine);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* Runs this very program again for each start of a case, and reads its result: see bench_starts.h. */
+#include "tests/bench/bench_starts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/wait.h>
+
+#include "tests/bench/bench_report.h"
+
+extern char **environ;
+
+/* Starts the process; its standard output is @output. Its number, or negative errno. */
+static pid_t start(const struct bench_mode *mode, const struct bench_options *options,
+		   const char *name, int output)
+{
+	char mode_name[32], case_name[64], cpu[16], rounds[16];
+	char program[] = "sluice-bench", one[] = "--one", at[] = "--cpu", n[] = "--rounds";
+	char quick[] = "--quick";
+	char *argument[] = {program,   mode_name, one,
+			    case_name, at,        cpu,
+			    n,         rounds,    options->is_quick ? quick : NULL,
+			    NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int error;
+
+	snprintf(mode_name, sizeof(mode_name), "%s", mode->name);
+	snprintf(case_name, sizeof(case_name), "%s", name);
+	snprintf(cpu, sizeof(cpu), "%d", options->cpu);
+	snprintf(rounds, sizeof(rounds), "%u", options->n_rounds);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+	error = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argument, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return error != 0 ? -error : pid;
+}
+
+static json_t *measure(const struct bench_mode *mode, const struct bench_options *options,
+		       const char *name)
+{
+	json_error_t error;
+	json_t *result = NULL;
+	int status = -1;
+	int pipe_fd[2];
+	FILE *file;
+	pid_t pid;
+
+	if (pipe2(pipe_fd, O_CLOEXEC) != 0)
+		return NULL;
+	pid = start(mode, options, name, pipe_fd[1]);
+	close(pipe_fd[1]);
+	file = fdopen(pipe_fd[0], "r");
+	if (file != NULL && pid > 0)
+		result = json_loadf(file, 0, &error);
+	if (file != NULL)
+		fclose(file);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 && result != NULL)
+		return result;
+	report_error("%s %s: its process %s", mode->name, name,
+		     pid <= 0                             ? strerror(-pid)
+		     : status >= 0 && WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
+							  : "failed");
+	json_decref(result);
+	return NULL;
+}
+
+static int run_case(const struct bench_mode *mode, const struct bench_options *options,
+		    const char *name, json_t *cases)
+{
+	json_t *starts = json_array();
+	int status = 0;
+
+	for (uint32_t i = 0; i < options->n_starts && status == 0; i++) {
+		json_t *result;
+
+		report_progress("%s %s: start %u of %u", mode->name, name, i + 1,
+				options->n_starts);
+		result = measure(mode, options, name);
+		status = result == NULL ? -EIO : 0;
+		json_array_append_new(starts, result);
+	}
+	if (status == 0)
+		json_array_append_new(cases, report_merge(name, starts));
+	json_decref(starts);
+	return status;
+}
+
+/* A name that is given whole means no other that begins with it. */
+static bool is_name(const struct bench_mode *mode, const char *text)
+{
+	const char *name;
+
+	for (uint32_t i = 0; (name = mode->case_name(i)) != NULL; i++)
+		if (strcmp(name, text) == 0)
+			return true;
+	return false;
+}
+
+static bool is_wanted(const struct bench_options *options, bool is_whole, const char *name)
+{
+	if (options->only == NULL)
+		return true;
+	return is_whole ? strcmp(name, options->only) == 0 : strstr(name, options->only) != NULL;
+}
+
+int starts_run(const struct bench_mode *mode, const struct bench_options *options, json_t *cases)
+{
+	bool is_whole = options->only != NULL && is_name(mode, options->only);
+	bool is_any = false;
+	const char *name;
+	int status = 0;
+
+	for (uint32_t i = 0; (name = mode->case_name(i)) != NULL; i++) {
+		if (!is_wanted(options, is_whole, name))
+			continue;
+		is_any = true;
+		if (run_case(mode, options, name, cases) != 0)
+			status = -EIO;
+	}
+	if (!is_any) {
+		report_error("%s: no case has %s in its name", mode->name, options->only);
+		return -ENOENT;
+	}
+	return status;
+}
