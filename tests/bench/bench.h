@@ -42,3 +42,4 @@ struct bench_mode {
 };
 
 extern const struct bench_mode bench_worker;
+extern const struct bench_mode bench_table;

@@ -350,6 +350,19 @@ int engine_commit(struct engine *engine, const struct engine_options *options,
 	return 0;
 }
 
+int engine_set_table(struct engine *engine, uint32_t n_flows)
+{
+	struct flow_table *table = &engine->worker->flows4;
+	size_t free_before = free_hugepages();
+	int status;
+
+	flow_table_fini(table);
+	status = flow_table_init(table, SL_FAMILY_IPV4, n_flows, &engine->dataplane.flow_key,
+				 engine->dataplane.has_hugepages);
+	describe_memory(engine, free_before);
+	return status;
+}
+
 void engine_run(struct engine *engine)
 {
 	engine->worker->sweep_tsc = rte_rdtsc();

@@ -14,6 +14,7 @@
 
 enum {
 	ENGINE_TIMEOUT_SEC = 3600, /* of flows: longer than any run */
+	ENGINE_UDP_TICKS = ENGINE_TIMEOUT_SEC * SL_TICKS_PER_SEC,
 };
 
 struct engine_options {
@@ -41,6 +42,9 @@ int engine_open(struct engine *engine, const struct engine_options *options) SL_
  */
 int engine_commit(struct engine *engine, const struct engine_options *options,
 		  const struct traffic *traffic, bool with_syn) SL_MUST_USE;
+
+/** The IPv4 table of the worker, which does not run, becomes one of @n_flows. 0 or -ENOMEM. */
+int engine_set_table(struct engine *engine, uint32_t n_flows) SL_MUST_USE;
 
 /** The worker's loop, on this thread, until engine_stop() is called from within. */
 void engine_run(struct engine *engine);

@@ -24,7 +24,7 @@ enum {
 	EXIT_USAGE = 2,
 };
 
-static const struct bench_mode *const modes[] = {&bench_worker};
+static const struct bench_mode *const modes[] = {&bench_worker, &bench_table};
 
 static const struct option long_options[] = {
 	{"cpu", required_argument, NULL, 'c'},    {"help", no_argument, NULL, 'h'},
