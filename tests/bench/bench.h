@@ -13,7 +13,7 @@
 struct bench_options {
 	const char *only; /* NULL: all cases; else the one of this name, or those that contain it */
 	const char *one;  /* not NULL: measure this case here, and print what it gave */
-	const char *json; /* NULL: a table is printed; else the file, "-" standard output */
+	const char *json; /* NULL: none; the file; "-": standard output, in place of the table */
 	int cpu;
 	uint32_t n_rounds; /* of one process */
 	uint32_t n_starts; /* processes a case */

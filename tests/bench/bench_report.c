@@ -29,11 +29,20 @@ double report_median(double *value, uint32_t n)
 	return n % 2 != 0 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
 }
 
+static const char *about; /* what lines begin with; NULL: nothing in particular */
+
 static void __attribute__((format(printf, 1, 0))) print_line(const char *format, va_list arguments)
 {
 	fprintf(stderr, "sluice-bench: ");
+	if (about != NULL)
+		fprintf(stderr, "%s: ", about);
 	vfprintf(stderr, format, arguments);
 	fprintf(stderr, "\n");
+}
+
+void report_about(const char *what)
+{
+	about = what;
 }
 
 void report_progress(const char *format, ...)

@@ -11,6 +11,9 @@
 /** Sorts @value and returns the median of its @n > 0 elements. */
 double report_median(double *value, uint32_t n);
 
+/** What all lines are about from now on; borrowed. */
+void report_about(const char *what);
+
 /** Prints a line to standard error; at most one every two seconds, none in the first two. */
 void report_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,25 +43,39 @@ static pid_t start(const struct bench_mode *mode, const struct bench_options *op
 	return error != 0 ? -error : pid;
 }
 
+/* All that the process says, so that it never finds its pipe closed; NULL: no JSON. */
+static json_t *read_result(int input)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *file = fdopen(input, "r");
+	json_t *result = NULL;
+
+	if (file == NULL) {
+		close(input);
+		return NULL;
+	}
+	/* No text has a zero in it: this is the whole of it. */
+	if (getdelim(&text, &size, '\0', file) > 0)
+		result = json_loads(text, 0, NULL);
+	free(text);
+	fclose(file);
+	return result;
+}
+
 static json_t *measure(const struct bench_mode *mode, const struct bench_options *options,
 		       const char *name)
 {
-	json_error_t error;
-	json_t *result = NULL;
+	json_t *result;
 	int status = -1;
 	int pipe_fd[2];
-	FILE *file;
 	pid_t pid;
 
 	if (pipe2(pipe_fd, O_CLOEXEC) != 0)
 		return NULL;
 	pid = start(mode, options, name, pipe_fd[1]);
 	close(pipe_fd[1]);
-	file = fdopen(pipe_fd[0], "r");
-	if (file != NULL && pid > 0)
-		result = json_loadf(file, 0, &error);
-	if (file != NULL)
-		fclose(file);
+	result = read_result(pipe_fd[0]);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 && result != NULL)
 		return result;
 	report_error("%s %s: its process %s", mode->name, name,

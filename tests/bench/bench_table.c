@@ -108,7 +108,7 @@ struct run {
 static void run_fail(struct run *run, const char *what)
 {
 	if (run->status == 0)
-		report_error("table %s: %s", run->wanted.name, what);
+		report_error("%s", what);
 	run->status = -EPROTO;
 }
 
@@ -612,7 +612,7 @@ static int measure(const struct bench_options *options, const char *name, json_t
 	run->options = options;
 	run->random = 0x9e3779b97f4a7c15ull;
 	if (!find_case(name, &run->wanted)) {
-		report_error("table: no case is called %s; --list tells", name);
+		report_error("no such case of mode table; --list tells");
 		free(run);
 		return -ENOENT;
 	}

@@ -149,7 +149,7 @@ struct run {
 static void run_fail(struct run *run, const char *what)
 {
 	if (run->status == 0)
-		report_error("worker %s: %s", run->wanted.name, what);
+		report_error("%s", what);
 	run->status = -EPROTO;
 	run->n_judged = 0;
 }
@@ -488,6 +488,14 @@ static int open_run(struct run *run)
 	return engine_commit(&run->engine, &options, &run->traffic, wanted->kind == KIND_FLOOD);
 }
 
+/* Of the table, all told, when it is full. */
+static double bytes_per_flow(const struct run *run)
+{
+	const struct flow_table *table = worker_table(run->engine.worker, run->wanted.family);
+
+	return (double)(table->entries_bytes + table->bucket_bytes) / (double)table->capacity;
+}
+
 static void write_result(struct run *run, json_t *result)
 {
 	uint32_t n = run->options->n_rounds;
@@ -516,6 +524,7 @@ static void write_result(struct run *run, json_t *result)
 	json_object_set_new(result, "flows", json_integer(run->wanted.n_flows));
 	json_object_set_new(result, "flows_without_room", json_integer(run->n_roomless));
 	json_object_set_new(result, "table_flows", json_integer(run->wanted.table));
+	json_object_set_new(result, "bytes_per_flow", json_real(bytes_per_flow(run)));
 	json_object_set_new(result, "packets_judged", json_integer((json_int_t)run->n_judged));
 	json_object_set_new(result, "memory", json_string(run->engine.memory));
 }
@@ -541,7 +550,7 @@ static int run_case(struct run *run, json_t *result)
 	}
 	if (status == 0 && run->wanted.kind == KIND_NEW && !run->options->is_quick &&
 	    run->n_ended < run->n_created / 2) {
-		report_error("worker %s: fewer flows ended than were made", run->wanted.name);
+		report_error("fewer flows ended than were made");
 		status = -EPROTO;
 	}
 	if (status == 0)
@@ -569,7 +578,7 @@ static int measure(const struct bench_options *options, const char *name, json_t
 			make_quick(&run->wanted);
 		status = run_case(run, result);
 	} else {
-		report_error("worker: no case is called %s; --list tells", name);
+		report_error("no such case of mode worker; --list tells");
 		status = -ENOENT;
 	}
 	free(run);

@@ -44,8 +44,7 @@ static void print_help(void)
 	       "  --rounds N      rounds in a process, of which the median is taken (%d)\n"
 	       "  --starts N      processes a case, of whose medians the median is taken (%d)\n"
 	       "  --cpu N         the core to run on (the last one)\n"
-	       "  --json [FILE]   a JSON document, to FILE or standard output, in place of the "
-	       "table\n"
+	       "  --json [FILE]   a JSON document, to FILE too, or to standard output alone\n"
 	       "  --quick         tiny cases: shows that all works, not how fast\n"
 	       "  --one CASE      measure one case in this very process\n"
 	       "  --list          print the names of the cases\n"
@@ -167,11 +166,15 @@ static bool read_command(int argc, char **argv, const struct bench_mode **mode,
 static int run_one(const struct bench_mode *mode, const struct bench_options *options)
 {
 	json_t *result = json_object();
-	int status = mode->measure(options, options->one, result);
+	int status;
 
-	if (status == 0 && json_dumpf(result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0)
+	report_about(options->one);
+	status = mode->measure(options, options->one, result);
+
+	if (status == 0 &&
+	    (json_dumpf(result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0 ||
+	     fputc('\n', stdout) == EOF || fflush(stdout) != 0))
 		status = -EIO;
-	printf("\n");
 	json_decref(result);
 	return status;
 }
@@ -180,8 +183,9 @@ static int run_all(const struct bench_mode *mode, const struct bench_options *op
 {
 	json_t *cases = json_array();
 	int status = starts_run(mode, options, cases);
+	bool is_table = options->json == NULL || strcmp(options->json, "-") != 0;
 
-	if (json_array_size(cases) != 0 && options->json == NULL)
+	if (json_array_size(cases) != 0 && is_table)
 		report_table(mode, cases);
 	if (options->json != NULL && report_json(mode, options, cases) != 0)
 		status = -EIO;
