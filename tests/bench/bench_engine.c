@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/mman.h>
-
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -53,18 +51,12 @@ static size_t free_hugepages(void)
 		       : 0;
 }
 
-/* Without hugepages of its own, DPDK is given the kernel's: so figures stay near those with them. */
-static int advise_hugepages(const struct rte_memseg_list *list, void *is_advised)
-{
-	*(bool *)is_advised |= madvise(list->base_va, list->len, MADV_HUGEPAGE) == 0;
-	return 0;
-}
-
 static int eal_open(struct engine *engine, const struct engine_options *options)
 {
 	uint32_t memory_mb = options->memory_mb != 0 ? options->memory_mb : MEMORY_MB;
 	bool has_hugepages = free_hugepages() >= (size_t)memory_mb << 20;
 	char lcores[32], prefix[48], megabytes[16];
+	int status;
 	char *argument[MAX_ARGUMENTS] = {"sluice-bench",
 					 "--no-pci",
 					 "--no-telemetry",
@@ -85,11 +77,11 @@ static int eal_open(struct engine *engine, const struct engine_options *options)
 	snprintf(prefix, sizeof(prefix), "sluice-bench-%d", (int)getpid());
 	snprintf(megabytes, sizeof(megabytes), "%u", memory_mb);
 	engine->dataplane.has_hugepages = has_hugepages;
-	if (rte_eal_init(has_hugepages ? 14 : 15, argument) >= 0) {
-		if (!has_hugepages)
-			rte_memseg_list_walk(advise_hugepages, &engine->is_advised);
+	status = rte_eal_init(has_hugepages ? 14 : 15, argument);
+	/* It is made, and stays empty. */
+	rmdir(rte_eal_get_runtime_dir());
+	if (status >= 0)
 		return 0;
-	}
 	report_error("DPDK: %s (core %d, %u MB of %s memory)", rte_strerror(rte_errno),
 		     options->cpu, memory_mb, has_hugepages ? "hugepage" : "ordinary");
 	return -EIO;
@@ -180,8 +172,7 @@ static void describe_memory(struct engine *engine, size_t free_before)
 
 	snprintf(engine->memory, sizeof(engine->memory), "%s",
 		 !engine->dataplane.has_hugepages
-			 ? (engine->is_advised ? "transparent hugepages, as far as there are any"
-					       : "small pages")
+			 ? "packets in small pages, tables in transparent hugepages"
 		 : free_before >= needed ? "hugepages"
 					 : "packets in hugepages, tables in transparent ones");
 }

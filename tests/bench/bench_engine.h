@@ -29,7 +29,6 @@ struct engine_options {
 struct engine {
 	struct dataplane dataplane;
 	struct worker *worker;
-	bool is_advised; /* the kernel may have given DPDK hugepages */
 	char memory[96]; /* what the tables lie in, in words */
 };
 
