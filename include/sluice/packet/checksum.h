@@ -11,14 +11,18 @@
 
 #include <sluice/base.h>
 
-/** Folds a sum of 16-bit words to 16 bits, end-around carry. */
+/**
+ * Folds a sum of 16-bit words to 16 bits, end-around carry. Each half is added to the other one: the
+ * carry out of the lower sum is the one that comes round to the upper sum.
+ */
 SL_INLINE uint16_t sl_checksum_fold(uint64_t sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
+	uint32_t half;
+
+	sum += sum << 32 | sum >> 32;
+	half = (uint32_t)(sum >> 32);
+	half += half << 16 | half >> 16;
+	return (uint16_t)(half >> 16);
 }
 
 /** The sum to add for a 32-bit word that changes from @before to @after (~m + m'). */
