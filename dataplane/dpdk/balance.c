@@ -24,17 +24,12 @@ static void balance_flow(struct worker *worker, const struct sl_backend *backend
 			 struct sl_flow *flow, enum sl_direction direction,
 			 struct sl_packet *packet, struct rte_mbuf *frame, struct outcome *outcome)
 {
-	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
 	struct way way = {.service = flow->service,
 			  .backend = flow->backend,
 			  .family = flow->family,
 			  .with_header = sl_flow_has_header(flow) ? flow : NULL};
 
-	sl_flow_track(flow, direction, packet, worker->now);
-	if (was_embryonic && flow->state != SL_FLOW_EMBRYONIC) {
-		flow_table_promoted(worker_table(worker, flow->family));
-		worker->counters.event[SL_EVENT_FLOW_PROMOTED]++;
-	}
+	balance_track(worker, flow, direction, packet);
 	sl_flow_rewrite(flow, direction, &way.to);
 	if (direction == SL_DIRECTION_FORWARD) {
 		way.verdict = SL_VERDICT_FORWARD;

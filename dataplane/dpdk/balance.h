@@ -3,7 +3,12 @@
 /* The decision for one parsed packet: its flow, else its service and a backend, and the rewrite. */
 #pragma once
 
+#include <sluice/packet/flow.h>
+#include <sluice/packet/nat.h>
+
+#include "dataplane/dpdk/dispatch.h"
 #include "dataplane/dpdk/worker.h"
+#include "dataplane/lookup.h"
 
 /**
  * Decides @packet, whose frame is @frame, and rewrites it if it is to be sent; the frame may grow at
@@ -11,3 +16,16 @@
  */
 void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,
 		    struct sl_packet *packet, uint64_t hash, struct outcome *outcome);
+
+/** What @packet, of @flow in @direction, does to its state, and to the table's count of states. */
+SL_INLINE void balance_track(struct worker *worker, struct sl_flow *flow,
+			     enum sl_direction direction, const struct sl_packet *packet)
+{
+	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
+
+	sl_flow_track(flow, direction, packet, worker->now);
+	if (SL_UNLIKELY(was_embryonic && flow->state != SL_FLOW_EMBRYONIC)) {
+		flow_table_promoted(worker_table(worker, flow->family));
+		worker->counters.event[SL_EVENT_FLOW_PROMOTED]++;
+	}
+}

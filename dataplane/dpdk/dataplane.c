@@ -270,7 +270,7 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 				struct wire_service_counters_reply *reply)
 {
 	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
-		const struct sl_service_counters *counters =
+		const struct service_line *counters =
 			&dataplane->worker[i]->service_counters[service];
 
 #define X(name, unit, help) reply->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);
@@ -283,7 +283,7 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record)
 {
 	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
-		const struct sl_backend_counters *counters =
+		const struct backend_line *counters =
 			&dataplane->worker[i]->backend_counters[backend];
 
 #define X(name, unit, help) record->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);

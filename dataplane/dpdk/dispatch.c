@@ -25,24 +25,6 @@ static void ask_resolve(struct worker *worker, uint16_t adjacency, const union s
 	(void)rte_ring_enqueue_elem(worker->resolve, &request, sizeof(request));
 }
 
-static void count(struct worker *worker, const struct way *way, uint32_t length)
-{
-	struct sl_service_counters *service = &worker->service_counters[way->service];
-	struct sl_backend_counters *backend = &worker->backend_counters[way->backend];
-
-	if (way->verdict == SL_VERDICT_FORWARD) {
-		service->packets_in++;
-		service->bytes_in += length;
-		backend->packets_in++;
-		backend->bytes_in += length;
-	} else {
-		service->packets_out++;
-		service->bytes_out += length;
-		backend->packets_out++;
-		backend->bytes_out += length;
-	}
-}
-
 static void rewrite_error(struct worker *worker, struct sl_packet *packet, const struct way *way,
 			  uint32_t length)
 {
@@ -148,20 +130,15 @@ void dispatch(struct worker *worker, struct sl_packet *packet, const struct way 
 	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);
 	outcome->port = adjacency->port;
 	outcome->verdict = way->verdict;
-	count(worker, way, length);
+	dispatch_count(worker, way->verdict, way->service, way->backend, length);
 }
 
-uint16_t dispatch_client_adjacency(struct worker *worker, struct sl_flow *flow)
+uint16_t dispatch_ask_adjacency(struct worker *worker, struct sl_flow *flow)
 {
 	struct dataplane *dataplane = worker->dataplane;
-	uint16_t generation = __atomic_load_n(&dataplane->route_generation, __ATOMIC_ACQUIRE);
+	union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
 
-	if (SL_UNLIKELY(flow->route_generation != generation ||
-			flow->client_adjacency < SL_ADJACENCY_FIRST)) {
-		union sl_addr client = sl_flow_addr(flow, SL_FLOW_CLIENT);
-
-		flow->client_adjacency = route_lookup(dataplane, &client, flow->family);
-		flow->route_generation = generation;
-	}
+	flow->route_generation = __atomic_load_n(&dataplane->route_generation, __ATOMIC_ACQUIRE);
+	flow->client_adjacency = route_lookup(dataplane, &client, flow->family);
 	return flow->client_adjacency;
 }

@@ -28,5 +28,37 @@ struct way {
 void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
 	      struct rte_mbuf *frame, struct outcome *outcome);
 
+/** Counts a packet of @length bytes that is sent, for its service and backend, both by index. */
+SL_INLINE void dispatch_count(struct worker *worker, enum sl_verdict verdict,
+			      uint32_t service_index, uint32_t backend_index, uint32_t length)
+{
+	struct service_line *service = &worker->service_counters[service_index];
+	struct backend_line *backend = &worker->backend_counters[backend_index];
+
+	if (verdict == SL_VERDICT_FORWARD) {
+		service->packets_in++;
+		service->bytes_in += length;
+		backend->packets_in++;
+		backend->bytes_in += length;
+	} else {
+		service->packets_out++;
+		service->bytes_out += length;
+		backend->packets_out++;
+		backend->bytes_out += length;
+	}
+}
+
+/** dispatch_client_adjacency() for a flow whose next hop is not known, or not any more. */
+uint16_t dispatch_ask_adjacency(struct worker *worker, struct sl_flow *flow);
+
 /** The next hop to the client of @flow, asked again only after the routes changed. */
-uint16_t dispatch_client_adjacency(struct worker *worker, struct sl_flow *flow);
+SL_INLINE uint16_t dispatch_client_adjacency(struct worker *worker, struct sl_flow *flow)
+{
+	uint16_t generation =
+		__atomic_load_n(&worker->dataplane->route_generation, __ATOMIC_ACQUIRE);
+
+	if (SL_LIKELY(flow->route_generation == generation &&
+		      flow->client_adjacency >= SL_ADJACENCY_FIRST))
+		return flow->client_adjacency;
+	return dispatch_ask_adjacency(worker, flow);
+}

@@ -94,6 +94,7 @@ struct port {
 /** Frames on their way out of one port, with the verdict that each will have had once it is out. */
 struct tx_buffer {
 	uint16_t n;
+	uint32_t bytes; /* of all of them */
 	uint8_t verdict[TX_BUFFER_SIZE];
 	struct rte_mbuf *packet[TX_BUFFER_SIZE];
 };
@@ -125,6 +126,19 @@ enum worker_state {
 	WORKER_PARKED, /* ran once; its core is free */
 };
 
+/* The counters of one service, and of one backend, in a cache line each: a packet's miss is one. */
+struct service_line {
+#define X(name, unit, help) uint64_t name;
+	SL_SERVICE_COUNTER_LIST(X)
+#undef X
+} __attribute__((aligned(SL_CACHE_LINE)));
+
+struct backend_line {
+#define X(name, unit, help) uint64_t name;
+	SL_BACKEND_COUNTER_LIST(X)
+#undef X
+} __attribute__((aligned(SL_CACHE_LINE)));
+
 /** One poll-mode core. Written by its own thread alone; counters are read by others. */
 struct worker {
 	struct dataplane *dataplane;
@@ -138,8 +152,8 @@ struct worker {
 	struct flow_table flows4;
 	struct flow_table flows6;
 	struct sl_counters counters;
-	struct sl_service_counters *service_counters; /* by stable index */
-	struct sl_backend_counters *backend_counters; /* by stable index */
+	struct service_line *service_counters; /* by stable index */
+	struct backend_line *backend_counters; /* by stable index */
 	/* Live flows of mode fullnat by stable index of the backend and position of the source. */
 	uint32_t (*source_flows)[SL_MAX_SOURCES_PER_SERVICE];
 	struct sl_reject_bucket reject_bucket[SL_REJECT_BUCKETS];

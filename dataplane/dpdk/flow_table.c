@@ -109,6 +109,9 @@ struct sl_flow *flow_table_take(struct flow_table *table, bool *is_embryonic_ful
 	if (table->first_free != SL_NO_INDEX) {
 		flow = flow_table_at(table, table->first_free);
 		table->first_free = flow->link;
+		/* Whoever comes next finds it there. */
+		if (table->first_free != SL_NO_INDEX)
+			__builtin_prefetch(flow_table_at(table, table->first_free), 1);
 	} else if (table->n_touched < table->capacity) {
 		flow = flow_table_at(table, table->n_touched++);
 	} else {

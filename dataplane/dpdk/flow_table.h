@@ -14,6 +14,9 @@
 #pragma once
 
 #include <errno.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include <sluice/base.h>
 #include <sluice/packet/flow.h>
@@ -89,28 +92,112 @@ SL_INLINE void flow_table_prefetch(const struct flow_table *table, uint64_t hash
 	__builtin_prefetch(flow_table_first(table, hash));
 }
 
-/** Bits of the places in @bucket whose signature is @signature. */
+/** Places of a bucket, two bits each: what one comparison of all signatures gives. */
+enum {
+	FLOW_PLACE_BITS = 2,
+};
+
+/** The places in @bucket whose signature is @signature; some may be empty. */
 SL_INLINE uint32_t flow_bucket_match(const struct flow_bucket *bucket, uint16_t signature)
 {
+#ifdef __SSE2__
+	const __m128i wanted = _mm_set1_epi16((short)signature);
+	const uint16_t *at = bucket->signature;
+	__m128i low = _mm_load_si128((const __m128i *)(const void *)at);
+	__m128i high = _mm_loadu_si128((const __m128i *)(const void *)(at + 2));
+
+	/* The second look is at places 2 to 9, of which the last two are new. */
+	return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(low, wanted)) |
+	       ((uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(high, wanted)) & 0xf000) << 4;
+#else
 	uint32_t found = 0;
 
 	for (int i = 0; i < FLOW_BUCKET_SIZE; i++)
-		found |= (uint32_t)(bucket->signature[i] == signature) << i;
+		if (bucket->signature[i] == signature)
+			found |= 3u << FLOW_PLACE_BITS * i;
 	return found;
+#endif
 }
 
-/** Step two: asks for the entry that the first bucket names, if it names one. */
-SL_INLINE void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash)
+/** Takes the first place out of *@found, which has one. */
+SL_INLINE uint32_t flow_bucket_next(uint32_t *found)
 {
-	const struct flow_bucket *bucket = flow_table_first(table, hash);
+	uint32_t place = (uint32_t)__builtin_ctz(*found) / FLOW_PLACE_BITS;
+
+	*found &= ~(3u << FLOW_PLACE_BITS * place);
+	return place;
+}
+
+/** The flow that @reference names, which is none of an empty place. */
+SL_INLINE struct sl_flow *flow_table_of(const struct flow_table *table, uint32_t reference)
+{
+	return flow_table_at(table, (reference >> 1) - 1);
+}
+
+/** The first reference in @bucket with the signature of @hash; 0: there is none. */
+SL_INLINE uint32_t flow_bucket_peek(const struct flow_bucket *bucket, uint64_t hash)
+{
 	uint32_t found = flow_bucket_match(bucket, flow_table_signature(hash));
 
-	if (SL_LIKELY(found != 0)) {
-		uint32_t reference = bucket->reference[__builtin_ctz(found)];
+	while (found != 0) {
+		uint32_t reference = bucket->reference[flow_bucket_next(&found)];
 
-		if (reference != 0)
-			__builtin_prefetch(flow_table_at(table, (reference >> 1) - 1));
+		if (SL_LIKELY(reference != 0))
+			return reference;
 	}
+	return 0;
+}
+
+SL_INLINE void flow_table_prefetch_flow(const struct flow_table *table, uint32_t reference)
+{
+	const struct sl_flow *flow = flow_table_of(table, reference);
+
+	__builtin_prefetch(flow);
+	if (table->stride > SL_CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)flow + SL_CACHE_LINE);
+}
+
+/**
+ * Step two: the reference that is most likely the key's, whose entry is asked for. 0: not in the key's
+ * first bucket, and the second one is asked for.
+ */
+SL_INLINE uint32_t flow_table_peek_first(const struct flow_table *table, uint64_t hash)
+{
+	uint32_t reference = flow_bucket_peek(flow_table_first(table, hash), hash);
+
+	if (SL_LIKELY(reference != 0))
+		flow_table_prefetch_flow(table, reference);
+	else
+		__builtin_prefetch(flow_table_second(table, hash));
+	return reference;
+}
+
+/** The same in the second bucket, for keys that are not in the first. */
+SL_INLINE uint32_t flow_table_peek_second(const struct flow_table *table, uint64_t hash)
+{
+	uint32_t reference = flow_bucket_peek(flow_table_second(table, hash), hash);
+
+	if (reference != 0)
+		flow_table_prefetch_flow(table, reference);
+	return reference;
+}
+
+/**
+ * The flow of @reference, which a peek gave and may have been freed since, if it is the one of @tuple;
+ * else NULL, and flow_table_find() is to be asked.
+ */
+SL_INLINE struct sl_flow *flow_table_check(const struct flow_table *table, uint32_t reference,
+					   const struct sl_tuple *tuple)
+{
+	struct sl_flow *flow;
+
+	if (SL_UNLIKELY(reference == 0))
+		return NULL;
+	flow = flow_table_of(table, reference);
+	return SL_LIKELY(flow->state != SL_FLOW_FREE &&
+			 sl_flow_matches(flow, tuple, (enum sl_direction)(reference & 1)))
+		       ? flow
+		       : NULL;
 }
 
 SL_INLINE struct sl_flow *flow_bucket_find(const struct flow_table *table,
@@ -121,11 +208,10 @@ SL_INLINE struct sl_flow *flow_bucket_find(const struct flow_table *table,
 	uint32_t found = flow_bucket_match(bucket, flow_table_signature(hash));
 
 	while (found != 0) {
-		uint32_t reference = bucket->reference[__builtin_ctz(found)];
+		uint32_t reference = bucket->reference[flow_bucket_next(&found)];
 
-		found &= found - 1;
 		if (reference != 0) {
-			struct sl_flow *flow = flow_table_at(table, (reference >> 1) - 1);
+			struct sl_flow *flow = flow_table_of(table, reference);
 
 			if (SL_LIKELY(sl_flow_matches(flow, tuple, reference & 1))) {
 				*direction = reference & 1;
@@ -136,7 +222,7 @@ SL_INLINE struct sl_flow *flow_bucket_find(const struct flow_table *table,
 	return NULL;
 }
 
-/** Step three: the flow that a packet with @tuple belongs to, and in which direction; or NULL. */
+/** Step three, the whole of it: the flow that a packet with @tuple belongs to, and in which direction; or NULL. */
 SL_INLINE struct sl_flow *flow_table_find(const struct flow_table *table, uint64_t hash,
 					  const struct sl_tuple *tuple,
 					  enum sl_direction *direction)

@@ -21,6 +21,7 @@
 
 #include "dataplane/dpdk/balance.h"
 #include "dataplane/dpdk/fragment.h"
+#include "dataplane/dpdk/lane.h"
 #include "dataplane/dpdk/refuse.h"
 #include "dataplane/dpdk/rss.h"
 #include "dataplane/dpdk/sweep.h"
@@ -32,31 +33,48 @@ enum {
 
 /** What a burst knows of its packets; lives on the worker's stack. */
 struct burst {
+	struct lane lane;
 	uint16_t n;
 	uint16_t n_fragments; /* of these */
 	struct rte_mbuf *packet[BURST_SIZE];
 	struct sl_packet parsed[BURST_SIZE];
 	uint64_t hash[BURST_SIZE];
+	uint64_t known; /* bits of those whose hash the lane has found, and asked for its places */
 	struct outcome outcome[BURST_SIZE];
 	uint32_t since[BURST_SIZE]; /* ticks; of packets that come from the hold */
 };
+
+/* Nearly all are of two kinds, which are counted side by side and not one after the other. */
+static void count_verdicts(struct worker *worker, const uint8_t *verdict, uint16_t n)
+{
+	uint16_t n_forward = 0;
+	uint16_t n_reply = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		n_forward = (uint16_t)(n_forward + (verdict[i] == SL_VERDICT_FORWARD));
+		n_reply = (uint16_t)(n_reply + (verdict[i] == SL_VERDICT_REPLY));
+	}
+	worker->counters.verdict[SL_VERDICT_FORWARD] += n_forward;
+	worker->counters.verdict[SL_VERDICT_REPLY] += n_reply;
+	if (SL_LIKELY(n_forward + n_reply == n))
+		return;
+	for (uint16_t i = 0; i < n; i++)
+		if (verdict[i] > SL_VERDICT_REPLY)
+			worker->counters.verdict[verdict[i]]++;
+}
 
 static void worker_flush(struct worker *worker, uint32_t index)
 {
 	struct tx_buffer *buffer = &worker->tx[index];
 	struct port *port = &worker->dataplane->port[index];
 	uint16_t queue = (uint16_t)(worker->id % port->n_queues);
-	uint64_t bytes = 0;
+	uint64_t bytes = buffer->bytes;
 	uint16_t sent = 0;
 
-	for (uint16_t i = 0; i < buffer->n; i++)
-		bytes += buffer->packet[i]->pkt_len;
 	for (int tries = 0; tries < TX_TRIES && sent < buffer->n; tries++)
 		sent = (uint16_t)(sent + rte_eth_tx_burst(port->id, queue, buffer->packet + sent,
 							  (uint16_t)(buffer->n - sent)));
-	for (uint16_t i = 0; i < sent; i++)
-		if (buffer->verdict[i] != SL_VERDICT_NONE)
-			worker->counters.verdict[buffer->verdict[i]]++;
+	count_verdicts(worker, buffer->verdict, sent);
 	for (uint16_t i = sent; i < buffer->n; i++) {
 		enum sl_verdict verdict = buffer->verdict[i];
 
@@ -71,6 +89,7 @@ static void worker_flush(struct worker *worker, uint32_t index)
 	worker->counters.event[SL_EVENT_TX] += sent;
 	worker->counters.event[SL_EVENT_TX_BYTES] += bytes;
 	buffer->n = 0;
+	buffer->bytes = 0;
 }
 
 /*
@@ -83,6 +102,7 @@ static void worker_send(struct worker *worker, uint32_t port, struct rte_mbuf *p
 	struct tx_buffer *buffer = &worker->tx[port];
 
 	buffer->verdict[buffer->n] = (uint8_t)verdict;
+	buffer->bytes += packet->pkt_len;
 	buffer->packet[buffer->n++] = packet;
 	if (buffer->n == TX_BUFFER_SIZE)
 		worker_flush(worker, port);
@@ -164,18 +184,27 @@ static bool burst_classify(struct worker *worker, struct burst *burst, uint16_t 
 	return true;
 }
 
-/* The hash of the tuple by which packet @i finds its flow. */
-static void burst_hash(struct worker *worker, struct burst *burst, uint16_t i, bool is_handed)
+/* The tuple by which packet @i finds its flow. @key: room for it. */
+static const struct sl_tuple *burst_key(struct worker *worker, struct burst *burst, uint16_t i,
+					bool is_handed, struct sl_tuple *key)
 {
 	const struct snapshot *snapshot = worker->snapshot;
 	const struct sl_tuple *tuple = &burst->parsed[i].tuple;
-	struct sl_tuple key;
 
 	if (SL_UNLIKELY(snapshot != NULL && lookup_has_egress(snapshot, tuple->family)) &&
-	    burst_classify(worker, burst, i, is_handed, &key))
-		tuple = &key;
-	burst->hash[i] = sl_flow_hash(&worker->flows4.key, tuple);
-	flow_table_prefetch(worker_table(worker, tuple->family), burst->hash[i]);
+	    burst_classify(worker, burst, i, is_handed, key))
+		return key;
+	return tuple;
+}
+
+/* Its hash, and ask for its place in the index. */
+static void burst_hash(struct worker *worker, struct burst *burst, uint16_t i, bool is_handed)
+{
+	struct sl_tuple room;
+	const struct sl_tuple *key = burst_key(worker, burst, i, is_handed, &room);
+
+	burst->hash[i] = sl_flow_hash(&worker->flows4.key, key);
+	flow_table_prefetch(worker_table(worker, key->family), burst->hash[i]);
 }
 
 /* Steps 2 and the first half of 4: parse, hash, and ask for the index. */
@@ -213,16 +242,17 @@ static void burst_parse(struct worker *worker, struct burst *burst, bool is_hand
 							(verdict == SL_VERDICT_PUNT_FRAGMENT));
 			continue;
 		}
-		burst_hash(worker, burst, i, is_handed);
+		if ((burst->known >> i & 1) == 0)
+			burst_hash(worker, burst, i, is_handed);
 	}
 }
 
 /* Second half of 4: ask for the entries that the index names. */
-static void burst_prefetch_flows(struct worker *worker, struct burst *burst)
+static void burst_peek(struct worker *worker, const struct burst *burst)
 {
 	for (uint16_t i = 0; i < burst->n; i++)
-		if (burst->outcome[i].verdict == SL_VERDICT_NONE)
-			flow_table_prefetch_entry(
+		if (burst->outcome[i].verdict == SL_VERDICT_NONE && (burst->known >> i & 1) == 0)
+			(void)flow_table_peek_first(
 				worker_table(worker, burst->parsed[i].tuple.family),
 				burst->hash[i]);
 }
@@ -397,6 +427,33 @@ static void burst_finish(struct worker *worker, struct burst *burst)
 	}
 }
 
+/* Packet @i is none for the lane: it stays, as number @left. */
+static void burst_leave(struct burst *burst, uint16_t i, uint16_t left)
+{
+	burst->packet[left] = burst->packet[i];
+	burst->hash[left] = burst->lane.hash[i];
+	burst->known |= (uint64_t)(burst->lane.family[i] != LANE_LEFT) << left;
+}
+
+/* Nearly all packets go by the lane, and leave the burst here. */
+static void burst_pass(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
+{
+	uint64_t passed = lane_pass(worker, snapshot, &burst->lane, burst->packet, burst->n);
+	uint16_t left = 0;
+
+	for (uint16_t i = 0; i < burst->n; i++) {
+		if (SL_LIKELY(passed >> i & 1))
+			worker_send(worker, burst->lane.port[i], burst->packet[i],
+				    (enum sl_verdict)burst->lane.verdict[i]);
+		else
+			burst_leave(burst, i, left++);
+	}
+	burst->n = left;
+	/* By another tuple some may find their flows. */
+	if (SL_UNLIKELY(worker_has_egress(worker)))
+		burst->known = 0;
+}
+
 /* Before the first snapshot nobody knows what is a service's: see docs/decisions/0006. */
 static void burst_without_snapshot(struct worker *worker, struct burst *burst)
 {
@@ -425,7 +482,7 @@ static void burst_decide(struct worker *worker, struct snapshot *snapshot, struc
 		burst_steer(worker, snapshot, burst);
 	if (!is_received || SL_UNLIKELY(steering->n_former != 0))
 		burst_mark(worker, burst, is_received || worker->is_retrying);
-	burst_prefetch_flows(worker, burst);
+	burst_peek(worker, burst);
 	burst_balance(worker, snapshot, burst);
 }
 
@@ -440,6 +497,12 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 	worker->steering = __atomic_load_n(&dataplane->steering, __ATOMIC_ACQUIRE);
 	snapshot = __atomic_load_n(&dataplane->snapshot, __ATOMIC_ACQUIRE);
 	worker->snapshot = snapshot;
+	burst->known = 0;
+	if (SL_LIKELY(snapshot != NULL) && !worker->is_retrying &&
+	    !(from != NULL && SL_UNLIKELY(has_to_check(worker, from))))
+		burst_pass(worker, snapshot, burst);
+	if (SL_LIKELY(burst->n == 0))
+		return;
 	burst_parse(worker, burst, from == NULL && !worker->is_retrying);
 	if (from != NULL && SL_UNLIKELY(has_to_check(worker, from)))
 		burst_check_steering(worker, from, queue, burst);

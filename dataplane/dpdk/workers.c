@@ -60,6 +60,20 @@ int workers_new(struct dataplane *dataplane)
 	return 0;
 }
 
+/* @n cache lines of zeros; the caller's to free(). */
+static void *lines_new(size_t n)
+{
+	void *lines = aligned_alloc(SL_CACHE_LINE, n * SL_CACHE_LINE);
+
+	if (lines != NULL)
+		memset(lines, 0, n * SL_CACHE_LINE);
+	return lines;
+}
+
+_Static_assert(sizeof(struct service_line) == SL_CACHE_LINE &&
+		       sizeof(struct backend_line) == SL_CACHE_LINE,
+	       "a line each");
+
 static int worker_open(struct dataplane *dataplane, struct worker *worker)
 {
 	uint32_t n_flows = dataplane->options.n_flows;
@@ -73,8 +87,8 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 					 &dataplane->flow_key, dataplane->has_hugepages);
 	if (status != 0)
 		return status;
-	worker->service_counters = calloc(SL_MAX_SERVICES, sizeof(*worker->service_counters));
-	worker->backend_counters = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_counters));
+	worker->service_counters = lines_new(SL_MAX_SERVICES);
+	worker->backend_counters = lines_new(SL_MAX_BACKENDS);
 	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
 	worker->fragments = fragments_new();
 	snprintf(name, sizeof(name), "handoff%u", worker->id);

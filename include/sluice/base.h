@@ -77,6 +77,19 @@ SL_INLINE uint32_t sl_load32(const void *at)
 #endif
 }
 
+/** Likewise of 64 bits. */
+SL_INLINE uint64_t sl_load64(const void *at)
+{
+#ifdef __bpf__
+	return *(const uint64_t *)at;
+#else
+	uint64_t word;
+
+	__builtin_memcpy(&word, at, sizeof(word));
+	return word;
+#endif
+}
+
 /** Likewise of 16 bits. */
 SL_INLINE uint16_t sl_load16(const void *at)
 {

@@ -29,8 +29,7 @@ struct port {
 	struct port_watch watch;
 	struct port_frames frames;
 	uint32_t record_bytes;
-	uint32_t at;       /* the record that comes next */
-	uint32_t began_at; /* the first one since port_begin() */
+	uint32_t at; /* the record that comes next */
 	uint64_t n_left;
 	uint64_t n_sent;
 	uint64_t watch_at; /* of n_sent */
@@ -93,6 +92,7 @@ SL_INLINE void fill(struct rte_mbuf **packets, uint16_t n, uint32_t record_bytes
 
 		rte_prefetch0(record + PREFETCH_BYTES);
 		fill_buffer(packet);
+		packet->tx_offload = at;
 		write((uint8_t *)packet->buf_addr + RTE_PKTMBUF_HEADROOM, template, record);
 		packets[i] = packet;
 		if (SL_UNLIKELY(++at == port.frames.n))
@@ -137,11 +137,11 @@ static uint16_t receive(void *queue SL_UNUSED, struct rte_mbuf **packets, uint16
 	return n;
 }
 
+/* Packets of one burst may be sent in another order than they came: each knows its record. */
 static void show(const struct rte_mbuf *packet)
 {
-	uint64_t at = (port.began_at + port.watch_at) % port.frames.n;
-
-	port.watch.on_sent(port.watch.context, port.frames.record + at * port.record_bytes,
+	port.watch.on_sent(port.watch.context,
+			   port.frames.record + packet->tx_offload * port.record_bytes,
 			   rte_pktmbuf_mtod(packet, const uint8_t *));
 	port.watch_at += port.watch_step;
 }
@@ -182,7 +182,6 @@ void port_set_frames(const struct port_frames *frames)
 
 void port_begin(uint64_t n, uint32_t watch_step)
 {
-	port.began_at = port.at;
 	port.n_left = n;
 	port.n_sent = 0;
 	port.watch_step = watch_step;

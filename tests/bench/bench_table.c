@@ -225,7 +225,7 @@ static uint64_t sluice_lookup(const struct run *run)
 			flow_table_prefetch(run->table, hash[i]);
 		}
 		for (uint32_t i = 0; i < BATCH; i++)
-			flow_table_prefetch_entry(run->table, hash[i]);
+			(void)flow_table_peek_first(run->table, hash[i]);
 		for (uint32_t i = 0; i < BATCH; i++) {
 			enum sl_direction direction;
 			const struct sl_flow *found =

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/packet/common.h>
 #include <sluice/packet/flow.h>
 #include <sluice/packet/icmp.h>
 #include <sluice/packet/nat.h>
@@ -134,6 +135,29 @@ static void rewrite_echo(uint8_t *frame, size_t length, struct sl_packet *packet
 	free(original);
 }
 
+/* What is common, to whom it goes, the parser has let through, and found the same in it. */
+static void require_common(uint8_t *frame, size_t length, enum sl_verdict verdict,
+			   const struct sl_packet *packet)
+{
+	uint64_t mac = length >= 6 ? sl_mac_word(frame) : 0;
+	bool is_ipv4 = sl_parse_is_common4(frame, (uint32_t)length, mac);
+	struct sl_packet common;
+
+	if (!is_ipv4 && !sl_parse_is_common6(frame, (uint32_t)length, mac))
+		return;
+	REQUIRE(verdict == SL_VERDICT_NONE);
+	sl_parse_common(frame, is_ipv4 ? SL_FAMILY_IPV4 : SL_FAMILY_IPV6, &common);
+	REQUIRE(memcmp(&common.tuple, &packet->tuple, sizeof(common.tuple)) == 0 &&
+		common.ports == packet->ports && common.l4_checksum == packet->l4_checksum &&
+		common.ipv4 == packet->ipv4 && common.ipv6 == packet->ipv6 &&
+		common.tcp_sequence == packet->tcp_sequence &&
+		common.tcp_acknowledgement == packet->tcp_acknowledgement &&
+		common.tcp_payload == packet->tcp_payload &&
+		common.tcp_flags == packet->tcp_flags && common.l4_offset == packet->l4_offset &&
+		common.l4_length == packet->l4_length && packet->fragment == SL_PACKET_WHOLE &&
+		packet->has_vlan == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct sl_packet packet;
@@ -152,6 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	REQUIRE(verdict < SL_N_VERDICTS && verdict != SL_VERDICT_FORWARD &&
 		verdict != SL_VERDICT_REPLY);
 	REQUIRE(memcmp(frame, data + CONTROL_BYTES, length) == 0);
+	require_common(frame, length, verdict, &packet);
 	if (verdict == SL_VERDICT_NONE) {
 		require_inside(packet.ethernet, sizeof(*packet.ethernet), frame, frame + length);
 		require_inside(packet.ipv4, sizeof(*packet.ipv4), frame, frame + length);

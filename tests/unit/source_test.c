@@ -99,8 +99,12 @@ static struct worker *worker_new(uint32_t id, const struct sl_hash_key *key)
 	memset(worker, 0, sizeof(*worker));
 	worker->dataplane = &dataplane;
 	worker->id = id;
-	worker->service_counters = calloc(SL_MAX_SERVICES, sizeof(*worker->service_counters));
-	worker->backend_counters = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_counters));
+	worker->service_counters =
+		aligned_alloc(SL_CACHE_LINE, SL_MAX_SERVICES * sizeof(*worker->service_counters));
+	memset(worker->service_counters, 0, SL_MAX_SERVICES * sizeof(*worker->service_counters));
+	worker->backend_counters =
+		aligned_alloc(SL_CACHE_LINE, SL_MAX_BACKENDS * sizeof(*worker->backend_counters));
+	memset(worker->backend_counters, 0, SL_MAX_BACKENDS * sizeof(*worker->backend_counters));
 	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
 	cr_assert_eq(flow_table_init(&worker->flows4, SL_FAMILY_IPV4, TABLE_FLOWS, key, false), 0);
 	cr_assert_eq(flow_table_init(&worker->flows6, SL_FAMILY_IPV6, TABLE_FLOWS, key, false), 0);
