@@ -371,6 +371,35 @@ static void balance_error(struct worker *worker, const struct snapshot *snapshot
 		outcome->verdict = SL_VERDICT_PUNT_ICMP;
 }
 
+void balance_foresee(struct worker *worker, const struct snapshot *snapshot,
+		     const struct sl_packet *packet)
+{
+	struct flow_table *table = worker_table(worker, packet->tuple.family);
+	const struct sl_backend *backend;
+	struct sl_tuple reply;
+	struct choice choice;
+	uint32_t service;
+
+	/* Under a flood. */
+	if (!flow_table_has_room(table))
+		return;
+	service = lookup_service(snapshot, &packet->tuple);
+	if (service == SL_NO_INDEX || snapshot->service[service].mode != WIRE_MODE_NAT)
+		return;
+	choice = lookup_choose(snapshot, service, &packet->tuple);
+	if (choice.backend == SL_NO_INDEX)
+		return;
+	backend = &snapshot->backend[choice.backend];
+	reply = (struct sl_tuple){
+		.source = backend->addr,
+		.source_port = backend->port != 0 ? backend->port : packet->tuple.destination_port,
+		.destination = packet->tuple.source,
+		.destination_port = packet->tuple.source_port,
+		.protocol = packet->tuple.protocol,
+		.family = packet->tuple.family};
+	flow_table_prefetch(table, sl_flow_hash(&table->key, &reply));
+}
+
 void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,
 		    struct sl_packet *packet, uint64_t hash, struct outcome *outcome)
 {

@@ -17,6 +17,13 @@
 void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,
 		    struct sl_packet *packet, uint64_t hash, struct outcome *outcome);
 
+/**
+ * Asks for what balance_packet() will need if @packet, which the index does not know, begins a flow of mode
+ * nat: its slot, and the index's place of its replies. Worth while for several packets one after the other.
+ */
+void balance_foresee(struct worker *worker, const struct snapshot *snapshot,
+		     const struct sl_packet *packet);
+
 /** What @packet, of @flow in @direction, does to its state, and to the table's count of states. */
 SL_INLINE void balance_track(struct worker *worker, struct sl_flow *flow,
 			     enum sl_direction direction, const struct sl_packet *packet)

@@ -48,6 +48,12 @@ SL_INLINE void dispatch_count(struct worker *worker, enum sl_verdict verdict,
 	}
 }
 
+/** Whether @packet is whole, and no ICMP. */
+SL_INLINE bool dispatch_is_plain(const struct sl_packet *packet)
+{
+	return (packet->quoted_offset | packet->fragment | packet->echo) == 0;
+}
+
 /** dispatch_client_adjacency() for a flow whose next hop is not known, or not any more. */
 uint16_t dispatch_ask_adjacency(struct worker *worker, struct sl_flow *flow);
 

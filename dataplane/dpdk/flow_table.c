@@ -167,9 +167,12 @@ static bool reference_put(struct flow_table *table, uint64_t hash, uint32_t refe
 	struct flow_bucket *second = flow_table_second(table, hash);
 	int n = bucket_used(first);
 
-	if (n > CROWDED && bucket_used(second) < n)
-		return bucket_put(second, signature, reference);
-	return bucket_put(first, signature, reference);
+	if (n <= CROWDED || bucket_used(second) >= n)
+		return bucket_put(first, signature, reference);
+	if (!bucket_put(second, signature, reference))
+		return false;
+	first->n_spilled++;
+	return true;
 }
 
 static bool bucket_take(struct flow_bucket *bucket, uint32_t reference)
@@ -185,8 +188,11 @@ static bool bucket_take(struct flow_bucket *bucket, uint32_t reference)
 
 static void reference_take(struct flow_table *table, uint64_t hash, uint32_t reference)
 {
-	if (!bucket_take(flow_table_first(table, hash), reference))
-		bucket_take(flow_table_second(table, hash), reference);
+	struct flow_bucket *first = flow_table_first(table, hash);
+
+	if (!bucket_take(first, reference) &&
+	    bucket_take(flow_table_second(table, hash), reference))
+		first->n_spilled--;
 }
 
 int flow_table_insert(struct flow_table *table, struct sl_flow *flow, uint64_t hash,
@@ -210,16 +216,13 @@ int flow_table_insert(struct flow_table *table, struct sl_flow *flow, uint64_t h
 	return 0;
 }
 
-void flow_table_remove(struct flow_table *table, struct sl_flow *flow)
+void flow_table_remove_of(struct flow_table *table, struct sl_flow *flow,
+			  const struct flow_hashes *hashes)
 {
 	uint32_t reference = (flow_table_index(table, flow) + 1) << 1;
 
-	for (int direction = 0; direction < 2; direction++) {
-		struct sl_tuple tuple = sl_flow_tuple(flow, (enum sl_direction)direction);
-
-		reference_take(table, sl_flow_hash(&table->key, &tuple),
-			       reference | (uint32_t)direction);
-	}
+	for (uint32_t direction = 0; direction < 2; direction++)
+		reference_take(table, hashes->of[direction], reference | direction);
 	if (flow->state == SL_FLOW_EMBRYONIC)
 		table->n_embryonic--;
 	change_begin(flow);

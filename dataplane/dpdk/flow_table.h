@@ -28,7 +28,7 @@ enum {
 struct flow_bucket {
 	uint16_t signature[FLOW_BUCKET_SIZE];
 	uint32_t reference[FLOW_BUCKET_SIZE]; /* (index + 1) << 1 | direction; 0: empty */
-	uint32_t reserved;
+	uint32_t n_spilled; /* keys whose first bucket this is, and that stand in their second */
 };
 
 _Static_assert(sizeof(struct flow_bucket) == SL_CACHE_LINE, "a bucket is one cache line");
@@ -159,16 +159,21 @@ SL_INLINE void flow_table_prefetch_flow(const struct flow_table *table, uint32_t
 
 /**
  * Step two: the reference that is most likely the key's, whose entry is asked for. 0: not in the key's
- * first bucket, and the second one is asked for.
+ * first bucket; if it may be in the second one (*@may_be_second), that is asked for.
  */
-SL_INLINE uint32_t flow_table_peek_first(const struct flow_table *table, uint64_t hash)
+SL_INLINE uint32_t flow_table_peek_first(const struct flow_table *table, uint64_t hash,
+					 bool *may_be_second)
 {
-	uint32_t reference = flow_bucket_peek(flow_table_first(table, hash), hash);
+	const struct flow_bucket *first = flow_table_first(table, hash);
+	uint32_t reference = flow_bucket_peek(first, hash);
 
-	if (SL_LIKELY(reference != 0))
+	*may_be_second = false;
+	if (SL_LIKELY(reference != 0)) {
 		flow_table_prefetch_flow(table, reference);
-	else
+	} else if (first->n_spilled != 0) {
+		*may_be_second = true;
 		__builtin_prefetch(flow_table_second(table, hash));
+	}
 	return reference;
 }
 
@@ -180,24 +185,6 @@ SL_INLINE uint32_t flow_table_peek_second(const struct flow_table *table, uint64
 	if (reference != 0)
 		flow_table_prefetch_flow(table, reference);
 	return reference;
-}
-
-/**
- * The flow of @reference, which a peek gave and may have been freed since, if it is the one of @tuple;
- * else NULL, and flow_table_find() is to be asked.
- */
-SL_INLINE struct sl_flow *flow_table_check(const struct flow_table *table, uint32_t reference,
-					   const struct sl_tuple *tuple)
-{
-	struct sl_flow *flow;
-
-	if (SL_UNLIKELY(reference == 0))
-		return NULL;
-	flow = flow_table_of(table, reference);
-	return SL_LIKELY(flow->state != SL_FLOW_FREE &&
-			 sl_flow_matches(flow, tuple, (enum sl_direction)(reference & 1)))
-		       ? flow
-		       : NULL;
 }
 
 SL_INLINE struct sl_flow *flow_bucket_find(const struct flow_table *table,
@@ -227,12 +214,19 @@ SL_INLINE struct sl_flow *flow_table_find(const struct flow_table *table, uint64
 					  const struct sl_tuple *tuple,
 					  enum sl_direction *direction)
 {
+	const struct flow_bucket *first = flow_table_first(table, hash);
 	struct sl_flow *flow;
 
-	flow = flow_bucket_find(table, flow_table_first(table, hash), hash, tuple, direction);
-	if (SL_LIKELY(flow != NULL))
+	flow = flow_bucket_find(table, first, hash, tuple, direction);
+	if (SL_LIKELY(flow != NULL) || first->n_spilled == 0)
 		return flow;
 	return flow_bucket_find(table, flow_table_second(table, hash), hash, tuple, direction);
+}
+
+/** Whether there is room for one more flow. */
+SL_INLINE bool flow_table_has_room(const struct flow_table *table)
+{
+	return table->n_embryonic < table->max_embryonic && table->n_used < table->capacity;
 }
 
 /**
@@ -250,8 +244,37 @@ void flow_table_cancel(struct flow_table *table, struct sl_flow *flow);
 int flow_table_insert(struct flow_table *table, struct sl_flow *flow, uint64_t hash,
 		      struct sl_flow **other) SL_MUST_USE;
 
-/** Frees a flow: both references and the entry. */
-void flow_table_remove(struct flow_table *table, struct sl_flow *flow);
+/** The hashes of a flow's tuples, by direction. */
+struct flow_hashes {
+	uint64_t of[2];
+};
+
+/** Those of @flow; and asks for the buckets, which flow_table_remove_of() will need. */
+SL_INLINE struct flow_hashes flow_table_hashes(const struct flow_table *table,
+					       const struct sl_flow *flow)
+{
+	struct flow_hashes hashes;
+
+	for (int direction = 0; direction < 2; direction++) {
+		struct sl_tuple tuple = sl_flow_tuple(flow, (enum sl_direction)direction);
+
+		hashes.of[direction] = sl_flow_hash(&table->key, &tuple);
+		flow_table_prefetch(table, hashes.of[direction]);
+	}
+	return hashes;
+}
+
+/** Frees a flow: both references and the entry. @hashes: flow_table_hashes() of it. */
+void flow_table_remove_of(struct flow_table *table, struct sl_flow *flow,
+			  const struct flow_hashes *hashes);
+
+/** The same for whoever has them not yet. */
+SL_INLINE void flow_table_remove(struct flow_table *table, struct sl_flow *flow)
+{
+	struct flow_hashes hashes = flow_table_hashes(table, flow);
+
+	flow_table_remove_of(table, flow, &hashes);
+}
 
 /** To be called when the state of @flow left SL_FLOW_EMBRYONIC. */
 SL_INLINE void flow_table_promoted(struct flow_table *table)

@@ -107,13 +107,16 @@ static inline void lane_peek(struct worker *worker, struct lane *lane, uint16_t 
 
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t reference = 0;
+		bool may_be_second = false;
 
 		if (SL_LIKELY(lane->family[i] == SL_FAMILY_IPV4))
-			reference = flow_table_peek_first(&worker->flows4, lane->hash[i]);
+			reference = flow_table_peek_first(&worker->flows4, lane->hash[i],
+							  &may_be_second);
 		else if (lane->family[i] == SL_FAMILY_IPV6)
-			reference = flow_table_peek_first(&worker->flows6, lane->hash[i]);
+			reference = flow_table_peek_first(&worker->flows6, lane->hash[i],
+							  &may_be_second);
 		lane->reference[i] = reference;
-		missed |= (uint64_t)(reference == 0 && lane->family[i] != LANE_LEFT) << i;
+		missed |= (uint64_t)may_be_second << i;
 	}
 	for (; missed != 0; missed &= missed - 1) {
 		int i = __builtin_ctzll(missed);

@@ -22,34 +22,47 @@ static bool flow_is_over(const struct worker *worker, const struct snapshot *sna
 	return worker->now - flow->last_seen > service->timeout_ticks[sl_flow_timeout(flow)];
 }
 
-static void sweep_entry(struct worker *worker, const struct snapshot *snapshot,
-			struct flow_table *table)
+/* Looks at @n entries. What is over ends after all were looked at: its buckets are on their way. */
+static void sweep_table(struct worker *worker, const struct snapshot *snapshot,
+			struct flow_table *table, uint32_t n)
 {
-	struct sl_flow *flow;
+	struct flow_hashes hashes[SWEEP_MAX];
+	struct sl_flow *over[SWEEP_MAX];
+	uint32_t n_over = 0;
 
-	if (table->n_touched == 0)
-		return;
-	if (table->sweep_at >= table->n_touched)
-		table->sweep_at = 0;
-	flow = flow_table_at(table, table->sweep_at++);
-	if (flow->state != SL_FLOW_FREE && flow_is_over(worker, snapshot, flow))
-		worker_end_flow(worker, table, flow);
+	if (n > table->n_touched)
+		n = table->n_touched;
+	for (uint32_t i = 0; i < n; i++) {
+		struct sl_flow *flow;
+
+		if (table->sweep_at >= table->n_touched)
+			table->sweep_at = 0;
+		flow = flow_table_at(table, table->sweep_at++);
+		if (flow->state == SL_FLOW_FREE || !flow_is_over(worker, snapshot, flow))
+			continue;
+		hashes[n_over] = flow_table_hashes(table, flow);
+		over[n_over++] = flow;
+	}
+	for (uint32_t i = 0; i < n_over; i++)
+		worker_end_flow_of(worker, table, over[i], &hashes[i]);
 }
 
 void sweep_flows(struct worker *worker)
 {
 	const struct snapshot *snapshot;
+	uint32_t n = 0;
 
 	snapshot = __atomic_load_n(&worker->dataplane->snapshot, __ATOMIC_ACQUIRE);
 	if (snapshot == NULL)
 		return;
-	for (int i = 0; i < SWEEP_MAX; i++) {
-		if (worker->now_tsc - worker->sweep_tsc < worker->sweep_tsc_per_entry)
-			return;
+	for (; n < SWEEP_MAX && worker->now_tsc - worker->sweep_tsc >= worker->sweep_tsc_per_entry;
+	     n++)
 		worker->sweep_tsc += worker->sweep_tsc_per_entry;
-		sweep_entry(worker, snapshot, &worker->flows4);
-		sweep_entry(worker, snapshot, &worker->flows6);
-	}
 	/* Further behind than one turn may work off: the rest is forgiven. */
-	worker->sweep_tsc = worker->now_tsc;
+	if (n == SWEEP_MAX)
+		worker->sweep_tsc = worker->now_tsc;
+	if (n == 0)
+		return;
+	sweep_table(worker, snapshot, &worker->flows4, n);
+	sweep_table(worker, snapshot, &worker->flows6, n);
 }

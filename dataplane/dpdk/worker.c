@@ -28,6 +28,7 @@
 #include "dataplane/lookup.h"
 
 enum {
+	MANY_NEW = 4, /* packets of a burst that are left by the lane */
 	TX_TRIES = 4, /* a full queue is given this many chances to drain */
 };
 
@@ -250,11 +251,13 @@ static void burst_parse(struct worker *worker, struct burst *burst, bool is_hand
 /* Second half of 4: ask for the entries that the index names. */
 static void burst_peek(struct worker *worker, const struct burst *burst)
 {
+	bool may_be_second;
+
 	for (uint16_t i = 0; i < burst->n; i++)
 		if (burst->outcome[i].verdict == SL_VERDICT_NONE && (burst->known >> i & 1) == 0)
 			(void)flow_table_peek_first(
-				worker_table(worker, burst->parsed[i].tuple.family),
-				burst->hash[i]);
+				worker_table(worker, burst->parsed[i].tuple.family), burst->hash[i],
+				&may_be_second);
 }
 
 void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint32_t to)
@@ -380,6 +383,20 @@ static void burst_mark(struct worker *worker, struct burst *burst, bool is_new)
 	}
 }
 
+/* Of packets that begin flows, if there are several: each waits for its memory while others do. */
+static void burst_foresee(struct worker *worker, const struct snapshot *snapshot,
+			  const struct burst *burst)
+{
+	if (burst->n < MANY_NEW)
+		return;
+	for (uint16_t i = 0; i < burst->n; i++)
+		if (burst->outcome[i].verdict == SL_VERDICT_NONE &&
+		    dispatch_is_plain(&burst->parsed[i]) &&
+		    (burst->parsed[i].tuple.protocol == SL_PROTOCOL_UDP ||
+		     sl_flow_is_opening(&burst->parsed[i])))
+			balance_foresee(worker, snapshot, &burst->parsed[i]);
+}
+
 /* Steps 3, 4 and 5: the flow, else a new one, and the rewrite. */
 static void burst_balance(struct worker *worker, struct snapshot *snapshot, struct burst *burst)
 {
@@ -483,6 +500,7 @@ static void burst_decide(struct worker *worker, struct snapshot *snapshot, struc
 	if (!is_received || SL_UNLIKELY(steering->n_former != 0))
 		burst_mark(worker, burst, is_received || worker->is_retrying);
 	burst_peek(worker, burst);
+	burst_foresee(worker, snapshot, burst);
 	burst_balance(worker, snapshot, burst);
 }
 
@@ -670,8 +688,12 @@ int worker_main(void *argument)
 		worker_turn(worker, &burst);
 		rte_rcu_qsbr_quiescent(dataplane->qsbr, worker->id);
 	}
-	worker_end_flows(worker, &worker->flows4);
-	worker_end_flows(worker, &worker->flows6);
+	/* Where all ends, the tables do as well; the log alone is to hear of each flow. */
+	if (worker->flow_events != NULL ||
+	    !__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED)) {
+		worker_end_flows(worker, &worker->flows4);
+		worker_end_flows(worker, &worker->flows6);
+	}
 	worker_give_back(worker);
 	rte_rcu_qsbr_thread_offline(dataplane->qsbr, worker->id);
 	rte_rcu_qsbr_thread_unregister(dataplane->qsbr, worker->id);

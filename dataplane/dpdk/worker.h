@@ -49,9 +49,9 @@ SL_INLINE struct flow_table *worker_table(struct worker *worker, uint8_t family)
 	return family == SL_FAMILY_IPV4 ? &worker->flows4 : &worker->flows6;
 }
 
-/** Frees @flow and counts it. */
-SL_INLINE void worker_end_flow(struct worker *worker, struct flow_table *table,
-			       struct sl_flow *flow)
+/** Frees @flow and counts it. @hashes: flow_table_hashes() of it. */
+SL_INLINE void worker_end_flow_of(struct worker *worker, struct flow_table *table,
+				  struct sl_flow *flow, const struct flow_hashes *hashes)
 {
 	worker->counters.event[SL_EVENT_FLOW_ENDED]++;
 	worker->backend_counters[flow->backend].flows_ended++;
@@ -59,5 +59,14 @@ SL_INLINE void worker_end_flow(struct worker *worker, struct flow_table *table,
 		flow_events_put(worker, flow, SL_FLOW_ENDS, NULL);
 	if (SL_UNLIKELY(sl_flow_has_source(flow)))
 		worker->source_flows[flow->backend][flow->position]--;
-	flow_table_remove(table, flow);
+	flow_table_remove_of(table, flow, hashes);
+}
+
+/** The same for whoever has them not yet. */
+SL_INLINE void worker_end_flow(struct worker *worker, struct flow_table *table,
+			       struct sl_flow *flow)
+{
+	struct flow_hashes hashes = flow_table_hashes(table, flow);
+
+	worker_end_flow_of(worker, table, flow, &hashes);
 }

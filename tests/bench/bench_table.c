@@ -217,6 +217,7 @@ static uint64_t sluice_lookup(const struct run *run)
 
 	for (uint32_t at = 0; at < N_LOOKUPS; at += BATCH) {
 		struct sl_tuple tuple[BATCH];
+		bool may_be_second;
 		uint64_t hash[BATCH];
 
 		for (uint32_t i = 0; i < BATCH; i++) {
@@ -225,7 +226,7 @@ static uint64_t sluice_lookup(const struct run *run)
 			flow_table_prefetch(run->table, hash[i]);
 		}
 		for (uint32_t i = 0; i < BATCH; i++)
-			(void)flow_table_peek_first(run->table, hash[i]);
+			(void)flow_table_peek_first(run->table, hash[i], &may_be_second);
 		for (uint32_t i = 0; i < BATCH; i++) {
 			enum sl_direction direction;
 			const struct sl_flow *found =
