@@ -17,6 +17,11 @@ struct bench_options {
 	int cpu;
 	uint32_t n_rounds; /* of one process */
 	uint32_t n_starts; /* processes a case */
+	uint32_t n_flows;  /* of mode wire, and so the others; 0: its default */
+	uint32_t n_backends;
+	double trial_sec;
+	uint32_t loss_ppm; /* that a trial may have and still count as one without loss */
+	bool is_realtime;  /* no other process takes a core from those that poll */
 	bool is_quick;     /* everything tiny: shows that it works, not how fast */
 };
 
@@ -31,6 +36,7 @@ struct bench_column {
 struct bench_mode {
 	const char *name;
 	const char *help;
+	uint32_t n_rounds; /* by default; 0: as other modes */
 	const struct bench_column *column;
 	/** The name of case @index; NULL: there is none. */
 	const char *(*case_name)(uint32_t index);
@@ -39,7 +45,10 @@ struct bench_mode {
 	 * and whatever else is worth keeping. 0 or negative errno, and what was wrong was printed.
 	 */
 	int (*measure)(const struct bench_options *options, const char *name, json_t *result);
+	/** Prints what the table of @cases, merged results, has no room for; NULL: nothing. */
+	void (*print_details)(const json_t *cases);
 };
 
 extern const struct bench_mode bench_worker;
 extern const struct bench_mode bench_table;
+extern const struct bench_mode bench_wire;

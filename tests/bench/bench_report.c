@@ -123,7 +123,15 @@ static void print_cell(const struct bench_column *column, const json_t *result)
 	printf(" |");
 }
 
-static void print_notes(const json_t *cases)
+static bool has_column(const struct bench_mode *mode, const char *key)
+{
+	for (const struct bench_column *column = mode->column; column->key != NULL; column++)
+		if (strcmp(column->key, key) == 0)
+			return true;
+	return false;
+}
+
+static void print_notes(const struct bench_mode *mode, const json_t *cases)
 {
 	const char *memory = NULL;
 	bool has_events = false;
@@ -146,7 +154,7 @@ static void print_notes(const json_t *cases)
 	}
 	if (memory != NULL)
 		printf(".\n");
-	if (!has_events)
+	if (!has_events && has_column(mode, "instructions"))
 		printf("Instructions and cache misses: this machine counts none (-).\n");
 }
 
@@ -170,7 +178,7 @@ void report_table(const struct bench_mode *mode, const json_t *cases)
 			print_cell(column, result);
 		printf("\n");
 	}
-	print_notes(cases);
+	print_notes(mode, cases);
 }
 
 int report_json(const struct bench_mode *mode, const struct bench_options *options, json_t *cases)

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,33 +17,89 @@
 #include <sys/wait.h>
 
 #include "tests/bench/bench_report.h"
+#include "tests/bench/bench_signal.h"
 
 extern char **environ;
+
+enum {
+	MAX_ARGUMENTS = 24,
+	MAX_ARGUMENT = 64,
+	SIGNAL_POLL_MS = 50,
+};
+
+struct arguments {
+	int n;
+	char *argv[MAX_ARGUMENTS + 1];
+	char text[MAX_ARGUMENTS][MAX_ARGUMENT];
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct arguments *arguments,
+						      const char *format, ...)
+{
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(arguments->text[arguments->n], MAX_ARGUMENT, format, values);
+	va_end(values);
+	arguments->argv[arguments->n] = arguments->text[arguments->n];
+	arguments->argv[++arguments->n] = NULL;
+}
+
+/* What options say to the process of a case, which knows the defaults as well. */
+static void fill(struct arguments *arguments, const struct bench_mode *mode,
+		 const struct bench_options *options, const char *name)
+{
+	*arguments = (struct arguments){0};
+	add(arguments, "sluice-bench");
+	add(arguments, "%s", mode->name);
+	add(arguments, "--one=%s", name);
+	add(arguments, "--cpu=%d", options->cpu);
+	add(arguments, "--rounds=%u", options->n_rounds);
+	if (options->n_flows != 0)
+		add(arguments, "--flows=%u", options->n_flows);
+	if (options->n_backends != 0)
+		add(arguments, "--backends=%u", options->n_backends);
+	if (options->trial_sec != 0)
+		add(arguments, "--trial=%.9g", options->trial_sec);
+	if (options->loss_ppm != 0)
+		add(arguments, "--loss=%u", options->loss_ppm);
+	if (options->is_realtime)
+		add(arguments, "--realtime");
+	if (options->is_quick)
+		add(arguments, "--quick");
+}
 
 /* Starts the process; its standard output is @output. Its number, or negative errno. */
 static pid_t start(const struct bench_mode *mode, const struct bench_options *options,
 		   const char *name, int output)
 {
-	char mode_name[32], case_name[64], cpu[16], rounds[16];
-	char program[] = "sluice-bench", one[] = "--one", at[] = "--cpu", n[] = "--rounds";
-	char quick[] = "--quick";
-	char *argument[] = {program,   mode_name, one,
-			    case_name, at,        cpu,
-			    n,         rounds,    options->is_quick ? quick : NULL,
-			    NULL};
+	struct arguments arguments;
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
 	pid_t pid;
 	int error;
 
-	snprintf(mode_name, sizeof(mode_name), "%s", mode->name);
-	snprintf(case_name, sizeof(case_name), "%s", name);
-	snprintf(cpu, sizeof(cpu), "%d", options->cpu);
-	snprintf(rounds, sizeof(rounds), "%u", options->n_rounds);
+	fill(&arguments, mode, options, name);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-	error = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argument, environ);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, signal_former_mask());
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	error = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments.argv, environ);
+	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return error != 0 ? -error : pid;
+}
+
+/* Until the process says something or nothing any more; it learns of a signal that came here. */
+static void wait_for_output(pid_t pid, int input)
+{
+	struct pollfd poller = {.fd = input, .events = POLLIN};
+	bool was_told = false;
+
+	while (poll(&poller, 1, SIGNAL_POLL_MS) == 0)
+		if (pid > 0 && !was_told && signal_has_come())
+			was_told = kill(pid, SIGTERM) == 0;
 }
 
 /* All that the process says, so that it never finds its pipe closed; NULL: no JSON. */
@@ -75,6 +134,7 @@ static json_t *measure(const struct bench_mode *mode, const struct bench_options
 		return NULL;
 	pid = start(mode, options, name, pipe_fd[1]);
 	close(pipe_fd[1]);
+	wait_for_output(pid, pipe_fd[0]);
 	result = read_result(pipe_fd[0]);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 && result != NULL)
 		return result;
@@ -132,12 +192,16 @@ int starts_run(const struct bench_mode *mode, const struct bench_options *option
 	const char *name;
 	int status = 0;
 
+	/* A process that is told to end may have something to put back. */
+	signal_hold();
 	for (uint32_t i = 0; (name = mode->case_name(i)) != NULL; i++) {
 		if (!is_wanted(options, is_whole, name))
 			continue;
 		is_any = true;
 		if (run_case(mode, options, name, cases) != 0)
 			status = -EIO;
+		if (signal_has_come())
+			return -EINTR;
 	}
 	if (!is_any) {
 		report_error("%s: no case has %s in its name", mode->name, options->only);

@@ -21,17 +21,33 @@ enum {
 	QUICK_ROUNDS = 3,
 	MAX_ROUNDS = 1000,
 	MAX_STARTS = 100,
+	MAX_FLOWS = 100000,
+	MAX_BACKENDS = 500,
+	MAX_LOSS_PPM = 100000,
 	EXIT_USAGE = 2,
 };
 
-static const struct bench_mode *const modes[] = {&bench_worker, &bench_table};
+static const double MIN_TRIAL_SEC = 0.01;
+static const double MAX_TRIAL_SEC = 3600;
+
+static const struct bench_mode *const modes[] = {&bench_worker, &bench_table, &bench_wire};
 
 static const struct option long_options[] = {
-	{"cpu", required_argument, NULL, 'c'},    {"help", no_argument, NULL, 'h'},
-	{"json", optional_argument, NULL, 'j'},   {"list", no_argument, NULL, 'l'},
-	{"one", required_argument, NULL, '1'},    {"only", required_argument, NULL, 'o'},
-	{"quick", no_argument, NULL, 'q'},        {"rounds", required_argument, NULL, 'r'},
-	{"starts", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
+	{"backends", required_argument, NULL, 'b'},
+	{"cpu", required_argument, NULL, 'c'},
+	{"flows", required_argument, NULL, 'f'},
+	{"help", no_argument, NULL, 'h'},
+	{"json", optional_argument, NULL, 'j'},
+	{"list", no_argument, NULL, 'l'},
+	{"one", required_argument, NULL, '1'},
+	{"loss", required_argument, NULL, 'p'},
+	{"only", required_argument, NULL, 'o'},
+	{"quick", no_argument, NULL, 'q'},
+	{"realtime", no_argument, NULL, 'R'},
+	{"rounds", required_argument, NULL, 'r'},
+	{"starts", required_argument, NULL, 's'},
+	{"trial", required_argument, NULL, 't'},
+	{NULL, 0, NULL, 0},
 };
 
 static void print_help(void)
@@ -41,10 +57,15 @@ static void print_help(void)
 		printf("  %-8s %s\n", modes[i]->name, modes[i]->help);
 	printf("\noptions:\n"
 	       "  --only TEXT     the case of this name, or those with TEXT in their names\n"
-	       "  --rounds N      rounds in a process, of which the median is taken (%d)\n"
+	       "  --rounds N      rounds in a process, of which the median is taken (%d; wire: 3)\n"
 	       "  --starts N      processes a case, of whose medians the median is taken (%d)\n"
 	       "  --cpu N         the core to run on (the last one)\n"
 	       "  --json [FILE]   a JSON document, to FILE too, or to standard output alone\n"
+	       "  --flows N       mode wire: flows (4096)\n"
+	       "  --backends N    mode wire: backends of the service (100)\n"
+	       "  --trial SEC     mode wire: seconds of a trial (1)\n"
+	       "  --loss PPM      mode wire: frames of a million that may be lost (none)\n"
+	       "  --realtime      mode wire: others wait while it measures\n"
 	       "  --quick         tiny cases: shows that all works, not how fast\n"
 	       "  --one CASE      measure one case in this very process\n"
 	       "  --list          print the names of the cases\n"
@@ -85,6 +106,29 @@ static bool read_number(const char *name, const char *text, long lowest, long hi
 	return false;
 }
 
+static bool read_count(const char *name, uint32_t highest, uint32_t *count)
+{
+	long value;
+
+	if (!read_number(name, optarg, 1, (long)highest, &value))
+		return false;
+	*count = (uint32_t)value;
+	return true;
+}
+
+static bool read_seconds(const char *name, double highest, double *seconds)
+{
+	char *end;
+
+	errno = 0;
+	*seconds = strtod(optarg, &end);
+	if (errno == 0 && end != optarg && *end == '\0' && *seconds >= MIN_TRIAL_SEC &&
+	    *seconds <= highest)
+		return true;
+	report_error("--%s: %s is no number from %g to %g", name, optarg, MIN_TRIAL_SEC, highest);
+	return false;
+}
+
 static bool read_option(int option, struct bench_options *options)
 {
 	long value = 0;
@@ -102,21 +146,26 @@ static bool read_option(int option, struct bench_options *options)
 	case 'q':
 		options->is_quick = true;
 		return true;
+	case 'R':
+		options->is_realtime = true;
+		return true;
 	case 'c':
 		if (!read_number("cpu", optarg, 0, CPU_SETSIZE - 1, &value))
 			return false;
 		options->cpu = (int)value;
 		return true;
 	case 'r':
-		if (!read_number("rounds", optarg, 1, MAX_ROUNDS, &value))
-			return false;
-		options->n_rounds = (uint32_t)value;
-		return true;
+		return read_count("rounds", MAX_ROUNDS, &options->n_rounds);
 	case 's':
-		if (!read_number("starts", optarg, 1, MAX_STARTS, &value))
-			return false;
-		options->n_starts = (uint32_t)value;
-		return true;
+		return read_count("starts", MAX_STARTS, &options->n_starts);
+	case 'b':
+		return read_count("backends", MAX_BACKENDS, &options->n_backends);
+	case 'f':
+		return read_count("flows", MAX_FLOWS, &options->n_flows);
+	case 'p':
+		return read_count("loss", MAX_LOSS_PPM, &options->loss_ppm);
+	case 't':
+		return read_seconds("trial", MAX_TRIAL_SEC, &options->trial_sec);
 	default:
 		return false;
 	}
@@ -185,8 +234,11 @@ static int run_all(const struct bench_mode *mode, const struct bench_options *op
 	int status = starts_run(mode, options, cases);
 	bool is_table = options->json == NULL || strcmp(options->json, "-") != 0;
 
-	if (json_array_size(cases) != 0 && is_table)
+	if (json_array_size(cases) != 0 && is_table) {
 		report_table(mode, cases);
+		if (mode->print_details != NULL)
+			mode->print_details(cases);
+	}
 	if (options->json != NULL && report_json(mode, options, cases) != 0)
 		status = -EIO;
 	json_decref(cases);
@@ -204,7 +256,9 @@ int main(int argc, char **argv)
 	if (options.cpu < 0)
 		options.cpu = last_cpu();
 	if (options.n_rounds == 0)
-		options.n_rounds = options.is_quick ? QUICK_ROUNDS : DEFAULT_ROUNDS;
+		options.n_rounds = options.is_quick      ? QUICK_ROUNDS
+				   : mode->n_rounds != 0 ? mode->n_rounds
+							 : DEFAULT_ROUNDS;
 	if (options.n_starts == 0)
 		options.n_starts = options.is_quick ? 1 : DEFAULT_STARTS;
 	status = options.one != NULL ? run_one(mode, &options) : run_all(mode, &options);
