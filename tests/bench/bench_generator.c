@@ -323,6 +323,7 @@ static int run_loop(struct generator *generator, const struct trial *trial, uint
 
 		largest_gap = now - last > largest_gap ? now - last : largest_gap;
 		last = now;
+		result->n_turns++;
 		if (trial->pps == 0)
 			send_flood(generator, backlog, result);
 		else if (n != 0)

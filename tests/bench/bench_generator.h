@@ -23,13 +23,15 @@ struct trial {
 struct trial_result {
 	double seconds; /* in which frames were sent */
 	uint64_t n_offered;
-	uint64_t n_refused;    /* of these, by a full ring: lost, unless all were to be sent */
+	uint64_t
+		n_refused; /* of these, by a full ring: lost; if all are sent: turns that met one */
 	uint64_t n_received;   /* in all */
 	uint64_t n_in_time;    /* before the time was over */
 	uint64_t n_wrong;      /* another backend, or anything else that should not be */
 	uint64_t n_overtaken;  /* frames that came after one that was sent later */
 	uint64_t n_judged;     /* byte for byte */
 	uint64_t n_late;       /* that were not offered, for this process did not run */
+	uint64_t n_turns;      /* of the loop */
 	double largest_gap_us; /* between two turns of the loop */
 	double cpu_seconds;    /* that this process had */
 };

@@ -108,7 +108,7 @@ static int measure_throughput(struct run *run, struct link *link, double *pps)
 	const char *name = peer_name((enum peer_kind)link->peer.kind);
 	struct trial trial = {.seconds = LEAD_SEC};
 	struct trial_result result;
-	double rate[MAX_ROUNDS], loss[MAX_ROUNDS];
+	double rate[MAX_ROUNDS], loss[MAX_ROUNDS], full[MAX_ROUNDS];
 	uint32_t n = run->options->n_rounds;
 	int status = link_try(link, &trial, &result);
 
@@ -118,12 +118,15 @@ static int measure_throughput(struct run *run, struct link *link, double *pps)
 		status = link_try(link, &trial, &result);
 		rate[i] = (double)result.n_in_time / result.seconds;
 		loss[i] = 100.0 * (double)link_n_lost(&result) / (double)result.n_offered;
+		full[i] = 100.0 * (double)result.n_refused / (double)result.n_turns;
 	}
 	if (status != 0)
 		return status;
 	*pps = report_median(rate, n);
 	set(run, *pps / 1e6, "%s_mpps", name);
 	set(run, report_median(loss, n), "%s_flood_loss_percent", name);
+	/* Near 0: the generator could not do more, and the peer might have. */
+	set(run, report_median(full, n), "%s_ring_full_percent", name);
 	return 0;
 }
 
