@@ -29,12 +29,11 @@ enum {
 	BUFFER_CACHE = 256,
 	MEMORY_MB = 64,
 	JUDGE_EVERY = 64, /* one frame in so many is judged byte for byte */
-	QUIET_US = 10000, /* without a frame: no more come */
-	MAX_DRAIN_US = 200000,
+	QUIET_US = 50000, /* without a frame: no more come */
+	MAX_DRAIN_US = 500000,
 	LEARN_TRIES = 20,
 	LEARN_US = 100000, /* that a frame has to come back */
 	CHECK_US = 50000,  /* between two looks for signals */
-	MAX_ALIENS = 1 << 20,
 };
 
 static const char port_name[] = "net_virtio_user0";
