@@ -38,26 +38,28 @@ void link_close(struct link *link);
 
 /**
  * One trial. 0, or negative errno, and the reason was printed: a signal has come, the peer has ended,
- * a frame came back that is wrong, or none came back at all.
+ * or a frame came back that is wrong.
  */
 int link_try(struct link *link, const struct trial *trial, struct trial_result *result) SL_MUST_USE;
 
-/** Frames of a paced trial that did not come back. */
+/** Offered frames that did not come back, and how many they are of a hundred. */
 uint64_t link_n_lost(const struct trial_result *result);
+double link_loss_percent(const struct trial_result *result);
 
 /** What a search is to find, and what it found. */
 struct search {
 	double highest; /* pps, with which it begins */
 	double seconds; /* of a trial */
 	uint32_t loss_ppm;
-	double pps; /* 0: loses too many at any rate */
+	uint32_t n_tries; /* of what loses more */
+	double pps;       /* 0: loses too many at any rate */
 	uint32_t n_repeated;
 };
 
 /**
  * The highest rate at which a trial loses no frame, or no more than search->loss_ppm of a million:
- * RFC 2544, section 26.1, by halves, to 1 % of search->highest. What loses more is tried up to three
- * times, for on a machine that others use, too, a pause of either process and not the load is mostly
- * why; search->n_repeated counts that. 0, or as link_try().
+ * RFC 2544, section 26.1, by halves, to 1 % of search->highest. What loses more is tried up to
+ * search->n_tries times, for on a machine that others use, too, a pause of either process and not the
+ * load is mostly why; search->n_repeated counts that. 0, or as link_try().
  */
 int link_search(struct link *link, struct search *search) SL_MUST_USE;

@@ -48,5 +48,8 @@ void peer_stop(struct peer *peer);
 /** Whether it still runs; if not, why was printed. */
 bool peer_is_alive(struct peer *peer);
 
-/** Sluice's counters as `sluice counters` prints them; NULL: it has none. */
-json_t *peer_counters(const struct peer *peer);
+/**
+ * Sluice's counters as `sluice counters` prints them, into *@counters, which the caller releases; NULL:
+ * it has none. 0, or -EPROTO and printed: some packet that it received has no verdict, or two.
+ */
+int peer_count(struct peer *peer, json_t **counters) SL_MUST_USE;

@@ -26,6 +26,7 @@ enum {
 	DEFAULT_FLOWS = 4096,
 	DEFAULT_BACKENDS = 100,
 	MAX_ROUNDS = 1000,
+	SEARCH_TRIES = 3,
 	N_LOADS = 2,
 	N_QUANTILES = 5, /* the last is the largest value */
 };
@@ -117,7 +118,7 @@ static int measure_throughput(struct run *run, struct link *link, double *pps)
 		report_progress("%s: throughput, round %u of %u", name, i + 1, n);
 		status = link_try(link, &trial, &result);
 		rate[i] = (double)result.n_in_time / result.seconds;
-		loss[i] = 100.0 * (double)link_n_lost(&result) / (double)result.n_offered;
+		loss[i] = link_loss_percent(&result);
 		full[i] = 100.0 * (double)result.n_refused / (double)result.n_turns;
 	}
 	if (status != 0)
@@ -155,7 +156,7 @@ static int measure_latency(struct run *run, struct link *link, const char *name,
 				(double)histogram_value_at(&run->latency, quantiles[j].fraction) /
 				us;
 		value[N_QUANTILES - 1][i] = (double)run->latency.max / us;
-		loss[i] = 100.0 * (double)link_n_lost(&result) / (double)result.n_offered;
+		loss[i] = link_loss_percent(&result);
 	}
 	for (int j = 0; j < N_QUANTILES; j++)
 		set(run, report_median(value[j], n), "%s_%s_us_%u", name, quantiles[j].key,
@@ -173,11 +174,13 @@ static int measure_latencies(struct run *run, struct link *link, double whole_pp
 
 	for (int i = 0; i < N_LOADS; i++) {
 		double pps = whole_pps * load_percent[i] / 100;
-		int status = measure_latency(run, link, name, load_percent[i], pps);
+		int status = 0;
 
+		if (pps > 0)
+			status = measure_latency(run, link, name, load_percent[i], pps);
 		if (is_sluice)
 			run->sluice_pps[i] = pps;
-		else if (status == 0)
+		else if (status == 0 && run->sluice_pps[i] > 0)
 			status = measure_latency(run, link, "testpmd_same", load_percent[i],
 						 run->sluice_pps[i]);
 		if (status != 0)
@@ -194,8 +197,6 @@ static double disturbed_percent(double seconds, double cpu_seconds)
 
 static void keep_totals(struct run *run, const struct link *link, const char *name)
 {
-	json_t *counters = peer_counters(&link->peer);
-
 	set(run, (double)link->n_received, "%s_received", name);
 	set(run, (double)link->n_judged, "%s_judged", name);
 	set(run, (double)link->n_overtaken, "%s_overtaken", name);
@@ -204,15 +205,25 @@ static void keep_totals(struct run *run, const struct link *link, const char *na
 	    "%s_generator_disturbed_percent", name);
 	set(run, disturbed_percent(link->peer_seconds, link->peer_cpu_seconds),
 	    "%s_disturbed_percent", name);
+	run->n_wrong += link->n_wrong;
+}
+
+static int keep_counters(struct run *run, struct link *link)
+{
+	json_t *counters = NULL;
+	int status = peer_count(&link->peer, &counters);
+
 	if (counters != NULL)
 		json_object_set_new(run->result, "sluice_counters", counters);
-	run->n_wrong += link->n_wrong;
+	return status;
 }
 
 static int measure_link(struct run *run, struct link *link)
 {
 	const char *name = peer_name((enum peer_kind)link->peer.kind);
-	struct search search = {.seconds = run->trial_sec, .loss_ppm = run->options->loss_ppm};
+	struct search search = {.seconds = run->trial_sec,
+				.loss_ppm = run->options->loss_ppm,
+				.n_tries = run->options->is_quick ? 1 : SEARCH_TRIES};
 	int status = measure_throughput(run, link, &search.highest);
 
 	if (status == 0)
@@ -227,7 +238,12 @@ static int measure_link(struct run *run, struct link *link)
 			     name);
 	status = measure_latencies(run, link, search.pps != 0 ? search.pps : search.highest);
 	keep_totals(run, link, name);
-	return status;
+	if (status == 0)
+		status = keep_counters(run, link);
+	if (status != 0 || link->n_received != 0)
+		return status;
+	report_error("%s: no frame came back", name);
+	return -EIO;
 }
 
 static int measure_peer(struct run *run, enum peer_kind kind)
