@@ -8,7 +8,7 @@ import pytest
 import topology
 
 # What is one engine's alone; the module of DPDK's own ports runs on both, see topology.Topology.
-collect_ignore = {"xdp": ["test_changing_workers.py", "test_egress_workers.py", "test_onearm_changing_workers.py"],
+collect_ignore = {"xdp": ["test_changing_workers.py", "test_eight_workers.py", "test_egress_workers.py", "test_onearm_changing_workers.py"],
                   "dpdk": ["test_xdp.py"]}[topology.ENGINE]
 
 SIZES = {"empty": 0, "one": 1, "kilo": 1024, "mega": 1 << 20, "big": 200_000_000}
