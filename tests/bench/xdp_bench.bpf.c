@@ -11,36 +11,44 @@
 
 struct xdp_bench bench SEC(".data.bench");
 
-static __always_inline uint32_t next_flow(void)
+static __always_inline uint32_t draw(struct xdp_bench_cursor *cursor)
 {
 	if (bench.is_sequential)
-		return bench.next++;
-	bench.random = bench.random * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)(((bench.random >> 32) * bench.n_flows) >> 32);
+		return cursor->next++;
+	cursor->random = cursor->random * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(((cursor->random >> 32) * cursor->n_flows) >> 32);
 }
 
-static __always_inline void write_ipv4(struct sl_ipv4 *ipv4, uint32_t flow)
+static __always_inline uint32_t next_flow(struct xdp_bench_cursor *cursor)
+{
+	uint32_t drawn = draw(cursor);
+	uint32_t group = drawn / XDP_BENCH_SERVICES * cursor->stride + cursor->first;
+
+	return group * XDP_BENCH_SERVICES + drawn % XDP_BENCH_SERVICES;
+}
+
+static __always_inline void write_ipv4(struct sl_ipv4 *ipv4, uint32_t flow, bool is_reply)
 {
 	be32_t client = sl_to_be32(bench.client + flow);
-	uint32_t other = bench.is_reply ? bench.backend : bench.service;
+	uint32_t other = is_reply ? bench.backend : bench.service;
 	be32_t host = sl_to_be32(other + (flow & (XDP_BENCH_SERVICES - 1)));
 
-	ipv4->source = bench.is_reply ? host : client;
-	ipv4->destination = bench.is_reply ? client : host;
+	ipv4->source = is_reply ? host : client;
+	ipv4->destination = is_reply ? client : host;
 	ipv4->ttl = 64;
 	ipv4->checksum = (be16_t)~sl_checksum_fold((uint64_t)bench.checksum_base + client + host);
 }
 
-static __always_inline void write_ipv6(struct sl_ipv6 *ipv6, uint32_t flow)
+static __always_inline void write_ipv6(struct sl_ipv6 *ipv6, uint32_t flow, bool is_reply)
 {
-	be32_t *client = bench.is_reply ? ipv6->destination : ipv6->source;
-	be32_t *host = bench.is_reply ? ipv6->source : ipv6->destination;
+	be32_t *client = is_reply ? ipv6->destination : ipv6->source;
+	be32_t *host = is_reply ? ipv6->source : ipv6->destination;
 
 	client[0] = bench.client6;
 	client[1] = 0;
 	client[2] = 0;
 	client[3] = sl_to_be32(flow + 1);
-	host[0] = bench.is_reply ? bench.backend6 : bench.service6;
+	host[0] = is_reply ? bench.backend6 : bench.service6;
 	host[1] = 0;
 	host[2] = 0;
 	host[3] = sl_to_be32((flow & (XDP_BENCH_SERVICES - 1)) + 1);
@@ -50,7 +58,10 @@ static __always_inline void write_ipv6(struct sl_ipv6 *ipv6, uint32_t flow)
 /* Its frame is not the balancer's, which needs all of the stack that a chain of calls may have. */
 static __noinline int write_frame(struct xdp_md *ctx)
 {
-	uint32_t flow = next_flow();
+	struct xdp_bench_cursor *cursor =
+		&bench.cursor[bpf_get_smp_processor_id() & (XDP_BENCH_CPUS - 1)];
+	bool is_reply = cursor->is_reply & 1;
+	uint32_t flow = next_flow(cursor);
 	be16_t port = sl_to_be16((uint16_t)(XDP_BENCH_FIRST_PORT + (flow & (XDP_BENCH_PORTS - 1))));
 	void *data = (void *)(long)ctx->data;
 	const void *data_end = (void *)(long)ctx->data_end;
@@ -67,15 +78,15 @@ static __noinline int write_frame(struct xdp_md *ctx)
 	if (bench.is_ipv6) {
 		if (data + sizeof(struct sl_ipv6) + sizeof(struct sl_tcp) > data_end)
 			return 0;
-		write_ipv6(data, flow);
+		write_ipv6(data, flow, is_reply);
 		data += sizeof(struct sl_ipv6);
 	} else {
-		write_ipv4(data, flow);
+		write_ipv4(data, flow, is_reply);
 		data += sizeof(struct sl_ipv4);
 	}
 	ports = data;
-	ports->source = bench.is_reply ? bench.backend_port : port;
-	ports->destination = bench.is_reply ? port : bench.service_port;
+	ports->source = is_reply ? bench.backend_port : port;
+	ports->destination = is_reply ? port : bench.service_port;
 	if (bench.is_udp)
 		((struct sl_udp *)data)->checksum = bench.l4_checksum;
 	else
