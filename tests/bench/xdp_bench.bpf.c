@@ -71,6 +71,7 @@ static __noinline int write_frame(struct xdp_md *ctx)
 	if (data + sizeof(struct sl_ethernet) + sizeof(struct sl_ipv4) + sizeof(struct sl_tcp) >
 	    data_end)
 		return 0;
+	cursor->is_reply ^= cursor->is_turning;
 	mac[0] = bench.mac[0];
 	mac[1] = bench.mac[1];
 	mac[2] = bench.mac[2];
@@ -91,6 +92,9 @@ static __noinline int write_frame(struct xdp_md *ctx)
 		((struct sl_udp *)data)->checksum = bench.l4_checksum;
 	else
 		((struct sl_tcp *)data)->checksum = bench.l4_checksum;
+	if (bench.is_advancing)
+		((struct sl_tcp *)data)->sequence =
+			sl_to_be32((uint32_t)(cursor->clock++ >> (bench.clock_shift & 63)));
 	return 1;
 }
 

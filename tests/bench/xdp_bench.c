@@ -4,7 +4,8 @@
  * Measures what the XDP program costs a packet, beyond a program that does nothing, by
  * BPF_PROG_TEST_RUN: the kernel runs it on a frame whose addresses are each time those of another
  * flow (xdp_bench.bpf.c). Flows are made by the program itself. Prints the table of docs/xdp.md, or
- * JSON with --json; fails if one measured packet was not forwarded as it should be.
+ * JSON with --json; fails if one measured packet was not forwarded as it should be. With --cpus it
+ * measures on several CPUs at once (xdp_bench_cpus.h).
  *
  * Needs root, and runs in a network namespace of its own.
  */
@@ -17,6 +18,7 @@
 
 #include <sluice/limits.h>
 
+#include "xdp_bench_cpus.h"
 #include "xdp_bench_tool.h"
 #include "xdp_bench_traffic.h"
 
@@ -203,8 +205,27 @@ static void run_alone(const struct tool *tool, double load)
 		       load, tool->n_runs, tool->n_repeats, program_n_verified(&program));
 	measure_all(tool, &program);
 	if (tool->is_json)
-		printf("]}\n");
+		printf("]");
 	program_free(&program);
+}
+
+/** The same on several CPUs at once. @is_more: after run_alone(). */
+static void run_cpus(const struct tool *tool, double load, bool is_more)
+{
+	if (tool->is_json && is_more)
+		printf(",\n\"cpus\":%d,\"cpu_rows\":[\n", tool->n_cpus);
+	else if (tool->is_json)
+		printf("{\"load\":%.2f,\"runs\":%d,\"repeats\":%lu,\"cpus\":%d,\"cpu_rows\":[\n",
+		       load, tool->n_runs, tool->n_repeats, tool->n_cpus);
+	else
+		printf("%sload average %.2f; %d CPUs at once, median of %d runs of %lu packets a "
+		       "CPU, ns\n\n"
+		       "| packet | flows in all | tables | ours | least | to alone | "
+		       "to shared, own | at once |\n|---|---|---|---|---|---|---|---|\n",
+		       is_more ? "\n" : "", load, tool->n_cpus, tool->n_runs, tool->n_repeats);
+	cpus_measure_all(tool);
+	if (tool->is_json)
+		printf("]");
 }
 
 static void enter_namespace(struct tool *tool)
@@ -237,30 +258,37 @@ static void read_load(double *load)
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: xdp-bench [--quick] [--json] [--runs N] [--repeats N] [--only KIND] "
-		    "[--table N]\n"
+		    "[--table N] [--cpus N]\n"
 		    "Measures what the XDP program costs a packet, in nanoseconds. Needs root.\n\n"
 		    "  --quick      few packets and flows: to see that it runs\n"
 		    "  --json       an array of objects instead of a table\n"
 		    "  --runs N     of which the median is taken (9; at most 101)\n"
 		    "  --repeats N  packets in a run (1000000)\n"
 		    "  --table N    flows that the tables are made for (1048576)\n"
-		    "  --only KIND  as \"IPv6 UDP\", say\n");
+		    "  --only KIND  as \"IPv6 UDP\", say\n"
+		    "  --cpus N     on N CPUs at once: shared flow tables against separate ones\n");
 }
 
 /* 0, or the exit status plus 1. */
-static int read_options(struct tool *tool, int argc, char **argv)
+static int read_options(struct tool *tool, bool *is_quick, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"quick", no_argument, NULL, 'q'},      {"json", no_argument, NULL, 'j'},
-		{"runs", required_argument, NULL, 'n'}, {"repeats", required_argument, NULL, 'r'},
-		{"only", required_argument, NULL, 'o'}, {"table", required_argument, NULL, 't'},
-		{"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+		{"quick", no_argument, NULL, 'q'},
+		{"json", no_argument, NULL, 'j'},
+		{"runs", required_argument, NULL, 'n'},
+		{"repeats", required_argument, NULL, 'r'},
+		{"only", required_argument, NULL, 'o'},
+		{"table", required_argument, NULL, 't'},
+		{"cpus", required_argument, NULL, 'c'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'q':
+			*is_quick = true;
 			tool->max_flows = 65536;
 			tool->n_repeats = 10000;
 			tool->n_runs = 3;
@@ -279,6 +307,13 @@ static int read_options(struct tool *tool, int argc, char **argv)
 			break;
 		case 'o':
 			tool->only = optarg;
+			break;
+		case 'c':
+			tool->n_cpus = atoi(optarg);
+			if (tool->n_cpus < 2) {
+				usage(stderr);
+				return 3;
+			}
 			break;
 		case 'h':
 			usage(stdout);
@@ -307,13 +342,27 @@ int main(int argc, char **argv)
 		.table_flows = MAX_FLOWS,
 		.max_flows = 1000000,
 	};
-	int ended = read_options(&tool, argc, argv);
+	bool is_quick = false;
+	long n_online = sysconf(_SC_NPROCESSORS_ONLN);
+	int n_asked;
+	int ended = read_options(&tool, &is_quick, argc, argv);
 	double load;
 
 	if (ended != 0)
 		return ended - 1;
+	n_asked = tool.n_cpus;
+	if (n_asked > n_online || n_asked > XDP_BENCH_CPUS)
+		fail("--cpus %d: at most %ld", n_asked,
+		     n_online < XDP_BENCH_CPUS ? n_online : XDP_BENCH_CPUS);
 	read_load(&load);
 	enter_namespace(&tool);
-	run_alone(&tool, load);
+	if (n_asked == 0)
+		run_alone(&tool, load);
+	if (n_asked == 0 && is_quick)
+		tool.n_cpus = n_online < 2 ? 0 : 2;
+	if (tool.n_cpus != 0)
+		run_cpus(&tool, load, n_asked == 0);
+	if (tool.is_json)
+		printf("}\n");
 	return 0;
 }

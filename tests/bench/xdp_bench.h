@@ -23,16 +23,20 @@ enum {
  */
 struct xdp_bench_cursor {
 	uint64_t random;
+	uint64_t clock;   /* packets, if is_advancing */
 	uint32_t n_flows; /* the CPU's own, drawn from [0, n_flows) */
 	uint32_t next;    /* of the flow to come, if is_sequential */
 	uint32_t first;
 	uint32_t stride;
 	uint8_t is_reply;
+	uint8_t is_turning; /* 1: every other packet is a reply */
 } __attribute__((aligned(XDP_BENCH_CURSOR)));
 
 struct xdp_bench {
 	struct xdp_bench_cursor cursor[XDP_BENCH_CPUS]; /* by the CPU's number, modulo this many */
 	uint8_t is_sequential;
+	uint8_t is_advancing; /* TCP's sequence numbers go on, and so the flow is written */
+	uint8_t clock_shift;  /* they go on by one every 2^this packets */
 	uint8_t is_ipv6;
 	uint8_t is_udp;
 	uint16_t checksum_base; /* IPv4: sum of the header without addresses and checksum */

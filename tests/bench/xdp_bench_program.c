@@ -4,6 +4,8 @@
 #include "xdp_bench_program.h"
 
 #include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +16,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
 
 #include <sluice/packet/headers.h>
 #include <sluice/xdp.h>
@@ -150,6 +153,28 @@ static void fill_maps(const struct program *program)
 				add_service(program, index++, host, families[f], protocols[p]);
 }
 
+static void attach(const struct bpf_program *program, const char *device)
+{
+	check(bpf_xdp_attach((int)if_nametoindex(device), bpf_program__fd(program),
+			     XDP_FLAGS_SKB_MODE, NULL),
+	      device);
+}
+
+void program_attach(const struct program *program, int number)
+{
+	char command[64];
+	char device[IFNAMSIZ];
+	char peer[IFNAMSIZ];
+
+	snprintf(device, sizeof(device), "vp%d", number);
+	snprintf(peer, sizeof(peer), "vq%d", number);
+	snprintf(command, sizeof(command), "ip link add %s type veth peer name %s", device, peer);
+	if (system(command) != 0)
+		fail("cannot make %s", device);
+	attach(program->skeleton->progs.bench_empty, device);
+	attach(program->skeleton->progs.bench_balance, peer);
+}
+
 uint32_t program_n_verified(const struct program *program)
 {
 	struct bpf_prog_info info = {0};
@@ -270,6 +295,26 @@ void program_empty_table(const struct program *program, uint8_t family)
 	munmap(table, size);
 	skeleton->data_usage->usage.flows[!is_ipv4] = 0;
 	skeleton->data_usage->usage.embryonic[!is_ipv4] = 0;
+}
+
+uint32_t program_greatest_lag(const struct program *program, uint32_t now)
+{
+	uint32_t greatest = 0;
+	size_t size;
+	struct sl_flow_ipv4 *table = map_table(program, true, &size);
+
+	for (size_t i = 0; i < size / sizeof(*table); i++) {
+		const struct sl_flow *flow = &table[i].flow;
+
+		if (flow->state == SL_FLOW_FREE)
+			continue;
+		if (now - flow->client_next > greatest)
+			greatest = now - flow->client_next;
+		if (now - flow->backend_next > greatest)
+			greatest = now - flow->backend_next;
+	}
+	munmap(table, size);
+	return greatest;
 }
 
 uint64_t program_n_flows(const struct program *program, uint8_t family)

@@ -39,6 +39,13 @@ enum program_kind {
 void program_load(struct program *program, uint32_t ifindex, uint32_t n_flows4, uint32_t n_flows6);
 void program_free(struct program *program);
 
+/**
+ * Attaches both programs to devices that no packet comes to, named after @number. Else the kernel
+ * patches its dispatcher of XDP programs at the begin and the end of each run and waits for all CPUs,
+ * milliseconds in which who runs another program already runs alone.
+ */
+void program_attach(const struct program *program, int number);
+
 /** Instructions that the verifier looked at before it let the balancer in. */
 uint32_t program_n_verified(const struct program *program);
 
@@ -63,6 +70,12 @@ double program_run(const struct program *program, enum program_kind kind, const 
 void program_empty_table(const struct program *program, uint8_t family);
 uint64_t program_n_flows(const struct program *program, uint8_t family);
 uint64_t program_n_embryonic(const struct program *program, uint8_t family);
+
+/**
+ * How far the flow of IPv4 that is furthest behind has either of its sequence numbers behind @now.
+ * For tables where all flows are TCP's.
+ */
+uint32_t program_greatest_lag(const struct program *program, uint32_t now);
 
 /** Packets with that verdict so far, of all CPUs. */
 uint64_t program_n_verdicts(const struct program *program, enum sl_verdict verdict);

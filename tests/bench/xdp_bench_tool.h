@@ -21,6 +21,7 @@ struct tool {
 	uint32_t table_flows; /* that the tables are made for */
 	uint32_t max_flows;   /* that are measured */
 	int n_runs;
+	int n_cpus; /* at once; 0: one alone, and the program's own cost */
 	bool is_json;
 };
 

@@ -68,11 +68,14 @@ void traffic_begin(const struct traffic *traffic, const struct program *program,
 	bench->is_ipv6 = traffic->family == SL_FAMILY_IPV6;
 	bench->is_udp = traffic->protocol == SL_PROTOCOL_UDP;
 	bench->is_sequential = traffic->is_sequential;
+	bench->is_advancing = traffic->is_advancing;
+	bench->clock_shift = traffic->clock_shift;
 	program_set_strangers(program, traffic->is_stranger);
 	for (int i = 0; i < XDP_BENCH_CPUS; i++) {
 		struct xdp_bench_cursor *cursor = program_cursor(program, i);
 
 		cursor->is_reply = traffic->is_reply;
+		cursor->is_turning = traffic->is_both;
 	}
 }
 
@@ -80,6 +83,9 @@ uint64_t traffic_n_right(const struct traffic *traffic, const struct program *pr
 {
 	if (traffic->is_stranger)
 		return program_n_verdicts(program, SL_VERDICT_PUNT_NOT_SERVICE);
+	if (traffic->is_both)
+		return program_n_verdicts(program, SL_VERDICT_FORWARD) +
+		       program_n_verdicts(program, SL_VERDICT_REPLY);
 	return program_n_verdicts(program,
 				  traffic->is_reply ? SL_VERDICT_REPLY : SL_VERDICT_FORWARD);
 }

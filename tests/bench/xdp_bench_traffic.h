@@ -14,7 +14,10 @@ struct traffic {
 	uint8_t family;
 	uint8_t protocol;
 	uint8_t is_reply;
-	uint8_t is_stranger;   /* no service's */
+	uint8_t is_both;      /* every other packet is a reply */
+	uint8_t is_stranger;  /* no service's */
+	uint8_t is_advancing; /* by one every 2^clock_shift packets, from the CPU's clock */
+	uint8_t clock_shift;
 	uint8_t is_sequential; /* each flow once, instead of one drawn at random */
 	uint8_t tcp_flags;
 	uint32_t sequence;
