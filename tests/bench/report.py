@@ -25,6 +25,16 @@ GOALS = [("packets/s of small UDP", "packets", "per_second", "at least", 3.0),
          ("time of the core, a request", "requests", "core_us", "at most", 0.7),
          ("time of the core, a connection", "connections", "core_us", "at most", 0.7)]
 
+# Of the cases of a mode of sluice-bench, what the page shows: a table each, of headings and keys.
+SELF_COLUMNS = {
+    "worker": [{"balancer, ns": "balancer_ns", "its fastest round": "balancer_best_ns", "swap, ns": "swap_ns", "of swap": "ratio",
+                "M/s": "mpps", "disturbed, %": "disturbed_percent"}],
+    "wire": [{"Sluice, M/s": "sluice_mpps", "testpmd, M/s": "testpmd_mpps", "of testpmd": "throughput_ratio",
+              "Sluice without loss, M/s": "sluice_zero_loss_mpps", "testpmd without loss, M/s": "testpmd_zero_loss_mpps"},
+             {"Sluice's p50 at 50 %, us": "sluice_p50_us_50", "p99": "sluice_p99_us_50",
+              "testpmd's p50 at that rate": "testpmd_same_p50_us_50", "its p99": "testpmd_same_p99_us_50",
+              "p99 of testpmd's": "p99_ratio_same_50", "disturbed, %": "disturbed_percent"}]}
+
 
 def figure(value):
     """Three digits that count, and no more than there are."""
@@ -213,6 +223,23 @@ def flat(row):
     return columns
 
 
+def of_starts(value):
+    """A median of several starts, and the least and most of them."""
+    if value is None or value["min"] == value["max"]:
+        return figure(value and value["median"])
+    return f"{figure(value['median'])} ({figure(value['min'])} to {figure(value['max'])})"
+
+
+def self_lines(name, part):
+    """A mode of sluice-bench: the columns of SELF_COLUMNS; results.json has all."""
+    lines = [f"### {name}", "", f"`sluice-bench {name}`: medians of {part['starts']} starts of {part['rounds']} rounds, "
+                                "in parentheses the least and the most of the starts."]
+    for columns in SELF_COLUMNS[name]:
+        rows = [[case["name"], *(of_starts(case.get(key)) for key in columns.values())] for case in part["cases"]]
+        lines += ["", *table(["case", *columns], rows)]
+    return lines
+
+
 def other_lines(name, part):
     """Any other part: what it says of itself in a line, then its rows as they are."""
     lines = [f"### {name}"]
@@ -242,7 +269,10 @@ def machine_lines(results):
 def report(results, prefix):
     lines = machine_lines(results)
     for name, part in results["parts"].items():
-        lines += ["", *(peers_lines(part, prefix) if name == "peers" else other_lines(name, part))]
+        if name == "peers":
+            lines += ["", *peers_lines(part, prefix)]
+        else:
+            lines += ["", *(self_lines if name in SELF_COLUMNS else other_lines)(name, part)]
     return "\n".join(lines) + "\n"
 
 
