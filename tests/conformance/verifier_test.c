@@ -18,6 +18,7 @@
 
 enum {
 	LOG_BYTES = 1 << 16,
+	LAST_BYTES = 1024,
 	LOG_STATS = 4, /* BPF_LOG_STATS */
 	MAX_WALKED = 800000,
 	MAX_FRAME = 336, /* bytes of one function */
@@ -40,6 +41,14 @@ static unsigned long largest(const char *depths)
 			at++;
 	}
 	return most;
+}
+
+/* What the verifier said last: the reason, if it refused the program. */
+static const char *last_lines(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > LAST_BYTES ? text + length - LAST_BYTES : text;
 }
 
 /* Prints and judges one program's log. */
@@ -85,6 +94,10 @@ int main(void)
 	}
 	if (sluice_bpf__load(bpf) != 0) {
 		printf("load: %s\n", strerror(errno));
+		while (n > 0 && log_text[n - 1][0] == '\0')
+			n--;
+		if (n > 0)
+			printf("its log ends with: %s\n", last_lines(log_text[n - 1]));
 		is_good = false;
 	}
 	n = 0;
