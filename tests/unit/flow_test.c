@@ -230,6 +230,22 @@ Test(flow, exact_reset_closes_and_the_backends_challenge_reopens)
 	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
 }
 
+Test(flow, reset_after_both_ends_changes_nothing)
+{
+	union any_flow any;
+
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_FIN | SL_TCP_ACK, 1001, 5001, 0);
+	segment(&any.flow, R, SL_TCP_FIN | SL_TCP_ACK, 5001, 1002, 0);
+	segment(&any.flow, F, SL_TCP_ACK, 1002, 5002, 0);
+	segment(&any.flow, R, SL_TCP_RST, 5002, 0, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED);
+	cr_expect(sl_flow_yields_port(&any.flow, 7), "the backend has forgotten it");
+	segment(&any.flow, R, SL_TCP_ACK, 5002, 1002, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED,
+		     "an acknowledgement in flight reopens nothing");
+}
+
 Test(flow, sequence_far_ahead_is_not_believed)
 {
 	union any_flow any;

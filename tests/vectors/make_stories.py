@@ -729,9 +729,11 @@ def fullnat_tcp_stories(family):
     story.forward(flags="A", seq=5001, ack=801)
     story.events(flow_created=2, flow_ended=1, flow_promoted=2, source_port_tries=4, source_port_reused=1,
                  reset_sent=2)
-    # The client first: the backend has forgotten it.
+    # The client first: the backend has forgotten it, and says so when an acknowledgement comes late.
     story.forward(flags="FA", seq=5001, ack=801)
     story.reply(flags="FA", seq=801, ack=5002)
+    story.forward(flags="A", seq=5002, ack=802)
+    story.reply(flags="R", seq=802)
     story.sport = 40002
     story.forward(flags="S", seq=9)
     story.events(flow_created=3, flow_ended=2, flow_promoted=2, source_port_tries=5, source_port_reused=2,

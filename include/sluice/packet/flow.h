@@ -282,7 +282,10 @@ SL_INLINE bool sl_flow_track_sequence(struct sl_flow *flow, enum sl_direction di
 	return is_next;
 }
 
-/** An accepted or refused reset; see the head of the file. */
+/**
+ * An accepted or refused reset; see the head of the file. Where both sides have ended it says nothing
+ * new: a backend that has forgotten the connection sends one for an acknowledgement that comes late.
+ */
 SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direction,
 				   const struct sl_packet *packet)
 {
@@ -290,8 +293,8 @@ SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direc
 							: SL_FLOW_HAS_BACKEND_SEQUENCE;
 	uint32_t next = direction == SL_DIRECTION_FORWARD ? flow->client_next : flow->backend_next;
 
-	if (flow->state == SL_FLOW_EMBRYONIC || (flow->flags & bit) == 0 ||
-	    packet->tcp_sequence != next)
+	if (flow->state == SL_FLOW_EMBRYONIC || flow->state == SL_FLOW_CLOSED ||
+	    (flow->flags & bit) == 0 || packet->tcp_sequence != next)
 		return;
 	flow->state = SL_FLOW_CLOSED;
 	flow->flags |= SL_FLOW_RESET;
