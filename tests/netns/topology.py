@@ -123,6 +123,14 @@ class Topology:
         self.run_in(name, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off",
                     check=False)
 
+    def spread(self, name, device):
+        """Has the packets of a flow come in on one CPU, as a network card does. Two CPUs that have
+        packets of one connection at once may make Linux (seen on 6.18) answer the second with a reset:
+        its lookup finds no socket while that of the handshake is replaced."""
+        mask = f"{(1 << os.cpu_count()) - 1:x}"
+        self.run_in(name, "sh", "-c", f"for file in /sys/class/net/{device}/queues/rx-*/rps_cpus; "
+                    f"do echo {mask} >$file; done")
+
     def add_addresses(self, name, device, *addresses):
         for address in addresses:
             nodad = ["nodad"] if ":" in address else []
@@ -148,6 +156,7 @@ class Topology:
         else:
             self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1",
                     "netns", self.ns("lb"))
+        self.spread("client", "eth0")
         self.add_addresses("client", "eth0", f"{CLIENT4}/24", f"{CLIENT6}/64")
         self.ip("client", "route", "add", "default", "via", OWN4)
         self.ip("client", "route", "add", "default", "via", "2001:db8:1::1")
@@ -155,6 +164,7 @@ class Topology:
             self.ip(f"b{i}", "link", "add", "eth0", "type", "veth", "peer", "name", f"b{i}",
                     "netns", self.ns("net"))
             self.ip("net", "link", "set", f"b{i}", "master", "br0", "up")
+            self.spread(f"b{i}", "eth0")
             self.add_addresses(f"b{i}", "eth0", f"{backend4(i)}/24", f"{backend6(i)}/64")
             if not self.one_arm:
                 self.ip(f"b{i}", "route", "add", "default", "via", "10.90.2.1")
