@@ -518,7 +518,8 @@ int config_check_services(const char *name, const struct config_service *service
 		qsort(check.by_address, n, sizeof(*check.by_address), compare_address);
 		check_duplicates(&check, by_name);
 		for (size_t i = 0; i < n; i++)
-			check_service(&check, &service[i]);
+			if (!service[i].is_judged)
+				check_service(&check, &service[i]);
 		if (n_backends > SL_MAX_BACKENDS)
 			problem_error(problems, name, nowhere, "services",
 				      "%zu backends in all (limit %d)", n_backends,

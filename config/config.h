@@ -89,6 +89,7 @@ struct config_service {
 	size_t n_backends;
 	struct config_deny *deny; /* in the order of wire_compare_denies() once it was loaded */
 	size_t n_denies;
+	bool is_judged; /* its own rules are known to hold: backend[] and deny[] are not read */
 };
 
 struct config {
@@ -131,7 +132,8 @@ void config_problems_text(const struct config_problems *problems, char *text, si
 
 /**
  * The rules across services and backends: names, addresses, ranges, conflicts. The same for what
- * comes from a file and from the API. @name: the file's, or NULL for what has no position.
+ * comes from a file and from the API. @name: the file's, or NULL for what has no position. Services
+ * may be marked as judged if, since they were, no service came, went or has other addresses.
  * 0 or -EINVAL.
  */
 int config_check_services(const char *name, const struct config_service *service, size_t n,

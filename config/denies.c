@@ -103,16 +103,17 @@ void denies_check(const struct config_service *service, const char *path, const 
 void denies_check_all(const struct config_service *service, size_t n, const char *name,
 		      struct config_problems *problems)
 {
-	const struct config_deny *first = NULL; /* that is too many */
+	struct config_mark first = {1, 1}; /* that is too many */
 	size_t n_denies = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (first == NULL && n_denies + service[i].n_denies > SL_MAX_DENIES)
-			first = &service[i].deny[SL_MAX_DENIES - n_denies];
+		if (n_denies <= SL_MAX_DENIES && n_denies + service[i].n_denies > SL_MAX_DENIES &&
+		    !service[i].is_judged)
+			first = service[i].deny[SL_MAX_DENIES - n_denies].mark;
 		n_denies += service[i].n_denies;
 	}
-	if (first != NULL)
-		problem_error(problems, name, first->mark, "services",
+	if (n_denies > SL_MAX_DENIES)
+		problem_error(problems, name, first, "services",
 			      "%zu prefixes in deny_source and deny_destination of all services "
 			      "(limit %d)",
 			      n_denies, SL_MAX_DENIES);

@@ -3,6 +3,7 @@
 /* See change.h. */
 #include "control/daemon/change.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -23,12 +24,34 @@ struct step {
 	bool is_change; /* of anything that the disk or the dataplane holds */
 };
 
-static int save(const struct daemon *daemon, const struct state *state, struct rpc_error *error)
+/* Whole, where it is not done by a record in the journal. */
+static int write_change(struct daemon *daemon, const struct state *state, bool *is_new, char *error)
+{
+	struct journal *journal = &daemon->journal;
+	int status =
+		journal_append(daemon->state_dir, journal, daemon->desired, state, is_new, error);
+
+	if (status == -E2BIG || status == -ESTALE)
+		return state_save(daemon->state_dir, state, journal, is_new, error);
+	if (!status && journal->length > journal->budget) {
+		struct journal before = *journal;
+		bool ignored;
+
+		/* The change is on disk already: the journal may as well go on. */
+		if (state_save(daemon->state_dir, state, journal, &ignored, error)) {
+			log_err("%s", error);
+			*journal = before;
+		}
+	}
+	return status;
+}
+
+static int save(struct daemon *daemon, const struct state *state, struct rpc_error *error)
 {
 	char text[STATE_MAX_ERROR];
 	bool is_new;
 
-	if (!daemon->state_dir || state_save(daemon->state_dir, state, &is_new, text) == 0)
+	if (!daemon->state_dir || write_change(daemon, state, &is_new, text) == 0)
 		return RPC_OK;
 	log_err("%s", text);
 	rpc_error_set(error, RPC_STORAGE, NULL, "%s", text);
@@ -40,7 +63,7 @@ static int save(const struct daemon *daemon, const struct state *state, struct r
 			.desired = daemon->desired,
 		};
 
-		if (state_save(daemon->state_dir, &old, &is_new, text))
+		if (state_save(daemon->state_dir, &old, &daemon->journal, &is_new, text))
 			log_err("%s: putting the old state back: %s", daemon->state_dir, text);
 	}
 	return RPC_STORAGE;
@@ -142,7 +165,7 @@ int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 	struct step step = {.daemon = daemon, .change = change};
 	json_t *changes = NULL;
 	size_t n_changes = 0;
-	int code = desired_check(change->next, error);
+	int code = desired_check(change->next, daemon->desired, error);
 
 	if (code)
 		goto out;

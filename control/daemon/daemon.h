@@ -10,6 +10,8 @@
 
 #include <sluice/base.h>
 
+#include "control/daemon/journal.h"
+
 struct api;
 struct desired;
 struct event_base;
@@ -19,6 +21,7 @@ struct daemon {
 	struct event_base *base; /* NULL where no event loop runs (tests, fuzzing) */
 	const char *run_dir;
 	const char *state_dir; /* NULL: changes are kept in memory alone */
+	struct journal journal;
 	const char *config_file;
 	const char *version;
 	uint64_t started_ns;

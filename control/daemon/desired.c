@@ -323,6 +323,7 @@ int desired_edit(struct desired *desired, const char *name, struct desired_servi
 		desired_service_put(desired->service[at]);
 		desired->service[at] = copy;
 	}
+	desired->service[at]->has_digest = false;
 	*service = desired->service[at];
 	return RPC_OK;
 }
@@ -477,18 +478,29 @@ int desired_delete_backend(struct desired *desired, const char *name, const unio
 	return RPC_OK;
 }
 
+static uint64_t service_digest(const struct desired_service *service)
+{
+	uint64_t digest = wire_digest(&service->wire, sizeof(service->wire));
+
+	for (uint32_t k = 0; k < service->n_backends; k++)
+		digest += wire_digest(&service->backend[k], sizeof(service->backend[k]));
+	for (uint32_t k = 0; k < service->n_denies; k++)
+		digest += wire_digest(&service->deny[k], sizeof(service->deny[k]));
+	return digest;
+}
+
 uint64_t desired_digest(const struct desired *desired, const struct sl_hash_key *key)
 {
 	uint64_t digest = wire_digest(key, sizeof(*key));
 
 	for (size_t i = 0; i < desired->n_services; i++) {
-		const struct desired_service *service = desired->service[i];
+		struct desired_service *service = desired->service[i];
 
-		digest += wire_digest(&service->wire, sizeof(service->wire));
-		for (uint32_t k = 0; k < service->n_backends; k++)
-			digest += wire_digest(&service->backend[k], sizeof(service->backend[k]));
-		for (uint32_t k = 0; k < service->n_denies; k++)
-			digest += wire_digest(&service->deny[k], sizeof(service->deny[k]));
+		if (!service->has_digest) {
+			service->digest = service_digest(service);
+			service->has_digest = true;
+		}
+		digest += service->digest;
 	}
 	return digest;
 }

@@ -26,7 +26,9 @@ enum desired_owner {
 /** One service with its backends, sorted by address and port. Immutable once shared. */
 struct desired_service {
 	uint32_t n_references;
-	uint8_t owner; /* enum desired_owner */
+	uint8_t owner;   /* enum desired_owner */
+	bool has_digest; /* once desired_digest() was asked */
+	uint64_t digest; /* of its records */
 	struct wire_service wire;
 	uint32_t n_backends;
 	uint32_t capacity;
@@ -109,11 +111,18 @@ int desired_delete_backend(struct desired *desired, const char *service, const u
 int desired_apply_file(struct desired *desired, const struct config *config, const char *file,
 		       struct rpc_error *error) SL_MUST_USE;
 
-/** Judges the whole state with the rules of a configuration file. */
-int desired_check(const struct desired *desired, struct rpc_error *error) SL_MUST_USE;
+/**
+ * Judges the whole state with the rules of a configuration file. @judged: NULL, or the state that it
+ * came from, which was judged before: what they share is not judged again, if it cannot matter.
+ */
+int desired_check(const struct desired *desired, const struct desired *judged,
+		  struct rpc_error *error) SL_MUST_USE;
 
 /** The state as configuration text, which loads back to the same. Heap; NULL: out of memory. */
 char *desired_export(const struct desired *desired);
 
-/** The digest that a dataplane with this state and key reports. */
+/**
+ * The digest that a dataplane with this state and key reports. Each service remembers its part, until
+ * desired_edit() gives it to be written.
+ */
 uint64_t desired_digest(const struct desired *desired, const struct sl_hash_key *key);

@@ -22,16 +22,28 @@ static void listing_fini(struct listing *listing)
 	free(listing->deny);
 }
 
-static bool listing_init(struct listing *listing, const struct desired *desired)
+/* Whether service @i was judged already, as a part of @judged, which may be NULL. */
+static bool is_judged(const struct desired *judged, const struct desired *desired, size_t i)
+{
+	return judged && judged->service[i] == desired->service[i];
+}
+
+/* @judged: a state that was judged and has the same services in the same places, or NULL. */
+static bool listing_init(struct listing *listing, const struct desired *desired,
+			 const struct desired *judged)
 {
 	struct config_backend *backend;
 	struct config_deny *deny;
-	size_t n_denies = 0;
+	size_t n_backends = 0, n_denies = 0;
 
-	for (size_t i = 0; i < desired->n_services; i++)
+	for (size_t i = 0; i < desired->n_services; i++) {
+		if (is_judged(judged, desired, i))
+			continue;
+		n_backends += desired->service[i]->n_backends;
 		n_denies += desired->service[i]->n_denies;
+	}
 	listing->service = calloc(desired->n_services + 1, sizeof(*listing->service));
-	listing->backend = calloc(desired->n_backends + 1, sizeof(*listing->backend));
+	listing->backend = calloc(n_backends + 1, sizeof(*listing->backend));
 	listing->deny = calloc(n_denies + 1, sizeof(*listing->deny));
 	if (!listing->service || !listing->backend || !listing->deny) {
 		listing_fini(listing);
@@ -48,9 +60,12 @@ static bool listing_init(struct listing *listing, const struct desired *desired)
 			.n_backends = from->n_backends,
 			.deny = deny,
 			.n_denies = from->n_denies,
+			.is_judged = is_judged(judged, desired, i),
 		};
 		for (uint32_t k = 0; k < from->wire.n_sources; k++)
 			listing->service[i].source[k].family = from->wire.address.family;
+		if (listing->service[i].is_judged)
+			continue;
 		for (uint32_t k = 0; k < from->n_backends; k++)
 			backend++->wire = from->backend[k];
 		for (uint32_t k = 0; k < from->n_denies; k++)
@@ -68,13 +83,35 @@ static const char *first_error(const struct config_problems *problems)
 	return "refused";
 }
 
-int desired_check(const struct desired *desired, struct rpc_error *error)
+/* Whether both states have the same services by name, at the same addresses, with the same sources. */
+static bool has_same_addresses(const struct desired *a, const struct desired *b)
+{
+	if (a->n_services != b->n_services)
+		return false;
+	for (size_t i = 0; i < a->n_services; i++) {
+		const struct wire_service *one = &a->service[i]->wire;
+		const struct wire_service *other = &b->service[i]->wire;
+
+		if (one != other &&
+		    (strcmp(one->name, other->name) != 0 || one->mode != other->mode ||
+		     memcmp(&one->address, &other->address, sizeof(one->address)) != 0 ||
+		     one->n_sources != other->n_sources ||
+		     memcmp(one->source, other->source, sizeof(one->source)) != 0))
+			return false;
+	}
+	return true;
+}
+
+int desired_check(const struct desired *desired, const struct desired *judged,
+		  struct rpc_error *error)
 {
 	struct config_problems problems = {0};
 	struct listing listing;
 	int status;
 
-	if (!listing_init(&listing, desired))
+	if (judged && !has_same_addresses(judged, desired))
+		judged = NULL;
+	if (!listing_init(&listing, desired, judged))
 		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
 	status = config_check_services(NULL, listing.service, desired->n_services, &problems);
 	listing_fini(&listing);
@@ -88,7 +125,7 @@ char *desired_export(const struct desired *desired)
 	struct listing listing;
 	char *text;
 
-	if (!listing_init(&listing, desired))
+	if (!listing_init(&listing, desired, NULL))
 		return NULL;
 	text = config_export(listing.service, desired->n_services);
 	listing_fini(&listing);

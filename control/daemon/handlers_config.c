@@ -57,7 +57,7 @@ static int load_next(const struct call *call, struct config **config, struct des
 	if (!code) {
 		code = desired_apply_file(*next, *config, file_of(call), call->error);
 		if (!code)
-			code = desired_check(*next, call->error);
+			code = desired_check(*next, NULL, call->error);
 		if (code)
 			desired_free(*next);
 	}

@@ -58,13 +58,24 @@ static int refuse_json(const char *what, const json_error_t *reason, struct rpc_
 	return rpc_error_set(error, RPC_PARAMS, what, "%s: %s", what, reason->text);
 }
 
+json_t *service_to_json_whole(const struct desired_service *service)
+{
+	json_t *object = service_to_json(service);
+	json_t *backends = json_array();
+
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		json_array_append_new(backends, backend_to_json(&service->backend[i]));
+	json_object_set_new(object, "backends", backends);
+	return object;
+}
+
 static bool is_in(json_int_t value, json_int_t min, json_int_t max)
 {
 	return value >= min && value <= max;
 }
 
-static int backend_from_json(const json_t *json, const char *service, struct desired *desired,
-			     struct rpc_error *error)
+int backend_from_json(const json_t *json, const char *service, struct desired *desired,
+		      struct rpc_error *error)
 {
 	struct wire_backend backend = {0};
 	const char *address, *state;
@@ -87,6 +98,8 @@ static int backend_from_json(const json_t *json, const char *service, struct des
 				     "service %s: backend %s: state, weight or family is wrong",
 				     service, address);
 	backend.weight = (uint32_t)weight;
+	if (desired_find_backend(desired_find(desired, service), &backend.addr, backend.port))
+		return desired_set_backend(desired, service, &backend, error);
 	return desired_add_backend(desired, service, &backend, error);
 }
 

@@ -16,6 +16,9 @@
  */
 json_t *service_to_json(const struct desired_service *service);
 
+/** The same with a member "backends", of what backend_to_json() makes. */
+json_t *service_to_json_whole(const struct desired_service *service);
+
 /** ["10.0.0.1", ...], the service's source addresses in their order. */
 json_t *sources_to_json(const struct wire_service *service);
 
@@ -23,8 +26,15 @@ json_t *sources_to_json(const struct wire_service *service);
 json_t *backend_to_json(const struct wire_backend *backend);
 
 /**
- * Reads what service_to_json wrote, now or in an older version that knew less, with a member "backends"
- * of what backend_to_json wrote, and adds it to @desired. 0 or an error's code with @error filled.
+ * Reads what backend_to_json() wrote into the service called @service of @desired, which is there: a new
+ * backend, or another weight and state. 0 or an error's code with @error filled.
+ */
+int backend_from_json(const json_t *json, const char *service, struct desired *desired,
+		      struct rpc_error *error) SL_MUST_USE;
+
+/**
+ * Reads what service_to_json_whole() wrote, now or in an older version that knew less, and adds it to
+ * @desired. 0 or an error's code with @error filled.
  */
 int service_from_json(const json_t *json, struct desired *desired,
 		      struct rpc_error *error) SL_MUST_USE;

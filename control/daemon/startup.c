@@ -93,7 +93,7 @@ int startup_state(struct daemon *daemon, const struct config *config, uint64_t d
 	struct rpc_error reason;
 	struct state state;
 	char note[STATE_MAX_ERROR];
-	int status = state_load(daemon->state_dir, &state, note);
+	int status = state_load(daemon->state_dir, &state, &daemon->journal, note);
 
 	if (status == -ENOENT)
 		return first_state(daemon, config, digest, error);

@@ -3,7 +3,8 @@
 /*
  * The state on disk: STATE_DIR/state.json, written whole to a temporary file, fsynced, renamed, the
  * folder fsynced; so a reader, at any kill, finds the old state or the new one. The one before is
- * kept as state.json.last-good, and taken if state.json is damaged.
+ * kept as state.json.last-good, and taken if state.json is damaged. What changes from then on stands in
+ * a journal beside it: journal.h.
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <sluice/base.h>
 
 struct desired;
+struct journal;
 
 enum {
 	STATE_MAX_ERROR = 512,
@@ -26,17 +28,21 @@ struct state {
 
 /**
  * Reads the state of @dir. @state: filled on success; its desired is the caller's to free.
- * @note: STATE_MAX_ERROR bytes; on success empty, or what was damaged and what was taken instead.
+ * @journal: where changes are to be appended.
+ * @note: STATE_MAX_ERROR bytes; on success empty, or what was damaged and what was taken instead: then
+ * the caller shall save the state whole.
  * 0; -ENOENT: there is none; -EBADMSG: damaged, and no good one is there; or the errno of a read.
  */
-int state_load(const char *dir, struct state *state, char *note) SL_MUST_USE;
+int state_load(const char *dir, struct state *state, struct journal *journal,
+	       char *note) SL_MUST_USE;
 
 /**
- * Writes @state to @dir. On an error @error (STATE_MAX_ERROR bytes) names the path and the errno,
+ * Writes @state to @dir, whole, and begins @journal anew. On an error @error (STATE_MAX_ERROR bytes) names the path and the errno,
  * and what a reader finds is the old state; or, where only the folder's fsync failed, the new one:
  * then @is_new is true and the caller shall save the old one again.
  */
-int state_save(const char *dir, const struct state *state, bool *is_new, char *error) SL_MUST_USE;
+int state_save(const char *dir, const struct state *state, struct journal *journal, bool *is_new,
+	       char *error) SL_MUST_USE;
 
 /** The digest of a file's text, for file_digest; never 0. */
 uint64_t state_text_digest(const char *text, size_t length);

@@ -88,7 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += length + (end != NULL);
 		size -= length + (end != NULL);
 	}
-	require(desired_check(daemon.desired, &error) == 0, "a state that its own rules refuse");
+	require(desired_check(daemon.desired, NULL, &error) == 0,
+		"a state that its own rules refuse");
 	desired_free(daemon.desired);
 	return 0;
 }

@@ -868,10 +868,36 @@ def test_damaged_state_falls_back_and_says_so(sluice, api):
     sluice.start_daemon()
     api = sluice.connect()
     sluice.await_step(api)
-    assert "10.0.0.8:8080" in backends(api, "web")
-    assert "10.0.0.9:8080" not in backends(api, "web")
+    assert {"10.0.0.8:8080", "10.0.0.9:8080"} <= set(backends(api, "web")), "the journal has them"
     assert "damaged" in sluice.log.read_text()
     assert (sluice.state_dir / "state.json.damaged").exists()
+
+
+def test_a_damaged_journal_is_followed_up_to_the_damage(sluice, api):
+    api.call("backend.add", service="web", address="10.0.0.8:8080")
+    api.call("backend.add", service="web", address="10.0.0.9:8080")
+    sluice.kill("sluiced")
+    journal = sluice.state_dir / "state.journal"
+    journal.write_bytes(journal.read_bytes().replace(b"10.0.0.9", b"10.0.0.7"))
+    sluice.start_daemon()
+    api = sluice.connect()
+    sluice.await_step(api)
+    assert "10.0.0.8:8080" in backends(api, "web")
+    assert not {"10.0.0.9:8080", "10.0.0.7:8080"} & set(backends(api, "web"))
+    assert "state.journal: damaged: line" in sluice.log.read_text()
+    assert (sluice.state_dir / "state.journal.damaged").exists()
+
+
+def test_a_change_is_a_line_and_a_long_journal_becomes_a_state(sluice, api):
+    files = sluice.state_dir / "state.json", sluice.state_dir / "state.journal"
+    api.call("backend.add", service="web", address="10.0.0.8:8080")
+    before = files[0].stat().st_ino
+    for weight in range(1, 20):
+        api.call("backend.set", service="web", address="10.0.0.8:8080", weight=weight)
+    assert files[0].stat().st_ino == before
+    assert len(files[1].read_text().splitlines()) >= 20
+    assert os.stat(files[1]).st_mode & 0o777 == 0o600
+    assert "10.0.0.8:8080" in backends(restart(sluice, "sluiced"), "web")
 
 
 def test_both_states_damaged_is_refused(sluice, api):

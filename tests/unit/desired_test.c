@@ -79,6 +79,57 @@ Test(desired, a_change_to_a_clone_is_not_seen_in_the_original)
 	desired_free(desired);
 }
 
+/* Judged as a part of the state that it came from, a state gets the answer that it gets whole. */
+static void judge_both(const struct desired *next, const struct desired *judged, const char *word)
+{
+	struct rpc_error whole, part;
+	int code = desired_check(next, NULL, &whole);
+
+	cr_assert_eq(desired_check(next, judged, &part), code, "%s: %s", word, part.message);
+	cr_assert_eq(code, word ? RPC_PARAMS : RPC_OK, "%s", whole.message);
+	if (!word)
+		return;
+	cr_expect_str_eq(part.message, whole.message);
+	cr_expect(strstr(part.message, word), "%s", part.message);
+}
+
+Test(desired, what_was_judged_is_judged_again_where_it_matters)
+{
+	struct desired *judged = desired_new(), *next;
+	struct desired_service *service;
+	struct rpc_error error;
+
+	add_service(judged, "web", 1);
+	add_service(judged, "dns", 2);
+	add_backend(judged, "web", 1, 1);
+	add_backend(judged, "dns", 2, 1);
+	judge_both(judged, NULL, NULL);
+	next = desired_clone(judged);
+	add_backend(next, "web", 3, 1);
+	judge_both(next, judged, NULL);
+	add_backend(next, "web", 4, SL_MAX_WEIGHT + 1);
+	judge_both(next, judged, "weight");
+	desired_free(next);
+	/* A service comes whose address is a backend of one that stays as it is. */
+	next = desired_clone(judged);
+	add_service(next, "new", 3);
+	cr_assert_eq(desired_edit(next, "new", &service, &error), RPC_OK);
+	service->wire.address.addr.ipv4 = backend_of(2, 1).addr.ipv4;
+	judge_both(next, judged, "the address is a service's");
+	desired_free(next);
+	/* One gets a source that is a backend of one that stays as it is. */
+	next = desired_clone(judged);
+	cr_assert_eq(desired_edit(next, "web", &service, &error), RPC_OK);
+	service->wire.mode = WIRE_MODE_FULLNAT;
+	service->wire.n_sources = 1;
+	service->wire.source[0] = backend_of(2, 1).addr;
+	service->wire.source_port_first = 1;
+	service->wire.source_port_last = 9;
+	judge_both(next, judged, "the address is a source");
+	desired_free(next);
+	desired_free(judged);
+}
+
 Test(desired, what_is_taken_and_what_is_missing_is_named)
 {
 	struct desired *desired = desired_new();

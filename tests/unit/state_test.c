@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "control/daemon/desired.h"
+#include "control/daemon/journal.h"
 #include "control/daemon/state.h"
 
 static char dir[64];
+static struct journal journal;
 
 static void make_dir(void)
 {
@@ -70,7 +72,7 @@ static void save(uint64_t generation, unsigned n_backends)
 	char error[STATE_MAX_ERROR];
 	bool is_new;
 
-	cr_assert_eq(state_save(dir, &state, &is_new, error), 0, "%s", error);
+	cr_assert_eq(state_save(dir, &state, &journal, &is_new, error), 0, "%s", error);
 	desired_free(state.desired);
 }
 
@@ -95,8 +97,8 @@ Test(state, what_is_saved_is_loaded, .init = make_dir, .fini = remove_dir)
 	char note[STATE_MAX_ERROR];
 	bool is_new;
 
-	cr_assert_eq(state_save(dir, &saved, &is_new, note), 0);
-	cr_assert_eq(state_load(dir, &loaded, note), 0, "%s", note);
+	cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0);
+	cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
 	cr_assert_eq(loaded.generation, 42);
 	cr_assert_eq(loaded.file_digest, 0xfeed);
 	cr_assert_str_eq(loaded.desired->file, saved.desired->file);
@@ -143,7 +145,7 @@ Test(state, a_file_of_version_1_is_loaded_and_its_digest_holds, .init = make_dir
 	bool is_new;
 
 	write_state(version_1);
-	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	cr_expect_eq(state.generation, 3);
 	cr_assert_eq(state.desired->n_services, 2);
@@ -157,9 +159,9 @@ Test(state, a_file_of_version_1_is_loaded_and_its_digest_holds, .init = make_dir
 		cr_expect_eq(service->n_backends, 1);
 	}
 	/* Saved again it is of this version. */
-	cr_assert_eq(state_save(dir, &state, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_save(dir, &state, &journal, &is_new, note), 0, "%s", note);
 	desired_free(state.desired);
-	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	desired_free(state.desired);
 
@@ -168,7 +170,7 @@ Test(state, a_file_of_version_1_is_loaded_and_its_digest_holds, .init = make_dir
 	remove_dir();
 	cr_assert_eq(mkdir(dir, 0700), 0);
 	write_state(damaged);
-	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_assert_eq(state_load(dir, &state, &journal, note), -EBADMSG);
 	cr_expect(strstr(note, "digest"), "%s", note);
 }
 
@@ -205,7 +207,7 @@ Test(state, a_file_of_version_2_is_loaded_and_its_digest_holds, .init = make_dir
 	bool is_new;
 
 	write_state(version_2);
-	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	cr_assert_eq(state.desired->n_services, 3);
 	service = state.desired->service[0];
@@ -215,9 +217,9 @@ Test(state, a_file_of_version_2_is_loaded_and_its_digest_holds, .init = make_dir
 	cr_expect_eq(service->n_backends, 1);
 	cr_expect_eq(state.desired->service[1]->wire.mode, WIRE_MODE_SNAT);
 	/* Saved again it is of this version. */
-	cr_assert_eq(state_save(dir, &state, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_save(dir, &state, &journal, &is_new, note), 0, "%s", note);
 	desired_free(state.desired);
-	cr_assert_eq(state_load(dir, &state, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	desired_free(state.desired);
 
@@ -226,7 +228,7 @@ Test(state, a_file_of_version_2_is_loaded_and_its_digest_holds, .init = make_dir
 	remove_dir();
 	cr_assert_eq(mkdir(dir, 0700), 0);
 	write_state(damaged);
-	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_assert_eq(state_load(dir, &state, &journal, note), -EBADMSG);
 	cr_expect(strstr(note, "digest"), "%s", note);
 }
 
@@ -251,8 +253,8 @@ Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_
 		service->wire.source[i].word[0] = SL_BE32(0x20010db8);
 		service->wire.source[i].word[3] = sl_to_be32(500 - i);
 	}
-	cr_assert_eq(state_save(dir, &saved, &is_new, note), 0, "%s", note);
-	cr_assert_eq(state_load(dir, &loaded, note), 0, "%s", note);
+	cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
 	wire = &loaded.desired->service[0]->wire;
 	cr_expect_arr_eq(wire, &saved.desired->service[0]->wire, sizeof(*wire));
 	desired_free(loaded.desired);
@@ -282,8 +284,8 @@ Test(state, a_deny_list_is_saved_and_loaded, .init = make_dir, .fini = remove_di
 	deny[0].addr.ipv4 = 0;
 	desired_service_deny(service, deny, SL_MAX_DENIES_PER_SERVICE);
 	cr_assert_eq(desired_add(saved.desired, service, &error), RPC_OK);
-	cr_assert_eq(state_save(dir, &saved, &is_new, note), 0, "%s", note);
-	cr_assert_eq(state_load(dir, &loaded, note), 0, "%s", note);
+	cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	found = desired_find(loaded.desired, "office");
 	cr_assert(found);
@@ -299,7 +301,7 @@ Test(state, an_empty_folder_has_no_state, .init = make_dir, .fini = remove_dir)
 	struct state state;
 	char note[STATE_MAX_ERROR];
 
-	cr_assert_eq(state_load(dir, &state, note), -ENOENT);
+	cr_assert_eq(state_load(dir, &state, &journal, note), -ENOENT);
 }
 
 Test(state, damage_falls_back_to_the_state_before, .init = make_dir, .fini = remove_dir)
@@ -317,7 +319,7 @@ Test(state, damage_falls_back_to_the_state_before, .init = make_dir, .fini = rem
 		save(1, 3);
 		save(2, 5);
 		damage("state.json", rows[i].text, rows[i].length);
-		cr_assert_eq(state_load(dir, &state, note), 0, "row %zu: %s", i, note);
+		cr_assert_eq(state_load(dir, &state, &journal, note), 0, "row %zu: %s", i, note);
 		cr_expect_eq(state.generation, 1, "row %zu", i);
 		cr_expect_eq(state.desired->n_backends, 3, "row %zu", i);
 		cr_expect(strstr(note, "damaged") && strstr(note, dir), "row %zu: %s", i, note);
@@ -345,7 +347,7 @@ Test(state, one_changed_digit_is_seen, .init = make_dir, .fini = remove_dir)
 	cr_assert_eq(fwrite(text, 1, (size_t)size.st_size, file), (size_t)size.st_size);
 	(void)fclose(file);
 	free(text);
-	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_assert_eq(state_load(dir, &state, &journal, note), -EBADMSG);
 	cr_assert(strstr(note, "digest"), "%s", note);
 }
 
@@ -358,7 +360,7 @@ Test(state, both_damaged_is_an_error, .init = make_dir, .fini = remove_dir)
 	save(2, 1);
 	damage("state.json", NULL, 10);
 	damage("state.json.last-good", NULL, 10);
-	cr_assert_eq(state_load(dir, &state, note), -EBADMSG);
+	cr_assert_eq(state_load(dir, &state, &journal, note), -EBADMSG);
 }
 
 Test(state, a_folder_that_cannot_be_written_is_named, .init = make_dir, .fini = remove_dir)
@@ -368,7 +370,7 @@ Test(state, a_folder_that_cannot_be_written_is_named, .init = make_dir, .fini = 
 	bool is_new;
 
 	(void)snprintf(missing, sizeof(missing), "%s/missing", dir);
-	cr_assert_eq(state_save(missing, &state, &is_new, error), -ENOENT);
+	cr_assert_eq(state_save(missing, &state, &journal, &is_new, error), -ENOENT);
 	cr_assert(strstr(error, missing), "%s", error);
 	cr_assert_not(is_new);
 	desired_free(state.desired);
@@ -392,7 +394,8 @@ Test(state, a_kill_at_any_moment_leaves_a_whole_state, .init = make_dir, .fini =
 		(void)usleep(500 + round * 333);
 		cr_assert_eq(kill(child, SIGKILL), 0);
 		cr_assert_eq(waitpid(child, NULL, 0), child);
-		cr_assert_eq(state_load(dir, &state, note), 0, "round %u: %s", round, note);
+		cr_assert_eq(state_load(dir, &state, &journal, note), 0, "round %u: %s", round,
+			     note);
 		cr_assert_str_empty(note, "round %u: %s", round, note);
 		cr_assert(state.generation >= last, "round %u", round);
 		cr_assert_eq(state.hash_key.word[1], state.generation);
