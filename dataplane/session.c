@@ -39,7 +39,7 @@ uint64_t session_now_ns(void)
 static int restore(struct sessions *sessions)
 {
 	char error[SL_MAX_ERROR] = "";
-	int status = dataplane_restore(sessions->dataplane, sessions->committed,
+	int status = dataplane_restore(sessions->dataplane, sessions->stages.committed,
 				       &sessions->snapshot, error);
 
 	if (status != 0)
@@ -60,8 +60,7 @@ struct sessions *sessions_new(struct dataplane *dataplane)
 		return NULL;
 	sessions->dataplane = dataplane;
 	sessions->start_ns = session_now_ns();
-	sessions->committed = staging_new();
-	if (sessions->committed == NULL ||
+	if (stages_init(&sessions->stages) != 0 ||
 	    getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
 		    sizeof(sessions->boot_id) ||
 	    restore(sessions) != 0) {
@@ -73,8 +72,7 @@ struct sessions *sessions_new(struct dataplane *dataplane)
 
 static void end_transaction(struct sessions *sessions)
 {
-	staging_free(sessions->draft);
-	sessions->draft = NULL;
+	stages_abandon(&sessions->stages);
 	sessions->holder = NULL;
 }
 
@@ -82,8 +80,7 @@ void sessions_free(struct sessions *sessions)
 {
 	if (sessions == NULL)
 		return;
-	end_transaction(sessions);
-	staging_free(sessions->committed);
+	stages_fini(&sessions->stages);
 	free(sessions);
 }
 
@@ -167,13 +164,10 @@ static void handle_begin(struct session *session, const void *body, struct answe
 			      (unsigned long long)request->generation, (unsigned long long)current);
 		return;
 	}
-	sessions->draft = staging_clone(sessions->committed);
-	if (sessions->draft == NULL) {
+	if (stages_begin(&sessions->stages, request->base_generation == 0) != 0) {
 		answer_refuse(answer, -ENOMEM, "transaction: out of memory");
 		return;
 	}
-	if (request->base_generation == 0)
-		staging_clear(sessions->draft);
 	sessions->holder = session;
 	sessions->draft_generation = request->generation;
 	sessions->draft_key = request->hash_key;
@@ -190,96 +184,66 @@ static bool holds_transaction(const struct session *session, struct answer *answ
 	return false;
 }
 
+/* A message of a transaction that changes the draft. False: the answer says why not. */
+static bool change(struct session *session, uint16_t type, const void *body, size_t size,
+		   uint32_t *n, struct answer *answer)
+{
+	char error[SL_MAX_ERROR] = "";
+	int status;
+
+	if (!holds_transaction(session, answer))
+		return false;
+	status = stages_change(&session->sessions->stages, type, body, size, n, error);
+	if (status != 0)
+		answer_refuse(answer, status, "%s", error);
+	return status == 0;
+}
+
 static void handle_services(struct session *session, const void *body, struct answer *answer)
 {
 	const struct wire_services_request *request = body;
 	struct wire_services_reply *reply = answer->body;
+	size_t size = sizeof(*request) + request->n_records * sizeof(request->record[0]);
 
-	if (!holds_transaction(session, answer))
-		return;
-	for (uint32_t i = 0; i < request->n_records; i++) {
-		char error[SL_MAX_ERROR] = "";
-		int status =
-			staging_put_service(session->sessions->draft, &request->record[i], error);
-
-		if (status != 0) {
-			answer_refuse(answer, status, "%s", error);
-			return;
-		}
-	}
-	reply->n_records = request->n_records;
-	answer->length = sizeof(*reply);
+	if (change(session, WIRE_SERVICES, body, size, &reply->n_records, answer))
+		answer->length = sizeof(*reply);
 }
 
 static void handle_backends(struct session *session, const void *body, struct answer *answer)
 {
 	const struct wire_backends_request *request = body;
 	struct wire_backends_reply *reply = answer->body;
+	size_t size = sizeof(*request) + request->n_records * sizeof(request->record[0]);
 
-	if (!holds_transaction(session, answer))
-		return;
-	for (uint32_t i = 0; i < request->n_records; i++) {
-		char error[SL_MAX_ERROR] = "";
-		int status =
-			staging_put_backend(session->sessions->draft, &request->record[i], error);
-
-		if (status != 0) {
-			answer_refuse(answer, status, "%s", error);
-			return;
-		}
-	}
-	reply->n_records = request->n_records;
-	answer->length = sizeof(*reply);
+	if (change(session, WIRE_BACKENDS, body, size, &reply->n_records, answer))
+		answer->length = sizeof(*reply);
 }
 
 static void handle_denies(struct session *session, const void *body, struct answer *answer)
 {
 	const struct wire_denies_request *request = body;
 	struct wire_denies_reply *reply = answer->body;
+	size_t size = sizeof(*request) + request->n_records * sizeof(request->record[0]);
 
-	if (!holds_transaction(session, answer))
-		return;
-	for (uint32_t i = 0; i < request->n_records; i++) {
-		char error[SL_MAX_ERROR] = "";
-		int status = staging_put_deny(session->sessions->draft, &request->record[i], error);
-
-		if (status != 0) {
-			answer_refuse(answer, status, "%s", error);
-			return;
-		}
-	}
-	reply->n_records = request->n_records;
-	answer->length = sizeof(*reply);
+	if (change(session, WIRE_DENIES, body, size, &reply->n_records, answer))
+		answer->length = sizeof(*reply);
 }
 
 static void handle_service_delete(struct session *session, const void *body, struct answer *answer)
 {
-	const struct wire_service_delete_request *request = body;
 	struct wire_service_delete_reply *reply = answer->body;
-	char error[SL_MAX_ERROR] = "";
-	int status;
 
-	if (!holds_transaction(session, answer))
-		return;
-	status = staging_delete_service(session->sessions->draft, &request->service,
-					&reply->n_backends, error);
-	if (status != 0)
-		answer_refuse(answer, status, "%s", error);
-	else
+	if (change(session, WIRE_SERVICE_DELETE, body, sizeof(struct wire_service_delete_request),
+		   &reply->n_backends, answer))
 		answer->length = sizeof(*reply);
 }
 
 static void handle_backend_delete(struct session *session, const void *body, struct answer *answer)
 {
-	char error[SL_MAX_ERROR] = "";
-	int status;
+	uint32_t n;
 
-	if (!holds_transaction(session, answer))
-		return;
-	status = staging_delete_backend(session->sessions->draft, body, error);
-	if (status != 0)
-		answer_refuse(answer, status, "%s", error);
-	else
+	if (change(session, WIRE_BACKEND_DELETE, body, sizeof(struct wire_backend_delete_request),
+		   &n, answer))
 		answer->length = sizeof(struct wire_backend_delete_reply);
 }
 
@@ -293,10 +257,8 @@ static int publish(struct sessions *sessions, struct snapshot *snapshot, char *e
 		return status;
 	sessions->snapshot = snapshot;
 	snapshot_free(former);
-	dataplane_save(sessions->dataplane, sessions->draft, snapshot);
-	staging_free(sessions->committed);
-	sessions->committed = sessions->draft;
-	sessions->draft = NULL;
+	dataplane_save(sessions->dataplane, sessions->stages.draft, snapshot);
+	stages_accept(&sessions->stages);
 	return 0;
 }
 
@@ -317,8 +279,8 @@ static void handle_commit(struct session *session, const void *body, struct answ
 			      request->is_dry_run);
 		return;
 	}
-	status = snapshot_build(sessions->draft, sessions->draft_generation, &sessions->draft_key,
-				sessions->snapshot, &snapshot, error);
+	status = snapshot_build(sessions->stages.draft, sessions->draft_generation,
+				&sessions->draft_key, sessions->snapshot, &snapshot, error);
 	if (status == 0) {
 		reply->generation = snapshot->generation;
 		reply->digest = snapshot->digest;

@@ -4,16 +4,15 @@
 #pragma once
 
 #include "dataplane/session.h"
+#include "dataplane/stages.h"
 
 struct snapshot;
-struct staging;
 
 struct sessions {
 	struct dataplane *dataplane;
-	struct staging *committed;
+	struct stages stages;
 	struct snapshot *snapshot; /* published; the dataplane owns it. NULL before the first */
 	struct session *holder;    /* of the transaction under way; NULL: none */
-	struct staging *draft;
 	uint64_t draft_generation;
 	struct sl_hash_key draft_key;
 	uint64_t boot_id;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "dataplane/maglev_fill.h"
-#include "dataplane/staging.h"
+#include "dataplane/snapshot_internal.h"
 #include "wire/wire_abi.h"
 
 static int index_init(struct snapshot_index *index, uint32_t n_keys)
@@ -30,8 +30,7 @@ static int index_init(struct snapshot_index *index, uint32_t n_keys)
 	return 0;
 }
 
-/* Files @value in the first free bucket from @hash on. */
-static void index_put(struct snapshot_index *index, uint32_t hash, uint32_t value)
+void snapshot_index_put(struct snapshot_index *index, uint32_t hash, uint32_t value)
 {
 	uint32_t i = 0;
 
@@ -82,15 +81,15 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	memcpy(snapshot->service_name[i], wire->name, SL_MAX_NAME);
 	if (service->port == 0)
 		snapshot->has_wildcard = true;
-	index_put(&snapshot->by_service,
-		  snapshot_index_hash(&service->addr, service->port, service->family,
-				      service->protocol),
-		  i);
+	snapshot_index_put(&snapshot->by_service,
+			   snapshot_index_hash(&service->addr, service->port, service->family,
+					       service->protocol),
+			   i);
 	/* The address of a prefix is not the service's; no packet has its protocol. */
 	if (service->mode != WIRE_MODE_SNAT &&
 	    !snapshot_is_service_address(snapshot, &service->addr, service->family))
-		index_put(&snapshot->by_address,
-			  snapshot_index_hash(&service->addr, 0, service->family, 0), i);
+		snapshot_index_put(&snapshot->by_address,
+				   snapshot_index_hash(&service->addr, 0, service->family, 0), i);
 }
 
 static int refuse_source(const struct staging *staging, const struct wire_service *wire,
@@ -162,7 +161,8 @@ static int fill_sources(struct snapshot *snapshot, const struct staging *staging
 			return -EINVAL;
 		if (!is_new)
 			continue;
-		index_put(&snapshot->by_source, snapshot_index_hash(source, 0, family, 0), index);
+		snapshot_index_put(&snapshot->by_source, snapshot_index_hash(source, 0, family, 0),
+				   index);
 		if (++snapshot->n_distinct_sources > SL_MAX_SOURCES) {
 			snprintf(error, SL_MAX_ERROR,
 				 "service %.63s: source addresses of all services (limit %d)",
@@ -197,7 +197,8 @@ static bool mark_shared(struct snapshot *snapshot, struct sl_backend *backend, u
 	return false;
 }
 
-static void fill_backend(struct snapshot *snapshot, const struct staged_backend *staged, uint32_t i)
+void snapshot_fill_backend(struct snapshot *snapshot, const struct staged_backend *staged,
+			   uint32_t i)
 {
 	struct sl_backend *backend = &snapshot->backend[i];
 	uint8_t family = staged->wire.service.family;
@@ -220,7 +221,7 @@ static void fill_backend(struct snapshot *snapshot, const struct staged_backend 
 	bit = snapshot_filter_bit(&backend->addr, family);
 	snapshot->backend_filter[bit / 64] |= 1ull << (bit % 64);
 	if (!mark_shared(snapshot, backend, hash))
-		index_put(&snapshot->by_backend, hash, i);
+		snapshot_index_put(&snapshot->by_backend, hash, i);
 }
 
 /* The name of a live service that has @addr in its source pool; there is one. */
@@ -239,9 +240,8 @@ static const char *source_owner(const struct staging *staging, const union sl_ad
 	return "?";
 }
 
-/* A backend at an address that is ours: its packets would come back. */
-static int judge_loop(const struct snapshot *snapshot, const struct staging *staging,
-		      const struct wire_backend *wire, const char *service, char *error)
+int snapshot_judge_loop(const struct snapshot *snapshot, const struct staging *staging,
+			const struct wire_backend *wire, const char *service, char *error)
 {
 	uint8_t family = wire->service.family;
 	char text[WIRE_ADDRESS_TEXT];
@@ -263,6 +263,29 @@ static int judge_loop(const struct snapshot *snapshot, const struct staging *sta
 	return 0;
 }
 
+int snapshot_judge_slots(const struct staged_service *staged, char *error)
+{
+	if ((uint64_t)staged->n_backends * SL_SLOTS_PER_BACKEND <= staged->wire.n_slots ||
+	    staged->n_backends == 0)
+		return 0;
+	snprintf(
+		error, SL_MAX_ERROR,
+		"service %s: %u slots are too few for %u backends (limit: a prime of at least %d x "
+		"backends)",
+		staged->wire.name, staged->wire.n_slots, staged->n_backends, SL_SLOTS_PER_BACKEND);
+	return -EINVAL;
+}
+
+void snapshot_fill_member(struct snapshot *snapshot, const struct staging *staging, uint32_t member,
+			  uint32_t index)
+{
+	const struct wire_backend *wire = &staging->backend[index].wire;
+
+	snapshot->member[member] = index;
+	snapshot->member_weight[member] = staging_weight(wire);
+	snapshot->member_state[member] = wire->state;
+}
+
 /* The members of a service, in the order of their addresses. A loop through us is refused here. */
 static int fill_members(struct snapshot *snapshot, const struct staging *staging, uint32_t service,
 			char *error)
@@ -273,26 +296,14 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 	snapshot->service[service].n_members = staged->n_backends;
 	for (uint32_t i = 0; i < staged->n_backends; i++) {
 		uint32_t index = staged->backend[i];
-		const struct wire_backend *wire = &staging->backend[index].wire;
-		uint32_t member = snapshot->n_members++;
 
-		if (judge_loop(snapshot, staging, wire, staged->wire.name, error) != 0)
+		if (snapshot_judge_loop(snapshot, staging, &staging->backend[index].wire,
+					staged->wire.name, error) != 0)
 			return -EINVAL;
-		fill_backend(snapshot, &staging->backend[index], index);
-		snapshot->member[member] = index;
-		snapshot->member_weight[member] = staging_weight(wire);
-		snapshot->member_state[member] = wire->state;
+		snapshot_fill_backend(snapshot, &staging->backend[index], index);
+		snapshot_fill_member(snapshot, staging, snapshot->n_members++, index);
 	}
-	if ((uint64_t)staged->n_backends * SL_SLOTS_PER_BACKEND > staged->wire.n_slots &&
-	    staged->n_backends > 0) {
-		snprintf(error, SL_MAX_ERROR,
-			 "service %s: %u slots are too few for %u backends (limit: a prime of at "
-			 "least %d x backends)",
-			 staged->wire.name, staged->wire.n_slots, staged->n_backends,
-			 SL_SLOTS_PER_BACKEND);
-		return -EINVAL;
-	}
-	return 0;
+	return snapshot_judge_slots(staged, error);
 }
 
 /* Whether the service's slot table would come out as the previous snapshot's did. */
@@ -322,7 +333,8 @@ static bool same_table(const struct snapshot *snapshot, const struct snapshot *p
 	return true;
 }
 
-static int fill_slots(struct snapshot *snapshot, const struct snapshot *previous, uint32_t service)
+int snapshot_fill_slots(struct snapshot *snapshot, const struct snapshot *previous,
+			uint32_t service)
 {
 	const struct sl_service *record = &snapshot->service[service];
 	struct maglev_backend *backend;
@@ -448,8 +460,7 @@ static int fill_denies(struct snapshot *snapshot, const struct staging *staging,
 	return 0;
 }
 
-/* The clients of mode snat, of all services. */
-static int fill_inside(struct snapshot *snapshot, char *error)
+int snapshot_fill_inside(struct snapshot *snapshot, char *error)
 {
 	struct prefix *prefix = zeroed(snapshot->n_live_services, sizeof(*prefix));
 	uint32_t n = 0;
@@ -473,25 +484,21 @@ static int fill_inside(struct snapshot *snapshot, char *error)
 	return status;
 }
 
-int snapshot_build(struct staging *staging, uint64_t generation, const struct sl_hash_key *hash_key,
-		   const struct snapshot *previous, struct snapshot **out, char *error)
+/* Everything from the staged state. */
+static int build_whole(const struct staging *staging, const struct sl_hash_key *hash_key,
+		       const struct snapshot *previous, struct snapshot **out, char *error)
 {
-	struct snapshot *snapshot;
-	int status = 0;
+	struct snapshot *snapshot = snapshot_new(staging);
+	int status;
 
-	staging_settle(staging);
-	snapshot = snapshot_new(staging);
-	if (snapshot == NULL) {
-		snprintf(error, SL_MAX_ERROR, "snapshot: out of memory");
+	if (snapshot == NULL)
 		return -ENOMEM;
-	}
-	snapshot->generation = generation;
 	snapshot->hash_key = *hash_key;
-	snapshot->digest = staging->digest + wire_digest(hash_key, sizeof(*hash_key));
+	snapshot->is_all_fresh = true;
 	for (uint32_t i = 0; i < staging->n_services; i++)
 		if (staging->service[i].is_live)
 			fill_service(snapshot, staging, i);
-	status = fill_inside(snapshot, error);
+	status = snapshot_fill_inside(snapshot, error);
 	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
 		if (staging->service[i].is_live)
 			status = fill_sources(snapshot, staging, i, error);
@@ -501,18 +508,39 @@ int snapshot_build(struct staging *staging, uint64_t generation, const struct sl
 	for (uint32_t i = 0; i < staging->n_services && status == 0; i++) {
 		if (!staging->service[i].is_live)
 			continue;
-		status = fill_slots(snapshot, previous, i);
+		status = snapshot_fill_slots(snapshot, previous, i);
 		if (status == 0)
 			status = fill_denies(snapshot, staging, previous, i);
-		if (status != 0)
-			snprintf(error, SL_MAX_ERROR, "service %s: tables: %s",
-				 staging->service[i].wire.name, strerror(-status));
 	}
 	if (status != 0) {
 		snapshot_free(snapshot);
 		return status;
 	}
 	*out = snapshot;
+	return 0;
+}
+
+int snapshot_build(struct staging *staging, uint64_t generation, const struct sl_hash_key *hash_key,
+		   const struct snapshot *previous, struct snapshot **out, char *error)
+{
+	static uint64_t last_id;
+	int status = -EAGAIN;
+
+	error[0] = '\0';
+	staging_settle(staging);
+	if (snapshot_can_patch(staging, previous, hash_key))
+		status = snapshot_patch(staging, previous, out, error);
+	if (status == -EAGAIN)
+		status = build_whole(staging, hash_key, previous, out, error);
+	if (status != 0) {
+		if (error[0] == '\0')
+			snprintf(error, SL_MAX_ERROR, "snapshot: %s", strerror(-status));
+		return status;
+	}
+	(*out)->id = ++last_id;
+	(*out)->generation = generation;
+	(*out)->digest = staging->digest + wire_digest(hash_key, sizeof(*hash_key));
+	staging_set_built(staging, last_id);
 	return 0;
 }
 
@@ -526,6 +554,7 @@ void snapshot_free(struct snapshot *snapshot)
 	for (uint32_t i = 0; snapshot->denies != NULL && i < snapshot->n_services; i++)
 		denies_put(snapshot->denies[i]);
 	free(snapshot->denies);
+	free(snapshot->fresh);
 	free(snapshot->service);
 	free(snapshot->backend);
 	free(snapshot->slots);

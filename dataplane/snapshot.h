@@ -39,6 +39,7 @@ struct snapshot_index {
 };
 
 struct snapshot {
+	uint64_t id; /* no other snapshot of the process has it */
 	uint64_t generation;
 	uint64_t digest;
 	struct sl_hash_key hash_key;
@@ -69,8 +70,12 @@ struct snapshot {
 	struct snapshot_index by_address; /* service address alone -> a service index that has it */
 	uint32_t n_distinct_sources;
 	struct snapshot_index
-		by_source; /* source address alone -> an index of source[] that has it */
-	bool has_wildcard; /* some service has port 0 */
+		by_source;  /* source address alone -> an index of source[] that has it */
+	bool has_wildcard;  /* some service has port 0 */
+	bool is_all_fresh;  /* no backend is known to have its next hop */
+	uint32_t n_fresh;   /* else: those that have none yet */
+	uint32_t *fresh;    /* their indices */
+	uint32_t n_removed; /* backends that have left their bits in the filter */
 	uint64_t backend_filter[SNAPSHOT_FILTER_WORDS]; /* by snapshot_filter_bit() */
 };
 
@@ -245,7 +250,8 @@ int staging_delete_backend(struct staging *staging,
 
 /**
  * Builds the snapshot of @staging. Slot tables of services whose members, weights, key and n_slots
- * are those of @previous are shared with it. Also assigns the indices of new objects in @staging.
+ * are those of @previous are shared with it; where a few services alone have other backends than in
+ * @previous, which the same staging was built into, the rest is copied. Also assigns the indices of new objects in @staging.
  * @previous: may be NULL. Result owned by the caller.
  * 0, -EINVAL or -ENOSPC with @error, -ENOMEM.
  */

@@ -116,6 +116,7 @@ struct staging *staging_new(void)
 	}
 	memset(staging->by_address, 0xff, BY_ADDRESS_BUCKETS * sizeof(*staging->by_address));
 	staging->by_address_mask = BY_ADDRESS_BUCKETS - 1;
+	staging->is_all_changed = true;
 	return staging;
 }
 
@@ -397,6 +398,25 @@ static int judge_service(const struct wire_service *record, char *error)
 	return status;
 }
 
+/* The backends of service @index are not what they were. */
+static void note_change(struct staging *staging, uint32_t index)
+{
+	for (uint32_t i = 0; i < staging->n_changed; i++)
+		if (staging->changed[i] == index)
+			return;
+	if (staging->n_changed == STAGING_MAX_CHANGED)
+		staging->is_all_changed = true;
+	else
+		staging->changed[staging->n_changed++] = index;
+}
+
+void staging_set_built(struct staging *staging, uint64_t id)
+{
+	staging->built_id = id;
+	staging->is_all_changed = false;
+	staging->n_changed = 0;
+}
+
 /* An index for a new object: one that waited long enough, else a fresh one. */
 static uint32_t take_free(struct free_list *list, uint32_t next_free)
 {
@@ -463,6 +483,7 @@ static void free_service(struct staging *staging, uint32_t index)
 	struct staged_service *service = &staging->service[index];
 	struct free_list *list = &staging->free_services;
 
+	staging->is_all_changed = true;
 	for (uint32_t i = 0; i < service->n_backends; i++)
 		free_backend(staging, service->backend[i]);
 	service->n_backends = 0;
@@ -559,6 +580,7 @@ static int put_service(struct staging *staging, const struct wire_service *recor
 
 	if (status != 0)
 		return status;
+	staging->is_all_changed = true;
 	index = find_service(staging, &record->address);
 	if (index == SL_NO_INDEX) {
 		if (staging->n_live_services == SL_MAX_SERVICES)
@@ -591,6 +613,7 @@ static int put_service(struct staging *staging, const struct wire_service *recor
 
 void staging_clear(struct staging *staging)
 {
+	staging->is_all_changed = true;
 	for (uint32_t i = 0; i < staging->n_services; i++) {
 		struct staged_service *service = &staging->service[i];
 
@@ -798,6 +821,7 @@ static int put_backend(struct staging *staging, const struct wire_backend *recor
 		replace_backend(staging, service, position, record);
 	if (status != 0)
 		return status;
+	note_change(staging, service_index);
 	staging->digest += backend_digest(record);
 	return 0;
 }
@@ -864,6 +888,7 @@ int staging_delete_backend(struct staging *staging,
 	if (!is_there || staging->backend[service->backend[position]].is_cleared)
 		return staging_refuse(error, -ENOENT, "backend %s of service %s: not found", text,
 				      service_text);
+	note_change(staging, service_index);
 	remove_backend(staging, service, position);
 	return 0;
 }

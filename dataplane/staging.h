@@ -39,6 +39,10 @@ struct free_list {
 	uint32_t n;
 };
 
+enum {
+	STAGING_MAX_CHANGED = 64,
+};
+
 struct staging {
 	struct staged_service *service;
 	struct staged_backend *backend;
@@ -56,6 +60,14 @@ struct staging {
 	uint32_t *by_address; /* open-addressed: service index, SL_NO_INDEX: empty */
 	uint32_t by_address_mask;
 	uint64_t digest; /* of all live records */
+	/*
+	 * What has changed since snapshot_build() made snapshot number built_id of it: the backends of
+	 * these services, each once, or anything.
+	 */
+	uint64_t built_id; /* 0: none yet */
+	bool is_all_changed;
+	uint32_t n_changed;
+	uint32_t changed[STAGING_MAX_CHANGED];
 };
 
 /** Writes why a record is refused into @error, SL_MAX_ERROR bytes. Returns @status. */
@@ -82,6 +94,9 @@ int staging_compare_backends(const struct wire_backend *a, const struct wire_bac
 
 /** Frees what was cleared and not put again. */
 void staging_settle(struct staging *staging);
+
+/** Snapshot number @id says all that the staging does. */
+void staging_set_built(struct staging *staging, uint64_t id);
 
 /** Effective weight of a backend: 0 unless it is ready. */
 uint32_t staging_weight(const struct wire_backend *backend);

@@ -132,6 +132,7 @@ int staging_put_deny(struct staging *staging, const struct wire_deny *record, ch
 	if (!staging_grow((void **)&service->deny, &service->deny_capacity, service->n_denies,
 			  sizeof(*service->deny)))
 		return staging_refuse(error, -ENOMEM, "service %s: out of memory", text);
+	staging->is_all_changed = true;
 	insert(staging, service, at, record);
 	return 0;
 }

@@ -189,7 +189,7 @@ int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 {
 	*former = dataplane->snapshot;
 	flow_log_learn(dataplane->options.flow_log, snapshot);
-	routes_resolve_backends(dataplane, snapshot);
+	routes_resolve_fresh(dataplane, snapshot);
 	/* Release: the whole snapshot is written before a worker can find it. */
 	__atomic_store_n(&dataplane->snapshot, snapshot, __ATOMIC_RELEASE);
 	rte_rcu_qsbr_synchronize(dataplane->qsbr, RTE_QSBR_THRID_INVALID);

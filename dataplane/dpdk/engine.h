@@ -263,6 +263,8 @@ int routes_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
 void routes_close(struct dataplane *dataplane);
 /** Fills the adjacency of every backend of @snapshot and has the kernel resolve them. */
 void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snapshot);
+/** The same for those that the snapshot before did not have, of which the others come. */
+void routes_resolve_fresh(struct dataplane *dataplane, struct snapshot *snapshot);
 /** Serves the workers' questions. */
 void routes_serve_requests(struct dataplane *dataplane);
 

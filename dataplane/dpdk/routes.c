@@ -268,34 +268,51 @@ void routes_neighbour(struct routes *routes, uint8_t port, uint8_t family,
 	__atomic_store_n(&adjacency->is_valid, 1, __ATOMIC_RELEASE);
 }
 
-void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snapshot)
+/* The backend's next hop, which from here on is kept. True: a neighbour was met for the first time. */
+static bool resolve_backend(struct dataplane *dataplane, struct sl_backend *backend)
 {
 	struct routes *routes = dataplane->routes;
+	uint16_t adjacency = route_lookup(dataplane, &backend->addr, backend->family);
+	bool is_new = adjacency >= SL_ADJACENCY_GLEAN && adjacency < SL_ADJACENCY_FIRST;
+
+	if (is_new) {
+		adjacency = routes_adjacency(routes, (uint8_t)(adjacency - SL_ADJACENCY_GLEAN),
+					     backend->family, &backend->addr, true);
+	} else if (adjacency >= SL_ADJACENCY_FIRST && !routes->next_hop[adjacency].is_wanted) {
+		const struct next_hop *next_hop = &routes->next_hop[adjacency];
+
+		routes_adjacency(routes, next_hop->port, next_hop->family, &next_hop->addr, true);
+	}
+	__atomic_store_n(&backend->adjacency, adjacency, __ATOMIC_RELEASE);
+	return is_new;
+}
+
+void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snapshot)
+{
 	bool is_changed = false;
 
 	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
 		struct sl_backend *backend = &snapshot->backend[i];
-		uint16_t adjacency;
 
-		if (backend->family == SL_FAMILY_NONE || backend->is_outside)
-			continue;
-		adjacency = route_lookup(dataplane, &backend->addr, backend->family);
-		if (adjacency >= SL_ADJACENCY_GLEAN && adjacency < SL_ADJACENCY_FIRST) {
-			adjacency =
-				routes_adjacency(routes, (uint8_t)(adjacency - SL_ADJACENCY_GLEAN),
-						 backend->family, &backend->addr, true);
-			is_changed = true;
-		} else if (adjacency >= SL_ADJACENCY_FIRST &&
-			   !routes->next_hop[adjacency].is_wanted) {
-			const struct next_hop *next_hop = &routes->next_hop[adjacency];
-
-			routes_adjacency(routes, next_hop->port, next_hop->family, &next_hop->addr,
-					 true);
-		}
-		__atomic_store_n(&backend->adjacency, adjacency, __ATOMIC_RELEASE);
+		if (backend->family != SL_FAMILY_NONE && !backend->is_outside)
+			is_changed |= resolve_backend(dataplane, backend);
 	}
 	if (is_changed)
-		routes_install(routes);
+		routes_install(dataplane->routes);
+}
+
+void routes_resolve_fresh(struct dataplane *dataplane, struct snapshot *snapshot)
+{
+	bool is_changed = false;
+
+	if (snapshot->is_all_fresh) {
+		routes_resolve_backends(dataplane, snapshot);
+		return;
+	}
+	for (uint32_t i = 0; i < snapshot->n_fresh; i++)
+		is_changed |= resolve_backend(dataplane, &snapshot->backend[snapshot->fresh[i]]);
+	if (is_changed)
+		routes_install(dataplane->routes);
 }
 
 void routes_serve_requests(struct dataplane *dataplane)
