@@ -603,9 +603,10 @@ int client_ports(struct client *client, struct wire_port_record *record, uint32_
 	return 0;
 }
 
-int client_workers(struct client *client, struct wire_worker_record *record, uint32_t *n_records)
+int client_workers(struct client *client, bool begins_anew, struct wire_worker_record *record,
+		   uint32_t *n_records)
 {
-	struct wire_workers_request body = {0};
+	struct wire_workers_request body = {.begins_anew = begins_anew};
 	struct wire_workers_reply reply;
 	struct request request = {.type = WIRE_WORKERS, .body = &body, .body_length = sizeof(body)};
 	const uint8_t *rest;

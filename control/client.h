@@ -97,5 +97,6 @@ int client_explain(struct client *client, const struct wire_explain_request *req
 /** @record: SL_MAX_PORTS, SL_MAX_WORKERS of them. */
 int client_ports(struct client *client, struct wire_port_record *record,
 		 uint32_t *n_records) SL_MUST_USE;
-int client_workers(struct client *client, struct wire_worker_record *record,
+/** @begins_anew: longest_loop_ns is from now on, once it was told. */
+int client_workers(struct client *client, bool begins_anew, struct wire_worker_record *record,
 		   uint32_t *n_records) SL_MUST_USE;

@@ -131,7 +131,9 @@ void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_re
 
 /** Records of at most SL_MAX_PORTS ports; SL_MAX_WORKERS workers. Returns how many. */
 uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *record);
-uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record);
+/** @begins_anew: what is the longest turn of a loop is counted from now on, once it was told. */
+uint32_t dataplane_workers(struct dataplane *dataplane, bool begins_anew,
+			   struct wire_worker_record *record);
 
 /** Steps of an explanation at most. */
 enum {

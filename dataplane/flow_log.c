@@ -337,6 +337,12 @@ int flow_log_start(struct flow_log *log, const struct flow_log_source *source)
 	return -status;
 }
 
+void flow_log_move(struct flow_log *log, const cpu_set_t *cores)
+{
+	if (log != NULL && log->is_started)
+		(void)pthread_setaffinity_np(log->thread, sizeof(*cores), cores);
+}
+
 void flow_log_stop(struct flow_log *log)
 {
 	if (log == NULL || !log->is_started)

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <sched.h>
+
 #include <sluice/base.h>
 #include <sluice/packet/flow_event.h>
 
@@ -28,6 +30,9 @@ int flow_log_open(const char *path, struct flow_log **out, char *error) SL_MUST_
 
 /** Starts the thread. @source: copied. 0 or negative errno. */
 int flow_log_start(struct flow_log *log, const struct flow_log_source *source) SL_MUST_USE;
+
+/** The thread, if it runs, is to run on @cores alone. NULL is allowed. */
+void flow_log_move(struct flow_log *log, const cpu_set_t *cores);
 
 /** Writes what still waits and ends the thread. NULL, or one that was not started, is allowed. */
 void flow_log_stop(struct flow_log *log);

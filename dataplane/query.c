@@ -236,10 +236,17 @@ void query_ports(struct session *session, const void *body SL_UNUSED, struct ans
 	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
 }
 
-void query_workers(struct session *session, const void *body SL_UNUSED, struct answer *answer)
+void query_workers(struct session *session, const void *body, struct answer *answer)
 {
+	const struct wire_workers_request *request = body;
 	struct wire_workers_reply *reply = answer->body;
 
-	reply->n_records = dataplane_workers(session->sessions->dataplane, reply->record);
+	if (request->begins_anew > 1) {
+		answer_refuse(answer, -EINVAL, "workers: begins_anew %u (limit 0..1)",
+			      request->begins_anew);
+		return;
+	}
+	reply->n_records = dataplane_workers(session->sessions->dataplane,
+					     request->begins_anew != 0, reply->record);
 	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
 }

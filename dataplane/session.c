@@ -363,8 +363,8 @@ static const struct message_kind {
 			RESERVED(struct wire_ports_request, reserved), false, query_ports},
 	[WIRE_DENIES] = {sizeof(struct wire_denies_request), sizeof(struct wire_deny),
 			 RESERVED(struct wire_denies_request, reserved), true, handle_denies},
-	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0,
-			  RESERVED(struct wire_workers_request, reserved), false, query_workers},
+	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0, NO_RESERVED, false,
+			  query_workers},
 };
 
 static bool is_zero(const uint8_t *bytes, size_t size)

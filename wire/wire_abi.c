@@ -270,7 +270,7 @@
 	M(wire_ports_reply, reserved) \
 	E(wire_ports_reply, record) \
 	S(wire_ports_reply) \
-	M(wire_workers_request, reserved) \
+	M(wire_workers_request, begins_anew) \
 	S(wire_workers_request) \
 	M(wire_worker_record, core) \
 	M(wire_worker_record, state) \
@@ -278,6 +278,7 @@
 	M(wire_worker_record, busy_loops) \
 	M(wire_worker_record, flows) \
 	M(wire_worker_record, heartbeat_age_ns) \
+	M(wire_worker_record, longest_loop_ns) \
 	S(wire_worker_record) \
 	M(wire_workers_reply, n_records) \
 	M(wire_workers_reply, reserved) \

@@ -463,9 +463,16 @@ static void print_ports(FILE *out, const json_t *ports)
 
 static void print_workers(FILE *out, const json_t *workers)
 {
-	static const char *const names[] = {
-		"core", "state", "loops", "busy_loops", "flows", "heartbeat_age_ms", NULL};
-	struct table *table = table_new(">CORE|STATE|>LOOPS|>BUSY-LOOPS|>FLOWS|>HEARTBEAT-AGE-MS");
+	static const char *const names[] = {"core",
+					    "state",
+					    "loops",
+					    "busy_loops",
+					    "flows",
+					    "heartbeat_age_ms",
+					    "longest_loop_us",
+					    NULL};
+	struct table *table = table_new(">CORE|STATE|>LOOPS|>BUSY-LOOPS|>FLOWS|>HEARTBEAT-AGE-MS|"
+					">LONGEST-LOOP-US");
 
 	for (size_t i = 0; i < json_array_size(workers); i++) {
 		table_row(table);

@@ -41,7 +41,7 @@ static int worker_counters(struct client *client, json_t *list)
 {
 	struct wire_worker_record record[SL_MAX_WORKERS];
 	uint32_t n;
-	int status = client_workers(client, record, &n);
+	int status = client_workers(client, false, record, &n);
 
 	for (uint32_t i = 0; !status && i < n; i++) {
 		struct wire_counters_reply reply;
@@ -110,11 +110,12 @@ static json_t *port_to_json(const struct wire_port_record *port)
 
 static json_t *worker_to_json(const struct wire_worker_record *worker)
 {
-	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I}", "core", (json_int_t)worker->core,
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "core", (json_int_t)worker->core,
 			 "state", wire_worker_state_name(worker->state), "loops",
 			 (json_int_t)worker->loops, "busy_loops", (json_int_t)worker->busy_loops,
 			 "flows", (json_int_t)worker->flows, "heartbeat_age_ms",
-			 (json_int_t)(worker->heartbeat_age_ns / 1000000));
+			 (json_int_t)(worker->heartbeat_age_ns / 1000000), "longest_loop_us",
+			 (json_int_t)((worker->longest_loop_ns + 999) / 1000));
 }
 
 static void add_lists(json_t *status, struct client *client)
@@ -128,7 +129,7 @@ static void add_lists(json_t *status, struct client *client)
 	if (client_ports(client, ports, &n) == 0)
 		for (uint32_t i = 0; i < n; i++)
 			json_array_append_new(port_list, port_to_json(&ports[i]));
-	if (client_workers(client, workers, &n) == 0)
+	if (client_workers(client, false, workers, &n) == 0)
 		for (uint32_t i = 0; i < n; i++)
 			json_array_append_new(worker_list, worker_to_json(&workers[i]));
 }

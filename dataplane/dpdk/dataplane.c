@@ -18,6 +18,7 @@
 #include <rte_malloc.h>
 #include <rte_mbuf_dyn.h>
 
+#include "dataplane/dpdk/cores.h"
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/flow_events.h"
 #include "log/log.h"
@@ -88,6 +89,8 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}
+	if (status == 0)
+		cores_leave(dataplane);
 	if (status == 0 && dataplane->options.flow_log != NULL)
 		status = flow_log_start(
 			dataplane->options.flow_log,
@@ -121,7 +124,7 @@ static uint32_t max_workers(const struct dataplane_options *options)
 {
 	uint32_t n_queues = (N_BUFFERS + 1) / 2 / N_DESCRIPTORS /
 			    (options->n_ports != 0 ? options->n_ports : 1);
-	uint32_t n = eal_count_cores();
+	uint32_t n = cores_count();
 
 	if (options->max_workers != 0)
 		return options->max_workers;
@@ -307,12 +310,16 @@ uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *r
 	return dataplane->n_ports;
 }
 
-uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record)
+static uint64_t tsc_to_ns(uint64_t tsc)
 {
-	uint64_t hz = rte_get_tsc_hz();
+	return (uint64_t)((double)tsc * 1e9 / (double)rte_get_tsc_hz());
+}
 
+uint32_t dataplane_workers(struct dataplane *dataplane, bool begins_anew,
+			   struct wire_worker_record *record)
+{
 	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
-		const struct worker *worker = dataplane->worker[i];
+		struct worker *worker = dataplane->worker[i];
 		uint64_t heartbeat = __atomic_load_n(&worker->heartbeat_tsc, __ATOMIC_RELAXED);
 		uint64_t now = rte_rdtsc();
 
@@ -323,9 +330,12 @@ uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_recor
 		record[i].loops = worker->counters.event[SL_EVENT_LOOPS];
 		record[i].busy_loops = worker->counters.event[SL_EVENT_BUSY_LOOPS];
 		record[i].flows = worker->flows4.n_used + worker->flows6.n_used;
-		record[i].heartbeat_age_ns =
-			now > heartbeat ? (uint64_t)((double)(now - heartbeat) * 1e9 / (double)hz)
-					: 0;
+		record[i].heartbeat_age_ns = now > heartbeat ? tsc_to_ns(now - heartbeat) : 0;
+		record[i].longest_loop_ns =
+			tsc_to_ns(__atomic_load_n(&worker->longest_turn_tsc, __ATOMIC_RELAXED));
+		/* A turn that ends right now may be told twice or not at all. */
+		if (begins_anew)
+			__atomic_store_n(&worker->longest_turn_tsc, 0, __ATOMIC_RELAXED);
 	}
 	return dataplane->n_opened;
 }

@@ -5,7 +5,6 @@
  * own run directory, so several can run on one host. Once in a process.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <rte_errno.h>
 #include <rte_log.h>
 
+#include "dataplane/dpdk/cores.h"
 #include "dataplane/dpdk/engine.h"
 #include "log/log.h"
 
@@ -61,44 +61,10 @@ static bool host_has_hugepages(void)
 	return n_free * kib / 1024 >= DEFAULT_MEMORY_MB;
 }
 
-uint32_t eal_count_cores(void)
+/* The control thread floats until cores_leave() says where; lcore i + 1 is worker i, pinned. */
+static void add_cores(struct arguments *arguments, struct dataplane *dataplane)
 {
-	cpu_set_t allowed;
-
-	return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? (uint32_t)CPU_COUNT(&allowed)
-								    : 1;
-}
-
-/* Workers that were not told where to run take the last cores that we may use, one each. */
-static int choose_cores(struct dataplane *dataplane, cpu_set_t *allowed, char *error)
-{
-	int core = CPU_SETSIZE;
-
-	for (uint32_t i = 0; i < dataplane->max_workers; i++) {
-		int wanted = dataplane->options.core[i];
-
-		if (wanted >= 0 && (wanted >= CPU_SETSIZE || !CPU_ISSET((size_t)wanted, allowed))) {
-			snprintf(error, SL_MAX_ERROR,
-				 "workers: core %d is not one that this process may use", wanted);
-			return -EINVAL;
-		}
-		if (wanted < 0) {
-			for (int tried = 0; tried <= CPU_SETSIZE; tried++) {
-				core = core > 0 ? core - 1 : CPU_SETSIZE - 1;
-				if (CPU_ISSET((size_t)core, allowed))
-					break;
-			}
-			wanted = core;
-		}
-		dataplane->worker[i]->core = wanted;
-	}
-	return 0;
-}
-
-/* The control thread floats over all cores; lcore i + 1 is worker i, pinned. */
-static void add_cores(struct arguments *arguments, struct dataplane *dataplane,
-		      const cpu_set_t *allowed)
-{
+	const cpu_set_t *allowed = &dataplane->cores;
 	char text[MAX_ARGUMENT] = "0@(";
 	size_t used = 3;
 	const char *separator = "";
@@ -141,17 +107,14 @@ int eal_start(struct dataplane *dataplane, char *error)
 	const struct dataplane_options *options = &dataplane->options;
 	uint32_t memory_mb = options->memory_mb != 0 ? options->memory_mb : DEFAULT_MEMORY_MB;
 	struct arguments *arguments = calloc(1, sizeof(*arguments));
-	cpu_set_t allowed;
 	int status;
 
-	if (arguments == NULL || sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
-		free(arguments);
+	if (arguments == NULL)
 		return -ENOMEM;
-	}
 	dataplane->has_hugepages =
 		options->hugepages == DATAPLANE_HUGEPAGES_ON ||
 		(options->hugepages == DATAPLANE_HUGEPAGES_AUTO && host_has_hugepages());
-	status = choose_cores(dataplane, &allowed, error);
+	status = cores_choose(dataplane, error);
 	if (status != 0)
 		goto out;
 	add(arguments, "sluice-dpdk");
@@ -171,7 +134,7 @@ int eal_start(struct dataplane *dataplane, char *error)
 	add(arguments, "%u", memory_mb);
 	add(arguments, "--log-level=lib.*:warning");
 	add(arguments, "--log-level=pmd.*:warning");
-	add_cores(arguments, dataplane, &allowed);
+	add_cores(arguments, dataplane);
 	add_devices(arguments, dataplane);
 	if (rte_eal_init(arguments->n, arguments->argv) < 0) {
 		snprintf(error, SL_MAX_ERROR, "DPDK: %s (%s memory, %u MB)",

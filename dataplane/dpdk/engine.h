@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <sched.h>
+
 #include <event2/event.h>
 #include <rte_ethdev.h>
 #include <rte_fib.h>
@@ -168,7 +170,8 @@ struct worker {
 	uint64_t n_checked[SL_MAX_PORTS];   /* packets compared with what the port's RSS says */
 	uint64_t hashes_seen[SL_MAX_PORTS]; /* of these: a bit for the highest six of each hash */
 	uint64_t now_tsc;
-	uint32_t now; /* ticks */
+	uint64_t longest_turn_tsc; /* of the loop; whoever reads it may set it to 0 */
+	uint32_t now;              /* ticks */
 	uint64_t sweep_tsc;
 	uint64_t sweep_tsc_per_entry;
 	uint64_t heartbeat_tsc;
@@ -212,6 +215,7 @@ struct dataplane {
 	uint64_t start_tsc;
 	uint64_t tsc_per_tick;
 	uint64_t tsc_per_retry; /* between two tries of a held packet */
+	cpu_set_t cores;        /* that this process may use */
 	bool is_stopping;
 	bool has_hugepages;
 	struct event *maintenance; /* timer of the control thread */
@@ -220,8 +224,6 @@ struct dataplane {
 
 /* eal.c: one EAL for the process, from the options. 0 or negative errno with @error. */
 int eal_start(struct dataplane *dataplane, char *error) SL_MUST_USE;
-/** Cores that this process may use. */
-uint32_t eal_count_cores(void);
 
 /* port.c */
 int port_open(struct dataplane *dataplane, uint32_t index, char *error) SL_MUST_USE;
@@ -257,6 +259,8 @@ void classifier_close(struct port *port);
 /* punt.c: the thread between ports and their TAPs. */
 int punt_start(struct dataplane *dataplane, char *error) SL_MUST_USE;
 void punt_stop(struct dataplane *dataplane);
+/** The thread, if it runs, is to run on @cores alone. */
+void punt_move(struct dataplane *dataplane, const cpu_set_t *cores);
 
 /* neighbour.c, routes.c: next hops mirrored from the kernel. Control thread. */
 int routes_open(struct dataplane *dataplane, char *error) SL_MUST_USE;

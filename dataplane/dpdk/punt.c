@@ -112,6 +112,12 @@ int punt_start(struct dataplane *dataplane, char *error)
 	return 0;
 }
 
+void punt_move(struct dataplane *dataplane, const cpu_set_t *cores)
+{
+	if (dataplane->punt != NULL)
+		(void)pthread_setaffinity_np(dataplane->punt->thread, sizeof(*cores), cores);
+}
+
 void punt_stop(struct dataplane *dataplane)
 {
 	struct punt *punt = dataplane->punt;

@@ -614,8 +614,12 @@ static bool worker_receive_kernel(struct worker *worker, uint32_t index)
 static void worker_clock(struct worker *worker)
 {
 	struct dataplane *dataplane = worker->dataplane;
+	uint64_t now = rte_rdtsc();
+	uint64_t turn = now - worker->now_tsc;
 
-	worker->now_tsc = rte_rdtsc();
+	worker->now_tsc = now;
+	if (SL_UNLIKELY(turn > worker->longest_turn_tsc))
+		__atomic_store_n(&worker->longest_turn_tsc, turn, __ATOMIC_RELAXED);
 	if (worker->now_tsc - worker->heartbeat_tsc < dataplane->tsc_per_tick)
 		return;
 	/* Once a tick, so the division costs nothing. */
@@ -683,6 +687,7 @@ int worker_main(void *argument)
 
 	rte_rcu_qsbr_thread_register(dataplane->qsbr, worker->id);
 	rte_rcu_qsbr_thread_online(dataplane->qsbr, worker->id);
+	worker->now_tsc = rte_rdtsc();
 	while (!__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED) &&
 	       !worker_has_left(worker)) {
 		worker_turn(worker, &burst);

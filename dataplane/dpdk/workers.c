@@ -19,6 +19,7 @@
 #include <rte_cycles.h>
 #include <rte_launch.h>
 
+#include "dataplane/dpdk/cores.h"
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/flow_events.h"
 #include "dataplane/dpdk/fragment.h"
@@ -337,6 +338,7 @@ int dataplane_set_workers(struct dataplane *dataplane, uint32_t n, const int *co
 	publish(dataplane, steering);
 	rss_follow(dataplane);
 	change_polling(dataplane, n);
+	cores_leave(dataplane);
 	log_info("workers: %u, and were %u; flows stay where they are", n, before);
 	return 0;
 }

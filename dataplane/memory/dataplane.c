@@ -144,7 +144,8 @@ uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *r
 	return dataplane->options.n_ports;
 }
 
-uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record)
+uint32_t dataplane_workers(struct dataplane *dataplane, bool begins_anew SL_UNUSED,
+			   struct wire_worker_record *record)
 {
 	for (uint32_t i = 0; i < dataplane->options.n_workers; i++)
 		record[i] = (struct wire_worker_record){.core = i, .state = WIRE_WORKER_RUNNING};

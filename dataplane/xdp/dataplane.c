@@ -328,7 +328,8 @@ uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *r
 	return dataplane->n_ports;
 }
 
-uint32_t dataplane_workers(struct dataplane *dataplane, struct wire_worker_record *record)
+uint32_t dataplane_workers(struct dataplane *dataplane, bool begins_anew SL_UNUSED,
+			   struct wire_worker_record *record)
 {
 	uint32_t n = n_workers(dataplane);
 

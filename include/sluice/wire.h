@@ -453,7 +453,7 @@ struct wire_ports_reply {
 };
 
 struct wire_workers_request {
-	uint32_t reserved;
+	uint32_t begins_anew; /* 1: longest_loop_ns is from now on, once it was told */
 };
 enum wire_worker_state {
 	WIRE_WORKER_RUNNING = 1,
@@ -467,6 +467,7 @@ struct wire_worker_record {
 	uint64_t busy_loops;
 	uint64_t flows;
 	uint64_t heartbeat_age_ns; /* since the loop was last seen to turn */
+	uint64_t longest_loop_ns;  /* the turn that took longest, since the start or begins_anew */
 };
 struct wire_workers_reply {
 	uint32_t n_records;

@@ -66,6 +66,18 @@ def one_worker(net):
     topology.wait_until("workers to be parked", 10, lambda: states(net) == ["running"] + ["parked"] * 3)
 
 
+def cores_of_others(net):
+    """Of each thread of sluice-dpdk that is ours and no worker: the cores it may use."""
+    tasks = f"/proc/{net.processes['dataplane'].pid}/task"
+    found = {}
+    for task in os.listdir(tasks):
+        with open(os.path.join(tasks, task, "comm")) as file:
+            name = file.read().strip()
+        if not name.startswith(("rte-", "rte_", "eal-", "lcore-")):
+            found[task] = os.sched_getaffinity(int(task))
+    return found
+
+
 def nothing_lost(result, flows):
     assert result["lost"] == result["moved"] == 0 and result["flows"] == flows, result
 
@@ -133,3 +145,22 @@ def test_what_needs_a_restart_is_named(net):
     net.change_workers(net.workers, "dataplane.flows has changed: needs a restart")
     net.flows //= 2
     net.change_workers(net.workers, "as before")
+
+
+def test_what_only_waits_keeps_off_the_workers_cores(net, one_worker):
+    allowed = os.sched_getaffinity(0)
+    worker = net.status()["workers"][0]["core"]
+    assert len(allowed) > 1 and worker in allowed
+    others = cores_of_others(net)
+    assert len(others) >= 2, others  # the control thread and the one between ports and TAPs
+    assert all(cores == allowed - {worker} for cores in others.values()), (worker, others)
+    net.change_workers(2)
+    taken = {worker["core"] for worker in net.status()["workers"][:2]}
+    rest = allowed - taken or allowed  # where none is left, they are anywhere
+    assert all(cores == rest for cores in cores_of_others(net).values()), (taken, cores_of_others(net))
+
+
+def test_the_longest_turn_of_each_loop_is_told(net):
+    status = net.status()
+    assert all(0 < worker["longest_loop_us"] < 10_000_000 for worker in status["workers"] if worker["state"] == "running")
+    assert "LONGEST-LOOP-US" in net.sluice("status").stdout

@@ -97,7 +97,7 @@ static const struct row {
 	{"explain reserved", WIRE_EXPLAIN, BYTE(wire_explain_request, reserved, 1), 1, 0, false, -EINVAL, "message explain: reserved"},
 	{"explain short", WIRE_EXPLAIN, 0, 0, 0, -40, false, -EINVAL, "expected 40"},
 	{"ports reserved", WIRE_PORTS, BODY(wire_ports_request, reserved), 1u << 31, 0, false, -EINVAL, "message ports: reserved"},
-	{"workers reserved", WIRE_WORKERS, BODY(wire_workers_request, reserved), 1, 0, false, -EINVAL, "message workers: reserved"},
+	{"workers anew 2", WIRE_WORKERS, BODY(wire_workers_request, begins_anew), 2, 0, false, -EINVAL, "workers: begins_anew 2 (limit 0..1)"},
 	/* Arrays. */
 	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -380, false, -EINVAL, "message services: 4 bytes"},
 	{"services 257 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},

@@ -61,7 +61,7 @@ ANSWERS = {
                "ports": [{"name": "eth1", "driver": "net_af_xdp", "kernel_interface": "eth1",
                           "mac": "02:00:00:00:00:01", "up": True, "rx_packets": 7}],
                "workers": [{"core": 1, "loops": 9, "busy_loops": 1, "flows": 3,
-                            "heartbeat_age_ms": 0}]},
+                            "heartbeat_age_ms": 0, "longest_loop_us": 7}]},
     "methods": {"methods": [{"name": "status", "mutation": False, "params": [], "summary": "s"}],
                 "errors": []},
 }
