@@ -52,3 +52,4 @@ struct bench_mode {
 extern const struct bench_mode bench_worker;
 extern const struct bench_mode bench_table;
 extern const struct bench_mode bench_wire;
+extern const struct bench_mode bench_commit;

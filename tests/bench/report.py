@@ -27,6 +27,8 @@ GOALS = [("packets/s of small UDP", "packets", "per_second", "at least", 3.0),
 
 # Of the cases of a mode of sluice-bench, what the page shows: a table each, of headings and keys.
 SELF_COLUMNS = {
+    "commit": [{"change, ms": "commit_ms", "p99": "commit_p99_ms", "changes/s": "per_second", "longest turn, us": "gap_us",
+                "its p99": "gap_p99_us", "when nothing changes": "quiet_gap_us", "p99 of that": "quiet_gap_p99_us"}],
     "worker": [{"balancer, ns": "balancer_ns", "its fastest round": "balancer_best_ns", "swap, ns": "swap_ns", "of swap": "ratio",
                 "M/s": "mpps", "disturbed, %": "disturbed_percent"}],
     "wire": [{"Sluice, M/s": "sluice_mpps", "testpmd, M/s": "testpmd_mpps", "of testpmd": "throughput_ratio",

@@ -30,7 +30,8 @@ enum {
 static const double MIN_TRIAL_SEC = 0.01;
 static const double MAX_TRIAL_SEC = 3600;
 
-static const struct bench_mode *const modes[] = {&bench_worker, &bench_table, &bench_wire};
+static const struct bench_mode *const modes[] = {&bench_worker, &bench_table, &bench_wire,
+						 &bench_commit};
 
 static const struct option long_options[] = {
 	{"backends", required_argument, NULL, 'b'},
