@@ -398,7 +398,46 @@ static bool knows_endpoint(const struct snapshot *snapshot, const struct sl_xdp_
 	       SL_NO_INDEX;
 }
 
-/* Removes what a map says beyond the snapshot. */
+/* The key is nobody's any more. */
+static void forget_endpoint(struct dataplane *dataplane, const struct snapshot *snapshot,
+			    const union sl_addr *addr, be16_t port, uint8_t protocol,
+			    uint8_t family)
+{
+	const struct sl_xdp_endpoint key = endpoint_of(addr, port, protocol, family);
+
+	if (!knows_endpoint(snapshot, &key))
+		(void)delete_key(dataplane->bpf->maps.service_of, &key);
+}
+
+/* The keys that put_endpoints() made for services of @former, as far as @snapshot has them not. */
+static void forget_endpoints(struct dataplane *dataplane, const struct snapshot *snapshot,
+			     const struct snapshot *former)
+{
+	for (uint32_t i = 0; i < former->n_services; i++) {
+		const struct sl_service *then = service_at(former, i);
+		const struct sl_service *now = service_at(snapshot, i);
+
+		if (then == NULL || (now != NULL && now->epoch == then->epoch &&
+				     has_same_sources(snapshot, former, i)))
+			continue;
+		if (then->mode != WIRE_MODE_SNAT) {
+			forget_endpoint(dataplane, snapshot, &then->addr, then->port,
+					then->protocol, then->family);
+			forget_endpoint(dataplane, snapshot, &then->addr, 0, 0, then->family);
+		}
+		for (uint32_t k = 0; k < then->n_sources; k++) {
+			const union sl_addr *source = &former->source[then->first_source + k];
+
+			forget_endpoint(dataplane, snapshot, source, 0, 0, then->family);
+			forget_endpoint(dataplane, snapshot, source, 0, SL_XDP_SOURCE,
+					then->family);
+			forget_endpoint(dataplane, snapshot, source, 0, SL_XDP_EGRESS_SOURCE,
+					then->family);
+		}
+	}
+}
+
+/* Removes what a map says beyond the snapshot, whoever put it there. */
 static void remove_endpoints(const struct bpf_map *map, const struct snapshot *snapshot,
 			     bool (*knows)(const struct snapshot *, const struct sl_xdp_endpoint *))
 {
@@ -594,11 +633,17 @@ static bool has_removals(const struct snapshot *snapshot, const struct snapshot 
 	return false;
 }
 
-/* What leads nowhere now goes. */
-static void remove_former(struct dataplane *dataplane, const struct snapshot *snapshot)
+/* What leads nowhere now goes. @former: NULL: what there was nobody knows. */
+static void remove_former(struct dataplane *dataplane, const struct snapshot *snapshot,
+			  const struct snapshot *former)
 {
-	remove_endpoints(dataplane->bpf->maps.service_of, snapshot, knows_endpoint);
-	remove_endpoints(dataplane->bpf->maps.backend_of, snapshot, knows_replier);
+	if (former != NULL) {
+		/* Repliers have gone in update_repliers(). */
+		forget_endpoints(dataplane, snapshot, former);
+	} else {
+		remove_endpoints(dataplane->bpf->maps.service_of, snapshot, knows_endpoint);
+		remove_endpoints(dataplane->bpf->maps.backend_of, snapshot, knows_replier);
+	}
 	remove_prefixes(dataplane, snapshot);
 	wait_grace_period();
 	remove_services(dataplane, snapshot);
@@ -632,7 +677,7 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 	if (former == NULL || has_fewer_denies(snapshot, former))
 		remove_denies(dataplane, snapshot);
 	if (has_removals(snapshot, former))
-		remove_former(dataplane, snapshot);
+		remove_former(dataplane, snapshot, former);
 	dataplane->control->has_wildcard = snapshot->has_wildcard;
 	dataplane->control->has_egress = has_egress(snapshot);
 	return 0;
