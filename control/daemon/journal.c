@@ -475,6 +475,7 @@ bool journal_replay_text(const char *path, const char *text, struct state *state
 	bool is_ours;
 	int64_t good = replay_text(&replay, journal, text, &is_ours, &n_lines);
 
+	state_file_make_printable(replay.reason);
 	if (replay.reason[0])
 		(void)snprintf(note, STATE_MAX_ERROR,
 			       "%.200s: damaged: line %u: %.120s; changes from there on are lost",

@@ -252,6 +252,7 @@ static int load_file(const char *dir, const char *name, struct state *state,
 	}
 	if (!status)
 		journal_begin(journal, state, digest, (int64_t)strlen(text));
+	state_file_make_printable(error);
 	json_decref(document);
 	free(text);
 	return status;

@@ -34,6 +34,13 @@ int state_file_refuse(char *error, const char *dir, const char *name, const char
 	return status;
 }
 
+void state_file_make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 json_t *state_file_hex(uint64_t value)
 {
 	char text[17];

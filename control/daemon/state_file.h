@@ -23,6 +23,9 @@ extern const char state_last_good_name[];
 /** Fills @error, STATE_MAX_ERROR bytes: "DIR/NAME: STEP: what @status, a negative errno, means". */
 int state_file_refuse(char *error, const char *dir, const char *name, const char *step, int status);
 
+/** What a file says in a text about it: anything but printable ASCII becomes '?'. */
+void state_file_make_printable(char *text);
+
 /** 16 digits; NULL: out of memory. */
 json_t *state_file_hex(uint64_t value);
 /** 32 digits; NULL: out of memory. */
