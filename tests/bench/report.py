@@ -30,7 +30,7 @@ SELF_COLUMNS = {
     "commit": [{"change, ms": "commit_ms", "p99": "commit_p99_ms", "changes/s": "per_second", "longest turn, us": "gap_us",
                 "its p99": "gap_p99_us", "when nothing changes": "quiet_gap_us", "p99 of that": "quiet_gap_p99_us"}],
     "worker": [{"balancer, ns": "balancer_ns", "its fastest round": "balancer_best_ns", "swap, ns": "swap_ns", "of swap": "ratio",
-                "M/s": "mpps", "disturbed, %": "disturbed_percent"}],
+                "M/s": "mpps", "bytes a flow": "bytes_per_flow", "disturbed, %": "disturbed_percent"}],
     "wire": [{"Sluice, M/s": "sluice_mpps", "testpmd, M/s": "testpmd_mpps", "of testpmd": "throughput_ratio",
               "Sluice without loss, M/s": "sluice_zero_loss_mpps", "testpmd without loss, M/s": "testpmd_zero_loss_mpps"},
              {"Sluice's p50 at 50 %, us": "sluice_p50_us_50", "p99": "sluice_p99_us_50",
