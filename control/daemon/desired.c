@@ -153,6 +153,53 @@ const struct wire_backend *desired_find_backend(const struct desired_service *se
 	return is_there ? &service->backend[at] : NULL;
 }
 
+bool desired_has_same_record(const struct desired_service *a, const struct desired_service *b)
+{
+	return memcmp(&a->wire, &b->wire, sizeof(a->wire)) == 0 && a->n_denies == b->n_denies &&
+	       (a->n_denies == 0 || memcmp(a->deny, b->deny, a->n_denies * sizeof(*a->deny)) == 0);
+}
+
+bool desired_next_services(const struct desired *old, const struct desired *new, size_t *i,
+			   size_t *k, const struct desired_service **was,
+			   const struct desired_service **is)
+{
+	int order;
+
+	*was = *i < old->n_services ? old->service[*i] : NULL;
+	*is = *k < new->n_services ? new->service[*k] : NULL;
+	if (!*was && !*is)
+		return false;
+	order = !*was ? 1 : !*is ? -1 : strcmp((*was)->wire.name, (*is)->wire.name);
+	if (order < 0)
+		*is = NULL;
+	if (order > 0)
+		*was = NULL;
+	*i += *was != NULL;
+	*k += *is != NULL;
+	return true;
+}
+
+bool desired_next_backends(const struct desired_service *old, const struct desired_service *new,
+			   uint32_t *i, uint32_t *k, const struct wire_backend **was,
+			   const struct wire_backend **is)
+{
+	uint32_t n_old = old ? old->n_backends : 0, n_new = new ? new->n_backends : 0;
+	int order;
+
+	*was = *i < n_old ? &old->backend[*i] : NULL;
+	*is = *k < n_new ? &new->backend[*k] : NULL;
+	if (!*was && !*is)
+		return false;
+	order = !*was ? 1 : !*is ? -1 : compare_backend(*was, &(*is)->addr, (*is)->port);
+	if (order < 0)
+		*is = NULL;
+	if (order > 0)
+		*was = NULL;
+	*i += *was != NULL;
+	*k += *is != NULL;
+	return true;
+}
+
 struct desired_service *desired_service_new(const char *name, const struct wire_address *address,
 					    enum desired_owner owner)
 {

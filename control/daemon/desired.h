@@ -67,6 +67,21 @@ const struct desired_service *desired_find_address(const struct desired *desired
 const struct wire_backend *desired_find_backend(const struct desired_service *service,
 						const union sl_addr *addr, be16_t port);
 
+/** Whether the two differ in their backends and their owner at most: record and deny list are the same. */
+bool desired_has_same_record(const struct desired_service *a, const struct desired_service *b);
+
+/**
+ * The next pair of two lists that are sorted alike: equal names, or addresses and ports, together, others
+ * alone, with NULL beside them. @i, @k: 0 at first. False: both lists are at their end. Of the services,
+ * NULL stands for one without backends.
+ */
+bool desired_next_services(const struct desired *old, const struct desired *new, size_t *i,
+			   size_t *k, const struct desired_service **was,
+			   const struct desired_service **is);
+bool desired_next_backends(const struct desired_service *old, const struct desired_service *new,
+			   uint32_t *i, uint32_t *k, const struct wire_backend **was,
+			   const struct wire_backend **is);
+
 /** A service with default values and no backends; n_references 1. NULL: out of memory. */
 struct desired_service *desired_service_new(const char *name, const struct wire_address *address,
 					    enum desired_owner owner);

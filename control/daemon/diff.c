@@ -220,35 +220,6 @@ static void backend_change(struct changes *changes, const char *service,
 	add_change(changes, action, service, address, &change);
 }
 
-static int backend_order(const struct wire_backend *a, const struct wire_backend *b)
-{
-	int order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
-
-	return order ? order : (int)sl_from_be16(a->port) - (int)sl_from_be16(b->port);
-}
-
-/* The next pair of two sorted lists of backends: equal keys together, others alone. */
-static bool next_backends(const struct desired_service *old, const struct desired_service *new,
-			  uint32_t *i, uint32_t *k, const struct wire_backend **was,
-			  const struct wire_backend **is)
-{
-	uint32_t n_old = old ? old->n_backends : 0, n_new = new ? new->n_backends : 0;
-	int order;
-
-	*was = *i < n_old ? &old->backend[*i] : NULL;
-	*is = *k < n_new ? &new->backend[*k] : NULL;
-	if (!*was && !*is)
-		return false;
-	order = !*was ? 1 : !*is ? -1 : backend_order(*was, *is);
-	if (order < 0)
-		*is = NULL;
-	if (order > 0)
-		*was = NULL;
-	*i += *was != NULL;
-	*k += *is != NULL;
-	return true;
-}
-
 static void service_change(struct changes *changes, const struct desired_service *old,
 			   const struct desired_service *new)
 {
@@ -267,29 +238,19 @@ static void service_change(struct changes *changes, const struct desired_service
 		json_decref(change.fields);
 	if (!new)
 		return; /* its backends go with it */
-	while (next_backends(old, new, &i, &k, &was, &is))
+	while (desired_next_backends(old, new, &i, &k, &was, &is))
 		backend_change(changes, name, was, is);
 }
 
 json_t *diff_changes(const struct desired *old, const struct desired *new, size_t *n_changes)
 {
 	struct changes changes = {.list = json_array()};
+	const struct desired_service *was, *is;
 	size_t i = 0, k = 0;
 
-	while (i < old->n_services || k < new->n_services) {
-		const struct desired_service *was = i < old->n_services ? old->service[i] : NULL;
-		const struct desired_service *is = k < new->n_services ? new->service[k] : NULL;
-		int order = !was ? 1 : !is ? -1 : strcmp(was->wire.name, is->wire.name);
-
-		if (order < 0)
-			is = NULL;
-		if (order > 0)
-			was = NULL;
-		i += was != NULL;
-		k += is != NULL;
+	while (desired_next_services(old, new, &i, &k, &was, &is))
 		if (was != is)
 			service_change(&changes, was, is);
-	}
 	*n_changes = changes.n;
 	return changes.list;
 }
@@ -326,7 +287,7 @@ static int delta_backends(const struct desired_service *old, const struct desire
 	const struct wire_backend *was, *is;
 	uint32_t i = 0, k = 0;
 
-	while (next_backends(old, new, &i, &k, &was, &is)) {
+	while (desired_next_backends(old, new, &i, &k, &was, &is)) {
 		if (!is)
 			delta->deleted_backend[delta->n_deleted_backends++] =
 				(struct wire_backend_delete_request){
@@ -340,17 +301,10 @@ static int delta_backends(const struct desired_service *old, const struct desire
 	return 0;
 }
 
-static bool has_same_denies(const struct desired_service *a, const struct desired_service *b)
-{
-	return a->n_denies == b->n_denies &&
-	       (a->n_denies == 0 || memcmp(a->deny, b->deny, a->n_denies * sizeof(*a->deny)) == 0);
-}
-
 static void delta_service(const struct desired_service *old, const struct desired_service *new,
 			  struct diff_delta *delta)
 {
-	if (!old || memcmp(&old->wire, &new->wire, sizeof(new->wire)) != 0 ||
-	    !has_same_denies(old, new)) {
+	if (!old || !desired_has_same_record(old, new)) {
 		delta->service[delta->n_services++] = new->wire;
 		if (new->n_denies)
 			memcpy(&delta->deny[delta->n_denies], new->deny,

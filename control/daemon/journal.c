@@ -45,81 +45,55 @@ void journal_begin(struct journal *journal, const struct state *state, uint64_t 
 
 /* ---- records ---- */
 
-/* Whether the two differ in their backends at most. */
-static bool is_same_head(const struct desired_service *a, const struct desired_service *b)
-{
-	return a->owner == b->owner && memcmp(&a->wire, &b->wire, sizeof(a->wire)) == 0 &&
-	       a->n_denies == b->n_denies &&
-	       (a->n_denies == 0 || memcmp(a->deny, b->deny, a->n_denies * sizeof(*a->deny)) == 0);
-}
-
 /* {service, put: [backends], delete: [addresses]}: what makes the one's backends the other's. */
 static json_t *encode_backends(const struct desired_service *old, const struct desired_service *new)
 {
 	json_t *put = json_array(), *deleted = json_array();
+	const struct wire_backend *was, *is;
 	char address[WIRE_ADDRESS_TEXT];
+	uint32_t i = 0, k = 0;
 
-	for (uint32_t i = 0; i < new->n_backends; i++) {
-		const struct wire_backend *is = &new->backend[i];
-		const struct wire_backend *was = desired_find_backend(old, &is->addr, is->port);
-
-		if (!was || memcmp(was, is, sizeof(*is)) != 0)
+	while (desired_next_backends(old, new, &i, &k, &was, &is)) {
+		if (!is) {
+			text_backend_address(was, address);
+			json_array_append_new(deleted, json_string(address));
+		} else if (!was || memcmp(was, is, sizeof(*is)) != 0) {
 			json_array_append_new(put, backend_to_json(is));
-	}
-	for (uint32_t i = 0; i < old->n_backends; i++) {
-		const struct wire_backend *was = &old->backend[i];
-
-		if (desired_find_backend(new, &was->addr, was->port))
-			continue;
-		text_backend_address(was, address);
-		json_array_append_new(deleted, json_string(address));
+		}
 	}
 	return json_pack("{s:s, s:o, s:o}", "service", new->wire.name, "put", put, "delete",
 			 deleted);
 }
 
-/* One service, which is not the same object in both states. */
-static void encode_service(const struct desired_service *old, const struct desired_service *new,
-			   json_t *services, json_t *backends)
-{
-	if (old && is_same_head(old, new))
-		json_array_append_new(backends, encode_backends(old, new));
-	else
-		json_array_append_new(services, service_to_json_whole(new));
-}
-
-/* What differs, by one walk along both lists, which are sorted by name. */
+/* What differs. */
 static void encode_services(const struct desired *old, const struct desired *new, json_t *services,
 			    json_t *backends, json_t *deleted)
 {
+	const struct desired_service *was, *is;
 	size_t i = 0, k = 0;
 
-	while (i < old->n_services || k < new->n_services) {
-		const struct desired_service *was = i < old->n_services ? old->service[i] : NULL;
-		const struct desired_service *is = k < new->n_services ? new->service[k] : NULL;
-		int order = !was ? 1 : !is ? -1 : strcmp(was->wire.name, is->wire.name);
-
-		if (order < 0)
+	while (desired_next_services(old, new, &i, &k, &was, &is)) {
+		if (was == is)
+			continue;
+		if (!is)
 			json_array_append_new(deleted, json_string(was->wire.name));
-		else if (order > 0 || was != is)
-			encode_service(order == 0 ? was : NULL, is, services, backends);
-		i += order <= 0;
-		k += order >= 0;
+		else if (!was || was->owner != is->owner || !desired_has_same_record(was, is))
+			json_array_append_new(services, service_to_json_whole(is));
+		else
+			json_array_append_new(backends, encode_backends(was, is));
 	}
 }
 
 /* Bytes of the record, about. */
 static int64_t estimate(const struct desired *old, const struct desired *new)
 {
+	const struct desired_service *was, *is;
 	int64_t bytes = 0;
+	size_t i = 0, k = 0;
 
-	for (size_t i = 0; i < new->n_services; i++) {
-		const struct desired_service *service = new->service[i];
-		const struct desired_service *was = desired_find(old, service->wire.name);
-
-		if (was != service)
-			bytes += SERVICE_BYTES + (int64_t)service->n_backends * BACKEND_BYTES;
-	}
+	while (desired_next_services(old, new, &i, &k, &was, &is))
+		if (is && was != is)
+			bytes += SERVICE_BYTES + (int64_t)is->n_backends * BACKEND_BYTES;
 	return bytes;
 }
 
