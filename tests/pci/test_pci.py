@@ -106,11 +106,16 @@ def test_no_nic_lost_a_frame(net):
     ports = net.status()["ports"]
     assert all(port["rx_missed"] == port["rx_nombuf"] == port["tx_errors"] == 0 for port in ports), ports
 
+    counts = []
+
     def ports_agree_with_workers():
         before = net.counters()["events"]["rx"]
         received = sum(port["rx_packets"] for port in net.status()["ports"])
-        return before <= received <= net.counters()["events"]["rx"]
-    topology.wait_until("ports and workers to count the same frames", 10, ports_agree_with_workers)
+        after = net.counters()["events"]["rx"]
+        counts.append((before, received, after))
+        return before <= received <= after
+    topology.wait_until(lambda: f"ports and workers to count the same frames: (workers, ports, workers) {counts[-3:]}", 10,
+                        ports_agree_with_workers)
 
 
 def test_datagrams_in_fragments_are_echoed(net):
