@@ -211,7 +211,7 @@ void snapshot_fill_backend(struct snapshot *snapshot, const struct staged_backen
 	backend->addr = staged->wire.addr;
 	backend->port = staged->wire.port;
 	backend->family = family;
-	backend->is_gone = staged->wire.state == WIRE_STATE_MAINT;
+	backend->is_gone = staging_is_gone(&staged->wire);
 	backend->epoch = staged->epoch;
 	backend->adjacency = SL_ADJACENCY_NONE;
 	backend->service = staged->service;
@@ -284,6 +284,7 @@ void snapshot_fill_member(struct snapshot *snapshot, const struct staging *stagi
 	snapshot->member[member] = index;
 	snapshot->member_weight[member] = staging_weight(wire);
 	snapshot->member_state[member] = wire->state;
+	snapshot->member_health[member] = wire->health;
 }
 
 /* The members of a service, in the order of their addresses. A loop through us is refused here. */
@@ -414,14 +415,16 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->member_weight =
 		zeroed(staging->n_live_backends, sizeof(*snapshot->member_weight));
 	snapshot->member_state = zeroed(staging->n_live_backends, 1);
+	snapshot->member_health = zeroed(staging->n_live_backends, 1);
 	snapshot->source = zeroed(n_sources, sizeof(*snapshot->source));
 	snapshot->source_family = zeroed(n_sources, 1);
 	snapshot->source_mode = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
 	    snapshot->denies == NULL || snapshot->service_name == NULL ||
 	    snapshot->member == NULL || snapshot->member_weight == NULL ||
-	    snapshot->member_state == NULL || snapshot->source == NULL ||
-	    snapshot->source_family == NULL || snapshot->source_mode == NULL ||
+	    snapshot->member_state == NULL || snapshot->member_health == NULL ||
+	    snapshot->source == NULL || snapshot->source_family == NULL ||
+	    snapshot->source_mode == NULL ||
 	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0 ||
@@ -562,6 +565,7 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->member);
 	free(snapshot->member_weight);
 	free(snapshot->member_state);
+	free(snapshot->member_health);
 	free(snapshot->source);
 	free(snapshot->source_family);
 	free(snapshot->source_mode);

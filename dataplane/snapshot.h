@@ -55,8 +55,10 @@ struct snapshot {
 	struct sl_backend *backend; /* adjacency is the engine's to fill before it publishes */
 	struct slot_table **slots;  /* by service index; NULL: no service */
 	uint32_t *member; /* backend indices; see sl_service.first_member; sorted by address */
-	uint32_t *member_weight; /* beside member[]; effective: 0 for drain and maint */
-	uint8_t *member_state;   /* enum wire_state, beside member[] */
+	uint32_t *
+		member_weight; /* beside member[]; effective: 0 for drain, maint and what is down */
+	uint8_t *member_state; /* enum wire_state, beside member[] */
+	uint8_t *member_health; /* enum wire_health, beside member[] */
 	char (*service_name)[SL_MAX_NAME];
 	union sl_addr *source;      /* of all services; see sl_service.first_source */
 	uint8_t *source_family;     /* beside source[] */

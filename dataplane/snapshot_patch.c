@@ -75,8 +75,8 @@ static bool is_whole(const struct snapshot *snapshot)
 	       snapshot->slots != NULL && snapshot->denies != NULL &&
 	       snapshot->service_name != NULL && snapshot->member != NULL &&
 	       snapshot->member_weight != NULL && snapshot->member_state != NULL &&
-	       snapshot->source != NULL && snapshot->source_family != NULL &&
-	       snapshot->source_mode != NULL;
+	       snapshot->member_health != NULL && snapshot->source != NULL &&
+	       snapshot->source_family != NULL && snapshot->source_mode != NULL;
 }
 
 /* Arrays of its own in place of those of @previous, with room for the members of @staging. */
@@ -97,6 +97,7 @@ static bool copy_arrays(struct snapshot *snapshot, const struct snapshot *previo
 	snapshot->member = copy_of(NULL, 0, n_members, sizeof(*snapshot->member));
 	snapshot->member_weight = copy_of(NULL, 0, n_members, sizeof(*snapshot->member_weight));
 	snapshot->member_state = copy_of(NULL, 0, n_members, 1);
+	snapshot->member_health = copy_of(NULL, 0, n_members, 1);
 	snapshot->source =
 		copy_of(previous->source, n_sources, n_sources, sizeof(*snapshot->source));
 	snapshot->source_family = copy_of(previous->source_family, n_sources, n_sources, 1);
@@ -159,6 +160,7 @@ static void copy_members(struct snapshot *snapshot, const struct snapshot *previ
 	memcpy(&snapshot->member_weight[to], &previous->member_weight[from],
 	       n * sizeof(*snapshot->member_weight));
 	memcpy(&snapshot->member_state[to], &previous->member_state[from], n);
+	memcpy(&snapshot->member_health[to], &previous->member_health[from], n);
 	snapshot->service[service].first_member = to;
 	snapshot->n_members += n;
 }
@@ -222,7 +224,7 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 
 		snapshot_fill_member(snapshot, staging, snapshot->n_members++, index);
 		if (snapshot->backend[index].family != SL_FAMILY_NONE) {
-			snapshot->backend[index].is_gone = backend->wire.state == WIRE_STATE_MAINT;
+			snapshot->backend[index].is_gone = staging_is_gone(&backend->wire);
 			continue;
 		}
 		if (snapshot_judge_loop(snapshot, staging, &backend->wire, staged->wire.name,

@@ -180,7 +180,14 @@ struct staging *staging_clone(const struct staging *staging)
 
 uint32_t staging_weight(const struct wire_backend *backend)
 {
-	return backend->state == WIRE_STATE_READY ? backend->weight : 0;
+	return backend->state == WIRE_STATE_READY && backend->health == WIRE_HEALTH_UP
+		       ? backend->weight
+		       : 0;
+}
+
+bool staging_is_gone(const struct wire_backend *backend)
+{
+	return backend->state == WIRE_STATE_MAINT || backend->health == WIRE_HEALTH_DOWN;
 }
 
 int staging_compare_backends(const struct wire_backend *a, const struct wire_backend *b)
@@ -708,10 +715,11 @@ static int judge_backend(const struct wire_backend *record, const char *service,
 	char text[WIRE_ADDRESS_TEXT];
 
 	wire_format_endpoint(&record->addr, record->port, family, text);
-	if (record->reserved != 0)
+	if (record->health >= WIRE_N_HEALTHS)
 		return staging_refuse(error, -EINVAL,
-				      "backend %s of service %s: reserved bytes are not zero", text,
-				      service);
+				      "backend %s of service %s: health %u is out of range "
+				      "(limit %d)",
+				      text, service, record->health, WIRE_N_HEALTHS - 1);
 	if (family == SL_FAMILY_IPV4 && !staging_is_zero(&record->addr.word[1], 12))
 		return staging_refuse(
 			error, -EINVAL,

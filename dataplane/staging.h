@@ -98,8 +98,11 @@ void staging_settle(struct staging *staging);
 /** Snapshot number @id says all that the staging does. */
 void staging_set_built(struct staging *staging, uint64_t id);
 
-/** Effective weight of a backend: 0 unless it is ready. */
+/** Effective weight of a backend: 0 unless it is ready and up. */
 uint32_t staging_weight(const struct wire_backend *backend);
+
+/** Whether a backend's flows end: it is in maintenance, or down. */
+bool staging_is_gone(const struct wire_backend *backend);
 
 /**
  * Restoring, for staging_dump.c: each takes the next index, with its epoch, for @record or, if that

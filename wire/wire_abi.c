@@ -51,7 +51,7 @@
 	M(wire_backend, addr) \
 	M(wire_backend, port) \
 	M(wire_backend, state) \
-	M(wire_backend, reserved) \
+	M(wire_backend, health) \
 	M(wire_backend, weight) \
 	S(wire_backend) \
 	M(wire_deny, service) \
@@ -171,7 +171,7 @@
 	M(wire_backend_counters_record, addr) \
 	M(wire_backend_counters_record, port) \
 	M(wire_backend_counters_record, state) \
-	M(wire_backend_counters_record, reserved) \
+	M(wire_backend_counters_record, health) \
 	M(wire_backend_counters_record, weight) \
 	M(wire_backend_counters_record, n_slots) \
 	M(wire_backend_counters_record, has_neighbour) \
@@ -374,6 +374,11 @@ static const char *const state_name[] = {
 	[WIRE_STATE_DRAIN] = "drain",
 	[WIRE_STATE_MAINT] = "maint",
 };
+static const char *const health_name[] = {
+	[WIRE_HEALTH_UP] = "up",
+	[WIRE_HEALTH_DOWN] = "down",
+	[WIRE_HEALTH_DOWN_KEEP] = "down",
+};
 static const char *const mode_name[] = {
 	[WIRE_MODE_NAT] = "nat",
 	[WIRE_MODE_FULLNAT] = "fullnat",
@@ -412,6 +417,11 @@ const char *wire_type_name(uint16_t type)
 const char *wire_state_name(uint8_t state)
 {
 	return name_of(state_name, SL_ARRAY_LEN(state_name), state);
+}
+
+const char *wire_health_name(uint8_t health)
+{
+	return name_of(health_name, SL_ARRAY_LEN(health_name), health);
 }
 
 const char *wire_mode_name(uint8_t mode)

@@ -27,6 +27,7 @@ uint64_t wire_digest(const void *bytes, size_t size);
 /** Words for numbers; "unknown" for one that has none. */
 const char *wire_type_name(uint16_t type);
 const char *wire_state_name(uint8_t state);
+const char *wire_health_name(uint8_t health);
 const char *wire_mode_name(uint8_t mode);
 const char *wire_scheduler_name(uint8_t scheduler);
 const char *wire_proxy_protocol_name(uint8_t proxy_protocol);

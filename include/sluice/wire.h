@@ -123,6 +123,14 @@ enum wire_state {
 	WIRE_STATE_MAINT = 3, /* takes nothing; its flows end */
 };
 
+/** What a backend's checks have found; the control daemon's knowledge, which a dataplane acts upon. */
+enum wire_health {
+	WIRE_HEALTH_UP = 0,        /* or nobody asks */
+	WIRE_HEALTH_DOWN = 1,      /* takes no new flows, and those it has end, as in maint */
+	WIRE_HEALTH_DOWN_KEEP = 2, /* takes no new flows and keeps those it has, as in drain */
+	WIRE_N_HEALTHS = 3,
+};
+
 struct wire_service {
 	struct wire_address address;
 	uint8_t mode;              /* enum wire_mode */
@@ -164,9 +172,9 @@ struct wire_deny {
 struct wire_backend {
 	struct wire_address service;
 	union sl_addr addr;
-	be16_t port;   /* 0 only with service port 0: the destination port is kept */
-	uint8_t state; /* enum wire_state */
-	uint8_t reserved;
+	be16_t port;     /* 0 only with service port 0: the destination port is kept */
+	uint8_t state;   /* enum wire_state */
+	uint8_t health;  /* enum wire_health */
 	uint32_t weight; /* 0..SL_MAX_WEIGHT; 0: no new flows */
 };
 
@@ -330,8 +338,8 @@ struct wire_backend_counters_request {
 struct wire_backend_counters_record {
 	union sl_addr addr;
 	be16_t port;
-	uint8_t state;
-	uint8_t reserved;
+	uint8_t state;  /* enum wire_state */
+	uint8_t health; /* enum wire_health */
 	uint32_t weight;
 	uint32_t n_slots;       /* how many of the service's slots it holds */
 	uint32_t has_neighbour; /* 1: its next hop is resolved */

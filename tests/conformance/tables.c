@@ -190,6 +190,10 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 			backend.state = WIRE_STATE_DRAIN;
 		else if (strcmp(variant, "maint") == 0)
 			backend.state = WIRE_STATE_MAINT;
+		else if (strcmp(variant, "down") == 0)
+			backend.health = WIRE_HEALTH_DOWN;
+		else if (strcmp(variant, "down-keep") == 0)
+			backend.health = WIRE_HEALTH_DOWN_KEEP;
 		else if (strcmp(variant, "replaced") == 0)
 			backend.addr.byte[service->family == SL_FAMILY_IPV4 ? 3 : 15] = 3;
 		else if (strcmp(variant, "base") != 0 && strcmp(variant, "closed") != 0 &&

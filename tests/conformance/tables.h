@@ -30,8 +30,8 @@ void tables_free(struct tables *tables);
 /**
  * Builds the next snapshot.
  * @variant: what is different about the backend of the main services (10.0.0.2:8080 and
- * [2001:db8:2::2]:8080): "base" (nothing), "drain", "maint", "deleted", "replaced" (by 10.0.0.3:8080
- * and [2001:db8:2::3]:8080); or "closed" (no services of mode snat).
+ * [2001:db8:2::2]:8080): "base" (nothing), "drain", "maint", "down" and "down-keep" (its health), "deleted", "replaced" (by
+ * 10.0.0.3:8080 and [2001:db8:2::3]:8080); or "closed" (no services of mode snat).
  * @previous: the one that is published, or NULL.
  * 0 or negative errno with @error (SL_MAX_ERROR bytes). @out: the caller's.
  */

@@ -156,7 +156,7 @@ static const struct row {
 	{"backend port 0 of a service with a port", WIRE_BACKENDS, BACKEND(port), 0, 0, false, -EINVAL, "port 0 goes with a service of port 0"},
 	{"backend state 0", WIRE_BACKENDS, BACKEND(state), 0, 0, false, -EINVAL, "state 0 (allowed: ready, drain, maint)"},
 	{"backend state 4", WIRE_BACKENDS, BACKEND(state), 4, 0, false, -EINVAL, "state 4"},
-	{"backend reserved", WIRE_BACKENDS, BACKEND(reserved), 1, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: reserved"},
+	{"backend health", WIRE_BACKENDS, BACKEND(health), 3, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: health 3 is out of range (limit 2)"},
 	{"backend weight 70000", WIRE_BACKENDS, BACKEND(weight), 70000, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: weight 70000 is out of range (limit 65535)"},
 	{"backend weight 2^32-1", WIRE_BACKENDS, BACKEND(weight), 0xffffffff, 0, false, -EINVAL, "weight 4294967295"},
 	{"backend at 127.0.0.9", WIRE_BACKENDS, BACKEND_BYTE(addr, 0), 127, 0, false, -EINVAL, "127.0.0.9:8080"},

@@ -117,6 +117,7 @@ static int put_backend(struct peer *peer, struct model *model)
 
 	record.weight = random_below(3);
 	record.state = (uint8_t)(1 + random_below(3));
+	record.health = (uint8_t)random_below(WIRE_N_HEALTHS);
 	if (random_below(40) == 0) {
 		record.weight = SL_MAX_WEIGHT + 1;
 		expected = -EINVAL;
@@ -229,7 +230,8 @@ static void compare(struct world *world, struct peer *peer, const struct model *
 			n_backends++;
 			cr_assert_eq(snapshot->backend[found].service, index);
 			cr_assert_eq(snapshot->backend[found].is_gone,
-				     backend->wire.state == WIRE_STATE_MAINT);
+				     backend->wire.state == WIRE_STATE_MAINT ||
+					     backend->wire.health == WIRE_HEALTH_DOWN);
 			remember(backend->identity, false, found, snapshot->backend[found].epoch);
 		}
 	}

@@ -108,6 +108,7 @@ static int change_something(struct stages *stages, struct random *random)
 
 	backend.weight = (uint32_t)(draw >> 16) % 3;
 	backend.state = (uint8_t)(WIRE_STATE_READY + (draw >> 20) % 3);
+	backend.health = (uint8_t)((draw >> 23) % WIRE_N_HEALTHS);
 	switch (draw >> 24 & 15) {
 	case 0:
 		return delete_service(stages, number);
@@ -135,6 +136,7 @@ static void compare_members(const struct snapshot *a, const struct snapshot *b, 
 		cr_assert_eq(a->member[at], b->member[at]);
 		cr_assert_eq(a->member_weight[at], b->member_weight[at]);
 		cr_assert_eq(a->member_state[at], b->member_state[at]);
+		cr_assert_eq(a->member_health[at], b->member_health[at]);
 		x.adjacency = y.adjacency = 0;
 		cr_assert_arr_eq(&x, &y, sizeof(x), "backend %u", a->member[at]);
 	}

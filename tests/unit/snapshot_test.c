@@ -204,32 +204,35 @@ Test(snapshot, another_key_builds_every_table)
 	staging_free(staging);
 }
 
-Test(snapshot, drain_maint_and_weight_zero_take_no_slots)
+Test(snapshot, drain_maint_down_and_weight_zero_take_no_slots)
 {
 	struct wire_service service = service_at("a", 0xcb007101u, 80, SL_PROTOCOL_TCP);
 	struct staging *staging = staging_new();
-	struct wire_backend backend[4];
+	struct wire_backend backend[6];
 	struct snapshot *snapshot;
 	uint32_t index;
 
 	put_service(staging, &service);
-	for (uint32_t i = 0; i < 4; i++)
+	for (uint32_t i = 0; i < 6; i++)
 		backend[i] = backend_at(&service, 0x0a000001u + i, 8080);
 	backend[1].state = WIRE_STATE_DRAIN;
 	backend[2].state = WIRE_STATE_MAINT;
 	backend[3].weight = 0;
-	for (int i = 3; i >= 0; i--)
+	backend[4].health = WIRE_HEALTH_DOWN;
+	backend[5].health = WIRE_HEALTH_DOWN_KEEP;
+	for (int i = 5; i >= 0; i--)
 		put_backend(staging, &backend[i]);
 	snapshot = build(staging, NULL);
 	index = find(snapshot, &service.address);
-	for (uint32_t i = 0; i < 4; i++) {
+	for (uint32_t i = 0; i < 6; i++) {
 		uint32_t member = snapshot->member[snapshot->service[index].first_member + i];
 
 		cr_expect(sl_addr_equal(&snapshot->backend[member].addr, &backend[i].addr),
 			  "member %u is not in the order of addresses", i);
-		cr_expect_eq(snapshot->backend[member].is_gone, i == 2);
+		cr_expect_eq(snapshot->backend[member].is_gone, i == 2 || i == 4);
 		cr_expect_eq(snapshot->member_weight[i], i == 0);
 		cr_expect_eq(snapshot->member_state[i], backend[i].state);
+		cr_expect_eq(snapshot->member_health[i], backend[i].health);
 		cr_expect_eq(snapshot_n_slots_of(snapshot, index, i), i == 0 ? 1009 : 0);
 	}
 	snapshot_free(snapshot);

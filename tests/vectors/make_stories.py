@@ -488,18 +488,19 @@ def common_stories(family, l4):
     story.events(flow_created=48, **({"flow_promoted": 48} if l4 is UDP else {}))
 
     # The flow keeps its backend; a new flow finds none.
-    story = Story("drain", family, l4)
-    story.forward(**syn)
-    story.tables("drain")
-    story.reply(**back)
-    story.forward(**ack)
-    story.sport = 40001
-    story.forward("drop_no_backend", **syn)
-    story.reply(**ack)  # what a draining backend says is still translated
-    story.events(flow_created=1 if l4 is UDP else 2, flow_promoted=1,
-                 **({"stateless_reply": 1} if l4 is UDP else {"flow_from_reply": 1}))
+    for variant in ("drain", "down-keep"):
+        story = Story(variant, family, l4)
+        story.forward(**syn)
+        story.tables(variant)
+        story.reply(**back)
+        story.forward(**ack)
+        story.sport = 40001
+        story.forward("drop_no_backend", **syn)
+        story.reply(**ack)  # what a draining backend says is still translated
+        story.events(flow_created=1 if l4 is UDP else 2, flow_promoted=1,
+                     **({"stateless_reply": 1} if l4 is UDP else {"flow_from_reply": 1}))
 
-    for variant in ("maint", "deleted"):
+    for variant in ("maint", "down", "deleted"):
         story = Story(variant, family, l4)
         story.forward(**syn)
         story.reply(**back)
@@ -511,9 +512,9 @@ def common_stories(family, l4):
         story.forward("drop_no_backend", **syn)
         told = {"reset_sent": 1} if l4 is TCP else {}
         story.events(flow_created=1, flow_promoted=1, flow_ended=1, **told)
-        # No flow is left; a backend that is gone is nobody's, one in maintenance is not heard.
-        story.reply("drop_backend_gone" if variant == "maint" else "punt_not_service", **ack)
-        if variant == "maint":
+        # No flow is left; a backend that is gone is nobody's, one that is in maintenance or down is not heard.
+        story.reply("punt_not_service" if variant == "deleted" else "drop_backend_gone", **ack)
+        if variant != "deleted":
             story.client = OWN[family]  # the answer to a health check
             story.reply("punt_local", **ack)
             story.client = MAIN[family][0]
