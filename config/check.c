@@ -400,6 +400,23 @@ static void check_sources(const struct check *check, const struct config_service
 		check_source(check, service, path, i);
 }
 
+/* How its backends are checked. */
+static void check_health_check(const struct check *check, const struct config_service *service,
+			       const char *path)
+{
+	const char *member;
+	const char *reason =
+		health_check_judge(&service->check, service->wire.address.port != 0, &member);
+
+	if (service->check.type != HEALTH_CHECK_NONE && service->wire.mode == WIRE_MODE_SNAT)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "check.type %s does not go with mode snat, which has no backends",
+			      health_check_type_name(service->check.type));
+	else if (reason != NULL)
+		problem_error(check->problems, check->name, service->mark, path, "check.%s %s",
+			      member, reason);
+}
+
 static void check_service(const struct check *check, const struct config_service *service)
 {
 	const struct wire_service *wire = &service->wire;
@@ -431,6 +448,7 @@ static void check_service(const struct check *check, const struct config_service
 	check_snat(check, service, path);
 	denies_check(service, path, check->name, check->problems);
 	check_backends(check, service);
+	check_health_check(check, service, path);
 	if (service->n_backends == 0 && wire->mode != WIRE_MODE_SNAT)
 		problem_warning(check->problems, check->name, service->mark, path,
 				"has no backend: its packets are dropped");

@@ -14,6 +14,8 @@
 #include <sluice/limits.h>
 #include <sluice/wire.h>
 
+#include "config/health_check.h"
+
 enum {
 	CONFIG_MAX_PATH = 80, /* bytes of a path; socket paths in run_dir fit */
 	CONFIG_MAX_VDEV = 256,
@@ -87,6 +89,7 @@ struct config_service {
 	struct config_source source[SL_MAX_SOURCES_PER_SERVICE]; /* beside wire.source */
 	struct config_backend *backend;
 	size_t n_backends;
+	struct health_check check;
 	struct config_deny *deny; /* in the order of wire_compare_denies() once it was loaded */
 	size_t n_denies;
 	bool is_judged; /* its own rules are known to hold: backend[] and deny[] are not read */

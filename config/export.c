@@ -155,6 +155,41 @@ static void put_denies(struct exporter *exporter, const struct config_service *s
 		close_list(exporter);
 }
 
+static void put_check(struct exporter *exporter, const struct health_check *check)
+{
+	size_t n;
+	const struct health_check_member *member = health_check_members(&n);
+
+	put_scalar(exporter, "check", YAML_PLAIN_SCALAR_STYLE);
+	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
+	for (size_t i = 0; i < n; i++) {
+		const char *at = (const char *)check + member[i].offset;
+		char word[16];
+		uint32_t number;
+
+		if (!health_check_uses(check->type, &member[i]))
+			continue;
+		switch ((enum health_check_kind)member[i].kind) {
+		case HEALTH_CHECK_WORD:
+			health_check_word(&member[i], (uint8_t)*at, word, sizeof(word));
+			put_word(exporter, member[i].name, word);
+			break;
+		case HEALTH_CHECK_FLAG:
+			put_word(exporter, member[i].name, *at ? "true" : "false");
+			break;
+		case HEALTH_CHECK_NUMBER:
+			memcpy(&number, at, sizeof(number));
+			put_number(exporter, member[i].name, number);
+			break;
+		case HEALTH_CHECK_TEXT:
+			if (*at)
+				put_text(exporter, member[i].name, at);
+			break;
+		}
+	}
+	close_mapping(exporter);
+}
+
 static void put_backend(struct exporter *exporter, const struct wire_backend *wire, uint8_t family)
 {
 	char text[WIRE_ADDRESS_TEXT];
@@ -184,6 +219,8 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	put_word(exporter, "proxy_protocol", wire_proxy_protocol_name(wire->proxy_protocol));
 	put_word(exporter, "flow_log", wire->flow_log ? "true" : "false");
 	put_timeouts(exporter, wire);
+	if (service->check.type != HEALTH_CHECK_NONE)
+		put_check(exporter, &service->check);
 	if (service->n_backends > 0) {
 		open_list(exporter, "backends", YAML_BLOCK_SEQUENCE_STYLE);
 		for (size_t i = 0; i < service->n_backends; i++)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/load_health_check.h"
 #include "config/read.h"
 #include "wire/wire_abi.h"
 
@@ -219,6 +220,7 @@ static const struct read_key service_keys[] = {
 	{"proxy_protocol", read_proxy_protocol, SERVICE(proxy_protocol), 0, 0, NULL},
 	{"flow_log", read_word, SERVICE(flow_log), 0, 0, boolean_words},
 	{"timeouts", read_timeouts, 0, 0, 0, NULL},
+	{"check", read_health_check, offsetof(struct config_service, check), 0, 0, NULL},
 	{"backends", read_backends, 0, 0, 0, NULL},
 	{0},
 };

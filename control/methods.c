@@ -8,6 +8,7 @@
 
 #include <sluice/limits.h>
 
+#include "config/health_check.h"
 #include "control/rpc.h"
 
 enum {
@@ -37,6 +38,7 @@ enum {
 #define STATELESS         BOOLEAN("stateless_replies", "translate a backend's packet without a flow back where it is clear whose it is; on by default")
 #define PROXY             CHOICE("proxy_protocol", false, "none|v2", "what the backend is told about the client; default none")
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
+#define CHECK             OBJECT("check", health_check_params, "how backends are checked; members not given keep their default or value")
 #define WEIGHT            INTEGER("weight", false, 0, SL_MAX_WEIGHT, "share of new flows; 0 takes none; default 1")
 #define STATE             CHOICE("state", false, "ready|drain|maint", "ready takes new flows, drain keeps its flows, maint ends them; default ready")
 #define TEXT              STRING("text", true, 0, SL_MAX_RPC_BYTES, "the configuration, YAML")
@@ -50,17 +52,31 @@ static const struct method_param timeout_members[] = {
 	INTEGER("embryonic", false, 1, SL_MAX_TIMEOUT_SEC, "before the handshake is done, default 10, in mode snat 240"),
 	INTEGER("udp", false, 1, SL_MAX_TIMEOUT_SEC, "UDP, default 300"),
 };
+static const struct method_param health_check_params[] = {
+#define X(name, types, words, help)               CHOICE(#name, false, words, help),
+	HEALTH_CHECK_WORD_LIST(X)
+#undef X
+#define X(name, types, help)                      BOOLEAN(#name, HEALTH_CHECK_FOR_##types ": " help),
+	HEALTH_CHECK_BOOLEAN_LIST(X)
+#undef X
+#define X(name, types, least, most, normal, help) INTEGER(#name, false, least, most, help),
+	HEALTH_CHECK_NUMBER_LIST(X)
+#undef X
+#define X(name, types, size, help)                STRING(#name, false, 0, size - 1, HEALTH_CHECK_FOR_##types ": " help),
+	HEALTH_CHECK_TEXT_LIST(X)
+#undef X
+};
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use"),
 	SOURCE_PORTS, DENY_SOURCE("in the service's prefix"), DENY_DESTINATION("in either direction"),
-	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, MUTATION,
 };
 static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use; replaces all; mode nat drops them"),
 	SOURCE_PORTS, DENY_SOURCE("replaces all"), DENY_DESTINATION("replaces all"),
-	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, MUTATION,
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};

@@ -3,6 +3,7 @@
 /* The table of commands and what is read off it. Data first. */
 #include "control/cli/commands.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "control/cli/output.h"
@@ -13,8 +14,11 @@
 #define KEYWORD(w, v, k)            {.word = w, .name = w, .value = v, .kind = k}
 #define CHOICE(w)                   {.word = w, .name = w}
 #define TIMEOUTS \
-	{.word = "timeout", .name = "timeouts", .value = "SECONDS", \
+	{.word = "timeout", .name = "timeouts", .member = "CLASS", .value = "SECONDS", \
 	 .help = "idle seconds of a class of flows: established, transitory, embryonic or udp"}
+#define CHECKS \
+	{.word = "check", .name = "check", .member = "MEMBER", .value = "VALUE", \
+	 .help = "how the backends are checked, a member at a time; those not given keep their default or value"}
 #define FLAG(w, text)               {.word = w, .name = w, .kind = VALUE_FLAG, .is_own = true, .help = text}
 #define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
 #define SOURCE_SET \
@@ -42,14 +46,15 @@ static const struct command table[] = {
 			"sluice service add dns '[2001:db8::53]:53/udp' timeout udp 30",
 			"sluice service add api 203.0.113.11:443/tcp mode fullnat source 10.0.0.250 source 10.0.0.251",
 			"sluice service add office 10.0.0.0/16 mode snat source 203.0.113.200",
+			"sluice service add app 203.0.113.12:80/tcp check type http check path /health",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_NEW_NAME),
 			POSITIONAL("address", "ADDR:PORT/tcp|udp", VALUE_SERVICE_ADDRESS),
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD, SOURCE_PORTS, DENIES_ADD, REPLIES_AND_LOG,
-			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS,
 		},
-		.n_params = 13,
+		.n_params = 14,
 	},
 	{
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
@@ -61,13 +66,14 @@ static const struct command table[] = {
 			"sluice service set web mode fullnat source 10.0.0.250 source_ports 10000-65535",
 			"sluice service set office deny_destination 192.168.0.0/16 deny_destination 192.0.2.7",
 			"sluice service set office deny_source none",
+			"sluice service set web check type tcp check interval_ms 1000",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, SOURCE_PORTS, DENIES_SET, REPLIES_AND_LOG,
-			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS,
 		},
-		.n_params = 12,
+		.n_params = 13,
 	},
 	{
 		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,
@@ -336,6 +342,17 @@ const char *command_choices(const struct command *command, const struct command_
 	return source->type == METHOD_BOOLEAN ? "yes|no" : source->choices;
 }
 
+const char *command_member_limits(const struct method_param *member, char *text, size_t size)
+{
+	if (member->type == METHOD_BOOLEAN || member->choices)
+		(void)snprintf(text, size, "%s", member->choices ? member->choices : "yes|no");
+	else if (member->type == METHOD_STRING)
+		(void)snprintf(text, size, "at most %" PRId64 " bytes", member->max);
+	else
+		(void)snprintf(text, size, "%" PRId64 "..%" PRId64, member->min, member->max);
+	return text;
+}
+
 const char *command_param_help(const struct command *command, const struct command_param *param)
 {
 	const struct method_param *source = command_method_param(command, param);
@@ -373,8 +390,9 @@ void command_param_usage(const struct command *command, const struct command_par
 	else if (!param->word)
 		(void)snprintf(text, size, "%s", value);
 	else
-		(void)snprintf(text, size, "[%s%s%s%s]%s", param->word, is_member ? " CLASS" : "",
-			       value[0] ? " " : "", value, is_list ? "..." : "");
+		(void)snprintf(text, size, "[%s%s%s%s%s]%s", param->word, is_member ? " " : "",
+			       is_member ? param->member : "", value[0] ? " " : "", value,
+			       is_list ? "..." : "");
 }
 
 void command_usage(const struct command *command, char *text, size_t size)

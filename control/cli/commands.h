@@ -16,8 +16,8 @@
 #include "control/methods.h"
 
 enum {
-	COMMAND_MAX_PARAMS = 13,
-	COMMAND_MAX_EXAMPLES = 4,
+	COMMAND_MAX_PARAMS = 14,
+	COMMAND_MAX_EXAMPLES = 5,
 };
 
 enum cli_exit {
@@ -53,8 +53,10 @@ enum value_kind {
 
 /** One positional or keyword parameter of a command. */
 struct command_param {
-	const char *word;  /* the keyword; NULL: positional */
-	const char *name;  /* the method's parameter, or the name in request->own */
+	const char *word; /* the keyword; NULL: positional */
+	const char *name; /* the method's parameter, or the name in request->own */
+	const char
+		*member; /* in usage lines: the member's place, where the method takes an object */
 	const char *value; /* in usage lines; NULL: the choices, or nothing for a flag */
 	enum value_kind kind;
 	bool is_optional; /* positional only; keywords always are */
@@ -119,6 +121,9 @@ const struct method_param *command_method_param(const struct command *command,
 
 /** The words that @param's value may be, "a|b|c"; NULL: any. */
 const char *command_choices(const struct command *command, const struct command_param *param);
+
+/** What a member of an object parameter may be: "1..255", "tcp|udp", "yes|no". Returns @text. */
+const char *command_member_limits(const struct method_param *member, char *text, size_t size);
 
 /** Help of @param, from its row or the method table; never NULL. */
 const char *command_param_help(const struct command *command, const struct command_param *param);

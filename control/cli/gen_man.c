@@ -141,7 +141,7 @@ static void value(const struct command *command, const struct command_param *par
 	if (param->kind == VALUE_FLAG)
 		return;
 	if (source && source->type == METHOD_OBJECT)
-		printf(" Ar CLASS");
+		printf(" Ar %s", param->member);
 	if (param->value && param->kind != VALUE_SHELL) {
 		printf(" Ar");
 		quoted(param->value);
@@ -181,6 +181,7 @@ static void heading(const struct command *command)
 static void parameter(const struct command *command, const struct command_param *param)
 {
 	const struct method_param *source = command_method_param(command, param);
+	char text[512], limits[128];
 
 	printf(".It");
 	if (param->word)
@@ -190,9 +191,12 @@ static void parameter(const struct command *command, const struct command_param 
 	prose(command_param_help(command, param));
 	if (source && source->type == METHOD_INTEGER)
 		printf("(%" PRId64 "..%" PRId64 ")\n", source->min, source->max);
-	for (size_t i = 0; source && i < source->n_members; i++)
-		printf(".br\n.Cm %s :\n%s (%" PRId64 "..%" PRId64 ")\n", source->members[i].name,
-		       source->members[i].help, source->members[i].min, source->members[i].max);
+	for (size_t i = 0; source && i < source->n_members; i++) {
+		printf(".br\n.Cm %s :\n", source->members[i].name);
+		(void)snprintf(text, sizeof(text), "%s (%s)", source->members[i].help,
+			       command_member_limits(&source->members[i], limits, sizeof(limits)));
+		prose(text);
+	}
 }
 
 static void command_section(const struct command *command)

@@ -118,7 +118,7 @@ void help_noun(FILE *out, const char *noun)
 static void print_param(FILE *out, const struct command *command, const struct command_param *param)
 {
 	const struct method_param *source = command_method_param(command, param);
-	char place[128], text[USAGE_SIZE], member[128];
+	char place[128], text[USAGE_SIZE], member[128], limits[128];
 
 	command_param_usage(command, param, place, sizeof(place));
 	(void)snprintf(text, sizeof(text), "%s", command_param_help(command, param));
@@ -133,8 +133,8 @@ static void print_param(FILE *out, const struct command *command, const struct c
 
 		(void)snprintf(member, sizeof(member), "  %s %s %s", param->word, row->name,
 			       param->value);
-		(void)snprintf(text, sizeof(text), "%s (%" PRId64 "..%" PRId64 ")", row->help,
-			       row->min, row->max);
+		(void)snprintf(text, sizeof(text), "%s (%s)", row->help,
+			       command_member_limits(row, limits, sizeof(limits)));
 		item(out, member, text);
 	}
 }

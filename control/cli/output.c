@@ -281,6 +281,32 @@ static void print_timeouts(FILE *out, const json_t *service)
 	line(out, "timeouts", text);
 }
 
+/* "http, interval_ms 2000, path /": each member that says something. */
+static void print_check(FILE *out, const json_t *check)
+{
+	const char *name;
+	const json_t *value;
+
+	if (!check)
+		return;
+	(void)fprintf(out, "%-*s%s", LABEL_WIDTH, "check", string_of(check, "type"));
+	json_object_foreach((json_t *)(uintptr_t)check, name, value)
+	{
+		bool is_empty = json_is_string(value) && json_string_length(value) == 0;
+
+		if (is_empty || strcmp(name, "type") == 0)
+			continue;
+		if (json_is_string(value))
+			(void)fprintf(out, ", %s %s", name, json_string_value(value));
+		else if (json_is_integer(value))
+			(void)fprintf(out, ", %s %" JSON_INTEGER_FORMAT, name,
+				      json_integer_value(value));
+		else
+			(void)fprintf(out, ", %s %s", name, json_is_true(value) ? "yes" : "no");
+	}
+	(void)fputc('\n', out);
+}
+
 void output_service(FILE *out, const json_t *result, const json_t *own)
 {
 	const json_t *service = get(result, "service");
@@ -304,6 +330,7 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 	if (get(service, "flow_log"))
 		line(out, "flow log", json_is_true(get(service, "flow_log")) ? "yes" : "no");
 	print_timeouts(out, service);
+	print_check(out, get(service, "check"));
 #define X(name, unit, help) line_integer(out, #name, counters, #name);
 	if (counters) {
 		SL_SERVICE_COUNTER_LIST(X)

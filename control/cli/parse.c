@@ -438,13 +438,34 @@ static int check_boolean(const struct reading *reading, const struct command_par
 	return CLI_DONE;
 }
 
-/* "timeout CLASS SECONDS": a member of the object. */
+/* The value of @member; *value stays NULL if it is refused. */
+static int take_member_value(const struct reading *reading, const struct command_param *param,
+			     const struct method_param *member, const char *what, const char *word,
+			     json_t **value)
+{
+	int code;
+
+	if (member->type == METHOD_INTEGER)
+		return check_integer(reading, member, what, word, value);
+	if (member->type == METHOD_BOOLEAN) {
+		if (!is_choice("yes|no", word))
+			return refuse_value(reading, what, word, "yes|no");
+		*value = json_boolean(strcmp(word, "yes") == 0);
+		return CLI_DONE;
+	}
+	code = check_string(reading, param, member, what, word);
+	if (!code)
+		*value = json_string(word);
+	return code;
+}
+
+/* "timeout CLASS SECONDS", "check MEMBER VALUE": a member of the object. */
 static int take_member(struct reading *reading, const struct command_param *param,
 		       const struct method_param *source, const char *word)
 {
 	json_t *object = json_object_get(reading->request->params, param->name);
 	const struct method_param *member = NULL;
-	char known[128] = "", what[96];
+	char known[MAX_LIST] = "", what[96];
 	json_t *value = NULL;
 	int code;
 
@@ -463,7 +484,8 @@ static int take_member(struct reading *reading, const struct command_param *para
 		return refuse_word(reading, what, "is given twice");
 	if (reading->next == reading->n)
 		return refuse_missing(reading, param->value, what);
-	code = check_integer(reading, member, what, reading->words[reading->next++], &value);
+	code = take_member_value(reading, param, member, what, reading->words[reading->next++],
+				 &value);
 	if (code)
 		return code;
 	if (!object) {

@@ -14,6 +14,7 @@
 #include <sluice/base.h>
 #include <sluice/wire.h>
 
+#include "config/health_check.h"
 #include "control/rpc.h"
 
 struct config;
@@ -30,6 +31,7 @@ struct desired_service {
 	bool has_digest; /* once desired_digest() was asked */
 	uint64_t digest; /* of its records */
 	struct wire_service wire;
+	struct health_check check; /* what no dataplane knows of */
 	uint32_t n_backends;
 	uint32_t capacity;
 	struct wire_backend *backend;
@@ -67,7 +69,10 @@ const struct desired_service *desired_find_address(const struct desired *desired
 const struct wire_backend *desired_find_backend(const struct desired_service *service,
 						const union sl_addr *addr, be16_t port);
 
-/** Whether the two differ in their backends and their owner at most: record and deny list are the same. */
+/**
+ * Whether the two differ in their backends, their owner and their check at most: record and deny list are
+ * the same.
+ */
 bool desired_has_same_record(const struct desired_service *a, const struct desired_service *b);
 
 /**

@@ -60,6 +60,7 @@ static bool listing_init(struct listing *listing, const struct desired *desired,
 			.n_backends = from->n_backends,
 			.deny = deny,
 			.n_denies = from->n_denies,
+			.check = from->check,
 			.is_judged = is_judged(judged, desired, i),
 		};
 		for (uint32_t k = 0; k < from->wire.n_sources; k++)
@@ -164,6 +165,7 @@ static struct desired_service *make_service(const struct config_service *from)
 		return NULL;
 	}
 	service->wire = from->wire;
+	service->check = from->check;
 	for (size_t i = 0; i < from->n_backends; i++) {
 		backend[i] = from->backend[i].wire;
 		backend[i].service = from->wire.address;

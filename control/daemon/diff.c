@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "control/daemon/denies_json.h"
+#include "control/daemon/health_check_json.h"
 #include "control/daemon/service_json.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
@@ -137,6 +138,45 @@ static void deny_field(struct change *change, const struct desired_service *old,
 			    json_pack("{s:o, s:o}", "added", added, "removed", removed));
 }
 
+static const char *json_text(const json_t *value, char text[static 32])
+{
+	if (json_is_string(value))
+		return json_string_value(value);
+	if (json_is_integer(value))
+		(void)snprintf(text, 32, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else
+		(void)snprintf(text, 32, "%s",
+			       !value                ? "none"
+			       : json_is_true(value) ? "true"
+						     : "false");
+	return text;
+}
+
+/* Of a check that there was not, what it is alone; of one that there was, each member that differs. */
+static void check_fields(struct change *change, const struct desired_service *old,
+			 const struct desired_service *new)
+{
+	size_t n;
+	const struct health_check_member *member = health_check_members(&n);
+	static const struct health_check none;
+	const struct health_check *was = old ? &old->check : &none;
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *before = health_check_member_to_json(was, member[i].name);
+		json_t *after = health_check_member_to_json(&new->check, member[i].name);
+		char name[64], before_text[32], after_text[32];
+
+		(void)snprintf(name, sizeof(name), "check.%s", member[i].name);
+		if (!json_equal(before, after) &&
+		    (member[i].offset == offsetof(struct health_check, type) ||
+		     (was->type != HEALTH_CHECK_NONE && new->check.type != HEALTH_CHECK_NONE)))
+			field_text(change, name, old ? json_text(before, before_text) : NULL,
+				   json_text(after, after_text));
+		json_decref(before);
+		json_decref(after);
+	}
+}
+
 /* Takes change->fields over. */
 static void add_change(struct changes *changes, const char *action, const char *service,
 		       const char *backend, struct change *change)
@@ -197,6 +237,7 @@ static void service_fields(struct change *change, const struct desired_service *
 	field_number(change, "embryonic", old ? &was->timeout_embryonic_sec : NULL,
 		     is->timeout_embryonic_sec);
 	field_number(change, "udp", old ? &was->timeout_udp_sec : NULL, is->timeout_udp_sec);
+	check_fields(change, old, new);
 }
 
 static void backend_change(struct changes *changes, const char *service,

@@ -11,6 +11,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/denies_json.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/health_check_json.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/service_json.h"
 #include "control/daemon/text.h"
@@ -131,6 +132,7 @@ static int take_values(const struct call *call, struct desired_service *service)
 	const char *proxy_protocol = call_string(call, "proxy_protocol");
 	const json_t *stateless_replies = json_object_get(call->params, "stateless_replies");
 	const json_t *flow_log = json_object_get(call->params, "flow_log");
+	const json_t *check = json_object_get(call->params, "check");
 	int code;
 
 	if (mode)
@@ -149,6 +151,9 @@ static int take_values(const struct call *call, struct desired_service *service)
 	if (flow_log)
 		service->wire.flow_log = json_is_true(flow_log);
 	code = take_pool(call, &service->wire);
+	if (!code && check)
+		code = health_check_from_json(check, service->wire.name, &service->check,
+					      call->error);
 	if (code)
 		return code;
 	return denies_from_json(service, json_object_get(call->params, "deny_source"),

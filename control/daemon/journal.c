@@ -77,7 +77,8 @@ static void encode_services(const struct desired *old, const struct desired *new
 			continue;
 		if (!is)
 			json_array_append_new(deleted, json_string(was->wire.name));
-		else if (!was || was->owner != is->owner || !desired_has_same_record(was, is))
+		else if (!was || was->owner != is->owner || !desired_has_same_record(was, is) ||
+			 memcmp(&was->check, &is->check, sizeof(is->check)) != 0)
 			json_array_append_new(services, service_to_json_whole(is));
 		else
 			json_array_append_new(backends, encode_backends(was, is));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/daemon/denies_json.h"
+#include "control/daemon/health_check_json.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
 
@@ -29,10 +30,12 @@ json_t *service_to_json(const struct desired_service *service)
 	(void)wire_format_address(&wire->address, text);
 	text_source_ports(wire, ports);
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, s:s, s:{s:I, s:I, "
+		"{s:o*, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, s:s, s:{s:I, "
+		"s:I, "
 		"s:I, s:I}}",
-		"name", wire->name, "address", text, "mode", wire_mode_name(wire->mode),
-		"scheduler", wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
+		"check", health_check_to_json(&service->check), "name", wire->name, "address", text,
+		"mode", wire_mode_name(wire->mode), "scheduler",
+		wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
 		"source_ports", ports[0] ? ports : NULL, "deny_source",
 		denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
 		denies_to_json(service, WIRE_DENY_DESTINATION), "stateless_replies",
@@ -109,6 +112,7 @@ struct newer {
 	json_t *source_ports;
 	json_t *deny_source;
 	json_t *deny_destination;
+	json_t *check;
 	const char *proxy_protocol;
 	int stateless_replies;
 	int flow_log;
@@ -167,16 +171,16 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	int code;
 
 	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
+			   "{s?o, s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
 			   "s:{s:I, s:I, s:I, s:I}, s:o}",
-			   "name", &name, "address", &address, "mode", &mode, "scheduler",
-			   &scheduler, "source", &newer.source, "source_ports", &newer.source_ports,
-			   "deny_source", &newer.deny_source, "deny_destination",
-			   &newer.deny_destination, "stateless_replies", &newer.stateless_replies,
-			   "proxy_protocol", &newer.proxy_protocol, "flow_log", &newer.flow_log,
-			   "slots", &slots, "owner", &owner, "timeouts", "established",
-			   &established, "transitory", &transitory, "embryonic", &embryonic, "udp",
-			   &udp, "backends", &list))
+			   "check", &newer.check, "name", &name, "address", &address, "mode", &mode,
+			   "scheduler", &scheduler, "source", &newer.source, "source_ports",
+			   &newer.source_ports, "deny_source", &newer.deny_source,
+			   "deny_destination", &newer.deny_destination, "stateless_replies",
+			   &newer.stateless_replies, "proxy_protocol", &newer.proxy_protocol,
+			   "flow_log", &newer.flow_log, "slots", &slots, "owner", &owner,
+			   "timeouts", "established", &established, "transitory", &transitory,
+			   "embryonic", &embryonic, "udp", &udp, "backends", &list))
 		return refuse_json("service", &reason, error);
 	code = text_parse_service_address(name, "address", address, &wire, error);
 	if (code)
@@ -200,6 +204,9 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	service->wire.timeout_embryonic_sec = (uint32_t)embryonic;
 	service->wire.timeout_udp_sec = (uint32_t)udp;
 	code = newer_from_json(&newer, &service->wire, error);
+	if (!code && newer.check)
+		code = health_check_from_json(newer.check, service->wire.name, &service->check,
+					      error);
 	if (!code)
 		code = denies_from_json(service, newer.deny_source, newer.deny_destination, error);
 	if (code) {

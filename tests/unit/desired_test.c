@@ -463,6 +463,36 @@ Test(diff, changes_are_told_in_words)
 	desired_free(new);
 }
 
+static void expect_text(const struct desired *old, const struct desired *new, const char *text);
+
+Test(diff, a_check_is_told_where_it_changes)
+{
+	struct desired *none = desired_new(), *with, *changed;
+	struct desired_service *service;
+	struct diff_delta delta;
+	struct rpc_error error;
+
+	add_service(none, "web", 1);
+	with = desired_clone(none);
+	cr_assert_eq(desired_edit(with, "web", &service, &error), RPC_OK);
+	health_check_init(&service->check);
+	service->check.type = HEALTH_CHECK_HTTP;
+	health_check_settle(&service->check);
+	changed = desired_clone(with);
+	cr_assert_eq(desired_edit(changed, "web", &service, &error), RPC_OK);
+	service->check.fall = 5;
+	(void)snprintf(service->check.path, sizeof(service->check.path), "/health");
+	expect_text(none, with, "~ service web check.type none -> http");
+	expect_text(with, changed, "~ service web check.fall 3 -> 5 check.path / -> /health");
+	expect_text(changed, none, "~ service web check.type http -> none");
+	cr_assert_eq(diff_delta(none, changed, &delta), 0);
+	cr_expect(diff_delta_is_empty(&delta), "no dataplane hears of a check");
+	diff_delta_fini(&delta);
+	desired_free(none);
+	desired_free(with);
+	desired_free(changed);
+}
+
 static void expect_text(const struct desired *old, const struct desired *new, const char *text)
 {
 	size_t n;

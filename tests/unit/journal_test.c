@@ -118,6 +118,12 @@ static void change_something(struct desired *desired, struct random *random)
 				     RPC_OK);
 	} else if (draw >> 34 & 3) {
 		cr_assert_eq(desired_edit(desired, name, &service, &error), RPC_OK);
+		if (number != PREFIX && (draw >> 46 & 1)) { /* of which no dataplane hears */
+			health_check_init(&service->check);
+			service->check.type = HEALTH_CHECK_TCP;
+			service->check.rise = 1 + (uint32_t)(draw >> 36) % 255;
+			return;
+		}
 		service->wire.timeout_udp_sec = 1 + (uint32_t)(draw >> 36) % 1000;
 		if (number == PREFIX)
 			deny_some(service, (uint32_t)(draw >> 36) % 4);
@@ -196,6 +202,10 @@ static void expect_kept(const struct keeper *keeper, const char *word)
 	cr_expect_eq(state.desired->n_services, keeper->state.desired->n_services);
 	cr_expect_eq(desired_digest(state.desired, &state.hash_key),
 		     desired_digest(keeper->state.desired, &keeper->state.hash_key));
+	for (size_t i = 0; i < state.desired->n_services; i++)
+		cr_expect_arr_eq(&state.desired->service[i]->check,
+				 &keeper->state.desired->service[i]->check,
+				 sizeof(struct health_check));
 	for (size_t i = 0; i < state.desired->n_services; i++)
 		cr_expect_eq(state.desired->service[i]->owner,
 			     keeper->state.desired->service[i]->owner);

@@ -296,6 +296,43 @@ Test(state, a_deny_list_is_saved_and_loaded, .init = make_dir, .fini = remove_di
 	desired_free(saved.desired);
 }
 
+Test(state, a_health_check_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
+{
+	struct state saved = make_state(42, 2), loaded;
+	struct desired_service *service;
+	const struct desired_service *found;
+	char note[STATE_MAX_ERROR];
+	struct rpc_error error;
+	bool is_new;
+
+	for (uint8_t type = HEALTH_CHECK_NONE; type < N_HEALTH_CHECK_TYPES; type++) {
+		size_t n;
+		const struct health_check_member *member = health_check_members(&n);
+
+		cr_assert_eq(desired_edit(saved.desired, "web", &service, &error), RPC_OK);
+		health_check_init(&service->check);
+		service->check.type = type;
+		service->check.on_down = HEALTH_CHECK_KEEP;
+		service->check.tls_verify = 1;
+		for (size_t i = 0; i < n; i++) {
+			char *at = (char *)&service->check + member[i].offset;
+
+			if (member[i].kind == HEALTH_CHECK_NUMBER)
+				memcpy(at, &member[i].most, sizeof(member[i].most));
+			else if (member[i].kind == HEALTH_CHECK_TEXT)
+				memset(at, '"' + (int)i, member[i].most);
+		}
+		health_check_settle(&service->check);
+		cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0, "%s", note);
+		cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
+		found = desired_find(loaded.desired, "web");
+		cr_expect_arr_eq(&found->check, &service->check, sizeof(found->check),
+				 "a check of type %s", health_check_type_name(type));
+		desired_free(loaded.desired);
+	}
+	desired_free(saved.desired);
+}
+
 Test(state, an_empty_folder_has_no_state, .init = make_dir, .fini = remove_dir)
 {
 	struct state state;

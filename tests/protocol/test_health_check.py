@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""How backends are checked, as the API takes, tells and keeps it; needs no root."""
+
+import json
+
+import pytest
+
+from sluice_api import Refused, Sluice
+
+WEB = """services:
+  - name: web
+    address: 203.0.113.10:80/tcp
+    check: {type: http, path: /health, interval_ms: 3600000}
+    backends:
+      - {address: 10.0.0.2:8080}
+"""
+CHECK = {"type": "http", "on_down": "reset", "port": 0, "interval_ms": 2000, "fast_interval_ms": 0,
+         "timeout_ms": 0, "rise": 2, "fall": 3, "jitter_percent": 10, "hold_down_ms": 1000,
+         "slow_start_ms": 0, "panic_percent": 1, "method": "GET", "path": "/", "host": "",
+         "statuses": "200-399", "body": ""}
+
+
+@pytest.fixture
+def sluice(tmp_path):
+    instance = Sluice(tmp_path, WEB)
+    try:
+        instance.start_dataplane()
+        instance.start_daemon()
+        instance.await_step()
+        yield instance
+    finally:
+        instance.stop()
+
+
+@pytest.fixture
+def api(sluice):
+    connection = sluice.connect()
+    yield connection
+    connection.close()
+
+
+def check_of(api, name):
+    return api.call("service.show", name=name)["service"].get("check")
+
+
+def test_a_check_comes_from_the_file_and_from_the_api(api):
+    assert check_of(api, "web") == CHECK | {"path": "/health", "interval_ms": 3600000}
+    api.call("service.add", name="app", address="203.0.113.11:80/tcp", check={"type": "http"})
+    assert check_of(api, "app") == CHECK
+    api.call("service.add", name="plain", address="203.0.113.12:80/tcp")
+    assert check_of(api, "plain") is None
+
+
+def test_members_not_given_stay_and_those_of_another_type_go(api):
+    api.call("service.add", name="app", address="203.0.113.11:80/tcp",
+             check={"type": "http", "path": "/health", "fall": 5})
+    answer = api.call("service.set", name="app", check={"interval_ms": 1000})
+    assert answer["changes"][0]["text"] == "~ service app check.interval_ms 2000 -> 1000"
+    assert check_of(api, "app") == CHECK | {"path": "/health", "fall": 5, "interval_ms": 1000}
+    api.call("service.set", name="app", check={"type": "tcp"})
+    shown = check_of(api, "app")
+    assert shown["type"] == "tcp" and shown["fall"] == 5 and "path" not in shown
+    answer = api.call("service.set", name="app", check={"type": "none"})
+    assert answer["changes"][0]["text"] == "~ service app check.type tcp -> none"
+    assert check_of(api, "app") is None
+    assert api.call("service.set", name="app", check={"type": "none"})["n_changes"] == 0
+
+
+def test_a_check_is_kept_and_exported(sluice, api):
+    check = {"type": "tcp", "send": "PING\r\n", "expect": "+PONG \"\u00e9\"", "interval_ms": 3600000}
+    api.call("service.add", name="redis", address="203.0.113.11:6379/tcp", check=check)
+    before = api.call("service.list")["services"]
+    text = api.call("config.export")["text"]
+    sluice.kill("sluiced")
+    sluice.start_daemon()
+    api = sluice.connect()
+    sluice.await_step(api)
+    assert api.call("service.list")["services"] == before
+    assert api.call("config.export")["text"] == text
+    assert check_of(api, "redis")["expect"] == check["expect"]
+
+
+@pytest.mark.parametrize("check, words", [
+    ({}, ["check.type", "is missing"]),
+    ({"path": "/"}, ["check.type", "is missing"]),
+    ({"type": "ftp"}, ["check.type", "ftp", "none|tcp|http"]),
+    ({"type": "tcp", "path": "/"}, ["check.path", "does not go with type tcp"]),
+    ({"type": "http", "rise": 0}, ["check.rise", "0", "1..255"]),
+    ({"type": "http", "path": 7}, ["check.path", "string"]),
+    ({"type": "http", "path": "health"}, ["check.path", "must begin with /"]),
+    ({"type": "http", "path": "/" * 256}, ["check.path", "256", "255"]),
+    ({"type": "https", "tls_verify": "yes"}, ["check.tls_verify", "boolean"]),
+    ({"type": "http", "uri": "/"}, ["check.uri", "known are"]),
+    ({"type": "http", "timeout_ms": 2001}, ["check.timeout_ms", "interval_ms"]),
+    ({"type": "http", "host": "a\r\nX: y"}, ["check.host", "name of a host"]),
+    ("http", ["check", "object"]),
+])
+def test_what_is_wrong_is_named(api, check, words):
+    with pytest.raises(Refused) as caught:
+        api.call("service.add", name="app", address="203.0.113.11:80/tcp", check=check)
+    assert all(word in caught.value.message for word in words), json.dumps(caught.value.message)
+    assert len(api.call("service.list")["services"]) == 1
