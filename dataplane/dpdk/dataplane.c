@@ -21,11 +21,11 @@
 #include "dataplane/dpdk/cores.h"
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/flow_events.h"
+#include "dataplane/dpdk/pool.h"
 #include "log/log.h"
 
 enum {
 	N_BUFFERS = 16384 - 1, /* at the least */
-	BUFFER_CACHE = 256,
 	RETRIES_PER_SEC = 2000,
 	MAINTENANCE_MS = 2, /* how long a worker's question about a neighbour may wait */
 };
@@ -64,8 +64,7 @@ static int memory_open(struct dataplane *dataplane, char *error)
 	uint32_t n_buffers = 2 * n_queued > N_BUFFERS + 1 ? 2 * n_queued - 1 : N_BUFFERS;
 
 	dataplane->mark_offset = rte_mbuf_dynfield_register(&mark);
-	dataplane->pool = rte_pktmbuf_pool_create("packets", n_buffers, BUFFER_CACHE, 0,
-						  RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	dataplane->pool = pool_new(n_buffers);
 	dataplane->qsbr = rte_zmalloc("qsbr", bytes, SL_CACHE_LINE);
 	if (dataplane->pool == NULL || dataplane->qsbr == NULL || dataplane->mark_offset < 0 ||
 	    rte_rcu_qsbr_init(dataplane->qsbr, dataplane->max_workers) != 0) {

@@ -107,6 +107,16 @@ def test_5000_dropped_frames_leave_no_buffer_behind(net):
     net.check_buffers()
 
 
+def test_a_port_outlives_more_punted_frames_than_there_are_buffers(net):
+    """What is punted goes through the whole pool, and not through the buffers used last alone."""
+    mac = net.status()["ports"][0]["mac"]
+    frame = Ether(src="02:00:00:00:00:01", dst=mac) / IP(src=topology.CLIENT4, dst=topology.SERVICE4) / TCP(
+        sport=1234, dport=99)
+    net.send_until_counted(bytes(frame), "punt_not_service", 20000)
+    done = net.run_in("client", "curl", "-s", "--max-time", "5", f"http://{topology.SERVICE4}/name")
+    assert done.stdout.startswith("backend")
+
+
 def test_counters_of_service_and_backends_add_up(net):
     before = net.json("counters", "service", "web")
     result = http(net, topology.SERVICE4, 100, 13000)
