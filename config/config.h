@@ -103,8 +103,9 @@ struct config {
 	char api_group[64];           /* may change; empty: group */
 	char api_read_only_group[64]; /* may read; empty: nobody */
 	char metrics_listen[64];
-	uint8_t engine;    /* enum config_engine */
-	uint8_t hugepages; /* enum config_hugepages */
+	uint8_t health_exec; /* 1: checks may be programs */
+	uint8_t engine;      /* enum config_engine */
+	uint8_t hugepages;   /* enum config_hugepages */
 	uint32_t n_workers;
 	uint32_t max_workers;     /* 0: to be chosen */
 	int core[SL_MAX_WORKERS]; /* -1: to be chosen */

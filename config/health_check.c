@@ -11,6 +11,7 @@
 #include <sluice/base.h>
 
 enum {
+	MIN_SILENT_INTERVAL_MS = 1000,
 	BIT_HTTP = 1 << HEALTH_CHECK_HTTP | 1 << HEALTH_CHECK_HTTPS,
 	BIT_HTTPS = 1 << HEALTH_CHECK_HTTPS,
 	BIT_TALK = 1 << HEALTH_CHECK_TCP | 1 << HEALTH_CHECK_UDP,
@@ -253,6 +254,13 @@ const char *health_check_judge(const struct health_check *check, bool has_port, 
 	*member = "send";
 	if (check->type == HEALTH_CHECK_TCP && check->send[0] != '\0' && check->expect[0] == '\0')
 		return "needs expect: nobody would look at the answer";
+	/* RFC 1812 section 4.3.2.8: how many errors a host sends is limited. */
+	*member = "fast_interval_ms";
+	if (check->type == HEALTH_CHECK_UDP && check->expect[0] == '\0' &&
+	    health_check_fast_interval_ms(check) < MIN_SILENT_INTERVAL_MS)
+		return "must be 1000 at least without expect: down is told by ICMP errors then, "
+		       "and "
+		       "hosts send one a second";
 	*member = "command";
 	if (check->type == HEALTH_CHECK_EXEC && check->command[0] != '/')
 		return "must be an absolute path";

@@ -58,8 +58,8 @@ enum {
 	X(timeout_ms,       ANY,  0, 3600000, 0,    "after which a check without an answer has failed; default half of interval_ms") \
 	X(rise,             ANY,  1, 255,     2,    "good results in a row that make a backend up; default 2") \
 	X(fall,             ANY,  1, 255,     3,    "bad results in a row that make it down; default 3") \
-	X(jitter_percent,   ANY,  0, 50,      10,   "of an interval, by which it varies; default 10") \
-	X(hold_down_ms,     ANY,  0, 3600000, 1000, "a backend that went down stays so for as long at least, and twice, four, up to 64 times as long when it soon goes down again; default 1000") \
+	X(jitter_percent,   ANY,  0, 50,      10,   "of an interval, by which it is shorter at random; default 10") \
+	X(hold_down_ms,     ANY,  0, 3600000, 1000, "how long what went down stays so at least; up to 64 times as long if it soon goes down again; default 1000") \
 	X(slow_start_ms,    ANY,  0, 3600000, 0,    "over which the weight of a backend that came up rises; default 0") \
 	X(panic_percent,    ANY,  0, 100,     1,    "when fewer of the ready backends are up, all are used as if they were; 0: never; default 1: when none is up")
 

@@ -260,6 +260,18 @@ static void read_dataplane(struct reader *reader, const yaml_node_t *node, const
 			  config->n_workers);
 }
 
+static const char *const boolean_words[] = {"false", "true", NULL};
+static const struct read_key health_keys[] = {
+	{"exec", read_word, offsetof(struct config, health_exec), 0, 0, boolean_words},
+	{0},
+};
+
+static void read_health(struct reader *reader, const yaml_node_t *node, const char *path,
+			const struct read_key *key SL_UNUSED, void *target SL_UNUSED)
+{
+	read_mapping(reader, node, path, health_keys, reader->config);
+}
+
 static void read_metrics(struct reader *reader, const yaml_node_t *node, const char *path,
 			 const struct read_key *key SL_UNUSED, void *target SL_UNUSED)
 {
@@ -280,6 +292,7 @@ static const struct read_key root_keys[] = {
 	{"api", read_api, 0, 0, 0, NULL},
 	{"dataplane", read_dataplane, 0, 0, 0, NULL},
 	{"metrics", read_metrics, 0, 0, 0, NULL},
+	{"health", read_health, 0, 0, 0, NULL},
 	{"services", load_services, 0, 0, 0, NULL},
 	{0},
 };
@@ -331,6 +344,23 @@ static void warn_of_no_log(const struct reader *reader)
 	}
 }
 
+/* No error, for what is exported has services alone: sluiced refuses it. */
+static void warn_of_no_programs(const struct reader *reader)
+{
+	const struct config *config = reader->config;
+
+	for (size_t i = 0; !config->health_exec && i < config->n_services; i++) {
+		const struct config_service *service = &config->service[i];
+		char path[128];
+
+		snprintf(path, sizeof(path), "services[%zu] (%.63s)", i, service->wire.name);
+		if (service->check.type == HEALTH_CHECK_EXEC)
+			problem_warning(reader->problems, reader->name, service->mark, path,
+					"check.type exec: sluiced runs no programs: health.exec is "
+					"not true");
+	}
+}
+
 static int load(struct reader *reader, const char *text, size_t length)
 {
 	struct config *config = reader->config;
@@ -351,6 +381,7 @@ static int load(struct reader *reader, const char *text, size_t length)
 		return status;
 	load_link_services(config);
 	warn_of_no_log(reader);
+	warn_of_no_programs(reader);
 	return 0;
 }
 

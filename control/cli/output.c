@@ -186,18 +186,47 @@ static void ports_text(const json_t *of, char *text, size_t size)
 			       all);
 }
 
+static bool is_any_checked(const json_t *backends)
+{
+	for (size_t i = 0; i < json_array_size(backends); i++)
+		if (get(json_array_get(backends, i), "check"))
+			return true;
+	return false;
+}
+
+/* "ok in 1.2 ms", or why not. */
+static const char *check_text(const json_t *check, char *text, size_t size)
+{
+	double ms = 1000 * json_number_value(get(check, "took_seconds"));
+
+	if (!check || integer_of(check, "checks") == 0)
+		return NULL;
+	if (string_of(check, "reason")[0] == '\0' && get(check, "held_seconds"))
+		(void)snprintf(text, size, "ok in %.1f ms; held down for %.0f s more", ms,
+			       json_number_value(get(check, "held_seconds")));
+	else if (string_of(check, "reason")[0] == '\0')
+		(void)snprintf(text, size, "ok in %.1f ms", ms);
+	else
+		(void)snprintf(text, size, "%.128s%s", string_of(check, "reason"),
+			       json_is_true(get(check, "panic")) ? "; used all the same" : "");
+	return text;
+}
+
 static void print_backends(FILE *out, const json_t *backends)
 {
-	static const char *const names[] = {"service", "address", "state", "weight", NULL};
+	static const char *const names[] = {"service", "address", "state",
+					    "health",  "weight",  NULL};
 	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out", "bytes_out",
 					       NULL};
-	bool is_fullnat = has_sources(backends);
-	struct table *table = table_new(
-		is_fullnat ? "SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
-			     ">SOURCE-PORTS|>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT"
-			   : "SERVICE|ADDRESS|STATE|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
-			     ">PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT");
-	char text[64];
+	bool is_fullnat = has_sources(backends), is_checked = is_any_checked(backends);
+	char text[256];
+	struct table *table;
+
+	(void)snprintf(text, sizeof(text),
+		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
+		       "%s>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT%s",
+		       is_fullnat ? ">SOURCE-PORTS|" : "", is_checked ? "|LAST-CHECK" : "");
+	table = table_new(text);
 
 	for (size_t i = 0; i < json_array_size(backends); i++) {
 		const json_t *backend = json_array_get(backends, i);
@@ -217,6 +246,8 @@ static void print_backends(FILE *out, const json_t *backends)
 			table_cell(table, text);
 		}
 		cells(table, counted, counters);
+		if (is_checked)
+			table_cell(table, check_text(get(backend, "check"), text, sizeof(text)));
 	}
 	table_end(table, out);
 }
@@ -535,6 +566,27 @@ static void print_dataplane(FILE *out, const json_t *status)
 	line(out, "handed over", text);
 }
 
+static void print_health(FILE *out, const json_t *health)
+{
+	char text[WORDS_SIZE];
+	size_t used;
+
+	if (integer_of(health, "backends") == 0)
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "%" JSON_INTEGER_FORMAT " up, %" JSON_INTEGER_FORMAT
+		       " down, %" JSON_INTEGER_FORMAT " unknown, of %" JSON_INTEGER_FORMAT
+		       " that are checked",
+		       integer_of(health, "up"), integer_of(health, "down"),
+		       integer_of(health, "unknown"), integer_of(health, "backends"));
+	used = strlen(text);
+	if (integer_of(health, "panics"))
+		(void)snprintf(text + used, sizeof(text) - used,
+			       "; %" JSON_INTEGER_FORMAT " services use what is down",
+			       integer_of(health, "panics"));
+	line(out, "health", text);
+}
+
 void output_status(FILE *out, const json_t *result, const json_t *own)
 {
 	char text[WORDS_SIZE], uptime[64];
@@ -553,6 +605,7 @@ void output_status(FILE *out, const json_t *result, const json_t *own)
 	line_integer(out, "backends", result, "backends");
 	if (get(result, "config_file"))
 		line(out, "configuration", string_of(result, "config_file"));
+	print_health(out, get(result, "health"));
 	print_dataplane(out, result);
 	if (json_array_size(get(result, "ports")))
 		print_ports(out, get(result, "ports"));

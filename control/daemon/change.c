@@ -10,6 +10,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
+#include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/state.h"
 #include "log/log.h"
@@ -20,6 +21,7 @@ struct step {
 	const struct change *change;
 	struct sl_hash_key hash_key;
 	uint64_t generation;
+	struct desired *live; /* what the dataplane shall hold */
 	bool is_applied;
 	bool is_change; /* of anything that the disk or the dataplane holds */
 };
@@ -73,9 +75,9 @@ static int save(struct daemon *daemon, const struct state *state, struct rpc_err
 static void put_back(struct step *step)
 {
 	struct daemon *daemon = step->daemon;
-	struct desired *failed = step->change->next;
+	struct desired *live = daemon->live;
 	struct reconcile_change change = {
-		.desired = daemon->desired,
+		.desired = daemon_live(daemon),
 		.hash_key = daemon->hash_key,
 		.generation = step->generation + 1,
 	};
@@ -84,13 +86,13 @@ static void put_back(struct step *step)
 	bool is_applied;
 
 	/* reconcile_commit computes the difference from what the daemon says it holds. */
-	daemon->desired = failed;
+	daemon->live = step->live;
 	daemon->hash_key = step->hash_key;
 	if (reconcile_commit(daemon->reconcile, &change, &is_applied, &error)) {
 		log_err("putting the old state back: %s", error.message);
 		reconcile_mark_stale(daemon->reconcile);
 	}
-	daemon->desired = (struct desired *)(uintptr_t)change.desired;
+	daemon->live = live;
 	daemon->hash_key = old_key;
 	daemon->generation = change.generation;
 }
@@ -100,7 +102,7 @@ static int make_change(struct step *step, struct rpc_error *error)
 	struct daemon *daemon = step->daemon;
 	const struct change *change = step->change;
 	struct reconcile_change wanted = {
-		.desired = change->next,
+		.desired = step->live,
 		.hash_key = step->hash_key,
 		.generation = step->generation,
 		.is_dry_run = change->is_dry_run,
@@ -111,10 +113,12 @@ static int make_change(struct step *step, struct rpc_error *error)
 		.file_digest = change->file_digest ? change->file_digest : daemon->file_digest,
 		.desired = change->next,
 	};
-	int code = daemon->reconcile
-			   ? reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error)
-			   : RPC_OK;
+	int code = RPC_OK;
 
+	if (!step->live)
+		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	if (daemon->reconcile)
+		code = reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error);
 	if (code || change->is_dry_run)
 		return code;
 	code = save(daemon, &state, error);
@@ -126,6 +130,9 @@ static int make_change(struct step *step, struct rpc_error *error)
 	daemon->generation = state.generation;
 	daemon->hash_key = state.hash_key;
 	daemon->file_digest = state.file_digest;
+	desired_free(daemon->live);
+	daemon->live = step->live;
+	step->live = NULL;
 	return RPC_OK;
 }
 
@@ -159,6 +166,25 @@ static void measure(struct step *step, size_t n_changes)
 					     : daemon->generation + 1;
 }
 
+/* Programs are run with the daemon's rights, so whoever may use the API must not choose them. */
+static int refuse_programs(const struct daemon *daemon, const struct desired *next,
+			   struct rpc_error *error)
+{
+	for (size_t i = 0; !daemon->may_exec && i < next->n_services; i++) {
+		const struct desired_service *service = next->service[i];
+
+		if (service->check.type != HEALTH_CHECK_EXEC ||
+		    service == desired_find(daemon->desired, service->wire.name))
+			continue;
+		rpc_error_set(error, RPC_PARAMS, "check.type",
+			      "service %s: check.type exec: sluiced runs no programs, for it was "
+			      "not started with health.exec true in %s",
+			      service->wire.name, daemon->config_file);
+		return RPC_PARAMS;
+	}
+	return RPC_OK;
+}
+
 int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 		  struct rpc_error *error)
 {
@@ -167,12 +193,17 @@ int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 	size_t n_changes = 0;
 	int code = desired_check(change->next, daemon->desired, error);
 
+	if (!code)
+		code = refuse_programs(daemon, change->next, error);
 	if (code)
 		goto out;
 	changes = diff_changes(daemon->desired, change->next, &n_changes);
 	measure(&step, n_changes);
-	if (step.is_change)
+	if (step.is_change) {
+		step.live = health_apply(daemon->health, change->next);
 		code = make_change(&step, error);
+		desired_free(step.live);
+	}
 	if (code)
 		goto out;
 	if (!change->is_dry_run) {
@@ -180,6 +211,7 @@ int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 
 		daemon->desired = change->next;
 		change->next = old;
+		health_follow(daemon->health, daemon->desired);
 	}
 	if (result)
 		*result = answer(&step, changes, n_changes);
@@ -210,4 +242,42 @@ void change_adopt_generation(struct daemon *daemon, uint64_t generation)
 		return;
 	daemon->generation = generation;
 	(void)!change_save(daemon, &error); /* logged; the next change writes it again */
+}
+
+bool change_follow_health(struct daemon *daemon)
+{
+	struct desired *live = health_apply(daemon->health, daemon->desired);
+	struct reconcile_change change = {
+		.desired = live,
+		.hash_key = daemon->hash_key,
+		.generation = reconcile_next_generation(daemon->reconcile),
+	};
+	struct rpc_error error;
+	bool is_applied;
+
+	if (!live) {
+		log_err("health: out of memory");
+		return false;
+	}
+	if (desired_digest(live, &daemon->hash_key) !=
+		    desired_digest(daemon_live(daemon), &daemon->hash_key) &&
+	    reconcile_commit(daemon->reconcile, &change, &is_applied, &error)) {
+		log_err("health: %s", error.message);
+		reconcile_mark_stale(daemon->reconcile);
+	}
+	desired_free(daemon->live);
+	daemon->live = live;
+	return true;
+}
+
+void change_recall_health(struct daemon *daemon)
+{
+	struct desired *live;
+
+	health_recall(daemon->health, reconcile_client(daemon->reconcile));
+	live = health_apply(daemon->health, daemon->desired);
+	if (!live)
+		return;
+	desired_free(daemon->live);
+	daemon->live = live;
 }

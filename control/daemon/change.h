@@ -34,5 +34,15 @@ int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 /** The dataplane holds our state under a higher number: takes that number over. */
 void change_adopt_generation(struct daemon *daemon, uint64_t generation);
 
+/**
+ * Makes the dataplane hold what the checks of backends have found by now. Nothing is written to disk, and the
+ * state's generation stays; what the dataplane cannot be told now it is told when it is in step again. False:
+ * out of memory.
+ */
+bool change_follow_health(struct daemon *daemon) SL_MUST_USE;
+
+/** Takes over what the dataplane, which is connected, holds of the health of backends not checked yet. */
+void change_recall_health(struct daemon *daemon);
+
 /** Writes the daemon's state as it is. 0 or RPC_STORAGE. */
 int change_save(struct daemon *daemon, struct rpc_error *error) SL_MUST_USE;

@@ -8,6 +8,7 @@
 #include "control/client.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/service_json.h"
 #include "control/daemon/text.h"
@@ -103,6 +104,31 @@ static json_t *sources_of_backend(const struct wire_service *service,
 	return list;
 }
 
+static void add_health(json_t *entry, const struct daemon *daemon,
+		       const struct desired_service *service, const struct wire_backend *backend)
+{
+	struct health_view view;
+
+	health_look(daemon->health, service, backend, &view);
+	json_object_set_new(entry, "health", json_string(health_word_name(view.word)));
+	if (view.word == HEALTH_UNCHECKED)
+		return;
+	json_object_set_new(entry, "check",
+			    json_pack("{s:s, s:I, s:I, s:f, s:I, s:b}", "reason", view.reason,
+				      "checks", (json_int_t)view.n_checks, "failed",
+				      (json_int_t)view.n_failed, "took_seconds",
+				      (double)view.took_ns / 1e9, "weight_percent",
+				      (json_int_t)view.share, "panic", (int)view.is_panic));
+	if (view.held_until_ns)
+		json_object_set_new(
+			json_object_get(entry, "check"), "held_seconds",
+			json_real((double)(view.held_until_ns - daemon_now_ns()) / 1e9));
+	if (view.since_ns)
+		json_object_set_new(
+			entry, "health_seconds",
+			json_integer((json_int_t)((daemon_now_ns() - view.since_ns) / 1000000000)));
+}
+
 static void add_record(json_t *entry, const struct desired_service *service,
 		       const struct wire_backend_counters_record *record)
 {
@@ -149,6 +175,7 @@ json_t *counters_of_backends(const struct daemon *daemon, const struct desired_s
 		json_t *entry = backend_to_json(backend);
 
 		json_object_set_new(entry, "service", json_string(service->wire.name));
+		add_health(entry, daemon, service, backend);
 		if (n_records)
 			record = bsearch(&key, records, n_records, sizeof(*records),
 					 compare_records);

@@ -15,6 +15,7 @@
 struct api;
 struct desired;
 struct event_base;
+struct health;
 struct reconcile;
 
 struct daemon {
@@ -29,9 +30,18 @@ struct daemon {
 	uint64_t file_digest; /* of config_file as last read; 0: never */
 	struct sl_hash_key hash_key;
 	struct desired *desired;     /* never NULL; replaced whole */
+	struct desired *live;        /* the same with the backends' health; NULL: no different */
+	struct health *health;       /* NULL: nobody checks */
+	bool may_exec;               /* whether checks may be programs */
 	struct reconcile *reconcile; /* NULL: there is no dataplane to talk to */
 	struct api *api;
 };
+
+/** What the dataplane shall hold. */
+SL_INLINE const struct desired *daemon_live(const struct daemon *daemon)
+{
+	return daemon->live ? daemon->live : daemon->desired;
+}
 
 /** CLOCK_MONOTONIC. */
 uint64_t daemon_now_ns(void);

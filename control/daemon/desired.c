@@ -331,8 +331,8 @@ int desired_add(struct desired *desired, struct desired_service *service, struct
 	return code;
 }
 
-/* A private copy of @old with room for one backend more. */
-static struct desired_service *copy_service(const struct desired_service *old)
+/* With room for one backend more. */
+struct desired_service *desired_service_copy(const struct desired_service *old)
 {
 	struct desired_service *copy = malloc(sizeof(*copy));
 
@@ -340,6 +340,7 @@ static struct desired_service *copy_service(const struct desired_service *old)
 		return NULL;
 	*copy = *old;
 	copy->n_references = 1;
+	copy->has_digest = false;
 	copy->capacity = old->n_backends + 1;
 	copy->backend = malloc(copy->capacity * sizeof(*copy->backend));
 	copy->deny = malloc((old->n_denies + 1) * sizeof(*copy->deny));
@@ -363,7 +364,7 @@ int desired_edit(struct desired *desired, const char *name, struct desired_servi
 	if (!is_there)
 		return refuse_not_found(name, error);
 	if (desired->service[at]->n_references > 1) {
-		struct desired_service *copy = copy_service(desired->service[at]);
+		struct desired_service *copy = desired_service_copy(desired->service[at]);
 
 		if (!copy)
 			return out_of_memory(error);

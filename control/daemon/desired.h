@@ -92,6 +92,9 @@ struct desired_service *desired_service_new(const char *name, const struct wire_
 					    enum desired_owner owner);
 void desired_service_put(struct desired_service *service);
 
+/** A copy that may be written, in no state; n_references 1. NULL: out of memory. */
+struct desired_service *desired_service_copy(const struct desired_service *service);
+
 /** Gives a service without backends those of the array, in any order, taken over. */
 void desired_service_fill(struct desired_service *service, struct wire_backend *backend,
 			  uint32_t n_backends);

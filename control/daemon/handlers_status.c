@@ -10,6 +10,7 @@
 #include "control/daemon/counters_json.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "wire/wire_abi.h"
 
@@ -163,6 +164,20 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 		add_lists(status, client);
 }
 
+static json_t *health_to_json(const struct daemon *daemon)
+{
+	struct health_totals totals;
+
+	health_count(daemon->health, &totals);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "backends",
+			 (json_int_t)totals.n_backends, "up", (json_int_t)totals.n_up, "down",
+			 (json_int_t)totals.n_down, "unknown", (json_int_t)totals.n_unknown,
+			 "panics", (json_int_t)totals.n_panics, "running",
+			 (json_int_t)totals.n_running, "checks", (json_int_t)totals.n_checks,
+			 "failed", (json_int_t)totals.n_failed, "delayed",
+			 (json_int_t)totals.n_delayed);
+}
+
 int handle_status(struct call *call)
 {
 	const struct daemon *daemon = call->daemon;
@@ -170,14 +185,16 @@ int handle_status(struct call *call)
 	json_t *status = json_pack(
 		"{s:I, s:o, s:s?, s:I, s:I, s:I, s:s?, s:[], s:[]}", "generation",
 		(json_int_t)daemon->generation, "digest",
-		hex(desired_digest(desired, &daemon->hash_key)), "version", daemon->version,
-		"uptime_seconds", (json_int_t)((daemon_now_ns() - daemon->started_ns) / 1000000000),
-		"services", (json_int_t)desired->n_services, "backends",
-		(json_int_t)desired->n_backends, "config_file", daemon->config_file, "ports",
-		"workers");
+		hex(desired_digest(daemon_live(daemon), &daemon->hash_key)), "version",
+		daemon->version, "uptime_seconds",
+		(json_int_t)((daemon_now_ns() - daemon->started_ns) / 1000000000), "services",
+		(json_int_t)desired->n_services, "backends", (json_int_t)desired->n_backends,
+		"config_file", daemon->config_file, "ports", "workers");
 
-	if (status)
+	if (status) {
+		json_object_set_new(status, "health", health_to_json(daemon));
 		add_dataplane(status, daemon);
+	}
 	call->result = status;
 	return RPC_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "control/daemon/api.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/health.h"
 #include "control/daemon/notify.h"
 #include "control/daemon/privileges.h"
 #include "control/daemon/reconcile.h"
@@ -199,6 +201,9 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 	(void)snprintf(path, sizeof(path), "%s/dataplane.sock", daemon->run_dir);
 	daemon->base = event_base_new();
 	if (daemon->base)
+		daemon->health = health_new(daemon, daemon->may_exec);
+	health_follow(daemon->health, daemon->desired);
+	if (daemon->health)
 		daemon->reconcile = reconcile_new(daemon, path);
 	if (daemon->reconcile)
 		daemon->api = api_new(daemon, api, fd);
@@ -210,6 +215,7 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 		log_err("out of memory");
 	api_free(daemon->api);
 	reconcile_free(daemon->reconcile);
+	health_free(daemon->health);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	return code;
@@ -220,6 +226,18 @@ static const char *first_of(const char *a, const char *b, const char *c)
 	return a && a[0] ? a : b && b[0] ? b : c;
 }
 
+/* A check is a descriptor, and there may be thousands at once. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		log_warn("RLIMIT_NOFILE: %s", strerror(errno));
+}
+
 static int start(const struct options *options, const struct config *config, uint64_t digest)
 {
 	struct daemon daemon = {
@@ -228,6 +246,7 @@ static int start(const struct options *options, const struct config *config, uin
 		.config_file = options->config_file,
 		.version = SLUICE_VERSION,
 		.started_ns = daemon_now_ns(),
+		.may_exec = config->health_exec,
 	};
 	const struct privileges_names names = {
 		.user = first_of(options->user, config->user, NULL),
@@ -256,7 +275,9 @@ static int start(const struct options *options, const struct config *config, uin
 		log_err("%s", error);
 		return EXIT_REFUSED;
 	}
+	raise_file_limit();
 	code = run(&daemon, config, digest, &api, fd);
+	desired_free(daemon.live);
 	desired_free(daemon.desired);
 	return code;
 }

@@ -141,7 +141,7 @@ static void push(struct reconcile *reconcile)
 {
 	struct daemon *daemon = reconcile->daemon;
 	struct reconcile_change change = {
-		.desired = daemon->desired,
+		.desired = daemon_live(daemon),
 		.hash_key = daemon->hash_key,
 		.generation = daemon->generation,
 	};
@@ -166,12 +166,15 @@ static void compare(struct reconcile *reconcile)
 {
 	const struct wire_hello_reply *hello = client_hello(reconcile->client);
 	struct daemon *daemon = reconcile->daemon;
-	uint64_t digest = desired_digest(daemon->desired, &daemon->hash_key);
+	uint64_t digest;
 
 	reconcile->generation = hello->generation;
 	reconcile->is_up = true;
 	log_info("%s: engine %s, version %s, pid %u, generation %" PRIu64, reconcile->path,
 		 hello->engine, hello->program_version, hello->pid, hello->generation);
+	if (hello->generation != 0)
+		change_recall_health(daemon);
+	digest = desired_digest(daemon_live(daemon), &daemon->hash_key);
 	if (hello->generation == 0 || hello->digest != digest) {
 		push(reconcile);
 		return;
@@ -313,7 +316,7 @@ int reconcile_commit(struct reconcile *reconcile, const struct reconcile_change 
 	*is_applied = false;
 	if (!reconcile->is_up || !client_is_alive(reconcile->client))
 		return RPC_OK;
-	status = transact(reconcile, is_delta ? daemon->desired : NULL, change);
+	status = transact(reconcile, is_delta ? daemon_live(daemon) : NULL, change);
 	if (status == -ESTALE && is_delta)
 		status = transact(reconcile, NULL, change);
 	if (status == -ENOTCONN) {

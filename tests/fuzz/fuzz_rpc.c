@@ -90,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	require(desired_check(daemon.desired, NULL, &error) == 0,
 		"a state that its own rules refuse");
+	desired_free(daemon.live);
 	desired_free(daemon.desired);
 	return 0;
 }

@@ -89,6 +89,7 @@ class Topology:
         self.engine = ENGINE  # as the configuration has it
         self.flows = 65536
         self.flow_log = None  # or a file
+        self.more_config = []  # lines of the file beside those written here
         self.ports = ["eth1"] if one_arm else ["eth1", "eth2"]
         self.prefix = f"sl{os.getpid()}-{next(Topology.numbers)}"
         self.dir = tempfile.mkdtemp(prefix="sluice-")
@@ -256,6 +257,7 @@ class Topology:
         lines.append("  ports:")
         for i, device in enumerate(self.ports):
             lines += self.port_lines(i, device)
+        lines += self.more_config
         lines.append("services:" if services else "services: []")
         for name, (address, backends, *more) in services.items():
             timeouts, options = (*more, {}, {})[:2]
@@ -323,6 +325,7 @@ http {{
   server {{
     listen 0.0.0.0:8080; listen [::]:8080; root {root};
     location = /name {{ return 200 "backend{i}\\n"; }}
+    location = /health {{ if (-f {home}/ill) {{ return 500; }} return 200 "well\\n"; }}
     location = /who {{ return 200 "$remote_addr\\n"; }}
   }}
   server {{

@@ -631,12 +631,43 @@ Test(cli, backends_show_their_share_and_the_flows_that_live)
 		"{\"service\":\"web\",\"address\":\"10.0.0.3:80\",\"weight\":1,\"state\":"
 		"\"ready\"}]}",
 		"{}",
-		"SERVICE  ADDRESS      STATE  WEIGHT   SHARE  NEIGHBOUR  FLOWS  LIVE  "
+		"SERVICE  ADDRESS      STATE  HEALTH  WEIGHT   SHARE  NEIGHBOUR  FLOWS  LIVE  "
 		"PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT\n"
-		"web      10.0.0.2:80  drain       1  12.35%  yes            9     2           "
+		"web      10.0.0.2:80  drain  -            1  12.35%  yes            9     2       "
+		"    "
 		"1         2            3          4\n"
-		"web      10.0.0.3:80  ready       1       -  -              -     -           "
+		"web      10.0.0.3:80  ready  -            1       -  -              -     -       "
+		"    "
 		"-         -            -          -\n");
+}
+
+Test(cli, backends_that_are_checked_show_how_it_went)
+{
+	expect_printed(
+		output_backends,
+		"{\"backends\":[{\"service\":\"web\",\"address\":\"10.0.0.2:80\",\"health\":\"up\","
+		"\"check\":{\"checks\":2,\"reason\":\"\",\"took_seconds\":0.00123}},"
+		"{\"service\":\"web\",\"address\":\"10.0.0.3:80\",\"health\":\"down\","
+		"\"check\":{\"checks\":2,\"reason\":\"status 500\",\"panic\":true}},"
+		"{\"service\":\"web\",\"address\":\"10.0.0.4:80\",\"health\":\"down\","
+		"\"check\":{\"checks\":2,\"reason\":\"\",\"took_seconds\":1,\"held_seconds\":3.9}},"
+		"{\"service\":\"web\",\"address\":\"10.0.0.5:80\",\"health\":\"unknown\","
+		"\"check\":{\"checks\":0,\"reason\":\"\"}}]}",
+		"{}",
+		"SERVICE  ADDRESS      STATE  HEALTH   WEIGHT  SHARE  NEIGHBOUR  FLOWS  LIVE  "
+		"PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT  LAST-CHECK\n"
+		"web      10.0.0.2:80  -      up            -      -  -              -     -       "
+		"    "
+		"-         -            -          -  ok in 1.2 ms\n"
+		"web      10.0.0.3:80  -      down          -      -  -              -     -       "
+		"    "
+		"-         -            -          -  status 500; used all the same\n"
+		"web      10.0.0.4:80  -      down          -      -  -              -     -       "
+		"    "
+		"-         -            -          -  ok in 1000.0 ms; held down for 4 s more\n"
+		"web      10.0.0.5:80  -      unknown       -      -  -              -     -       "
+		"    "
+		"-         -            -          -  -\n");
 }
 
 Test(cli, changes_say_what_became_of_them)
