@@ -40,6 +40,8 @@ struct bench_mode {
 	const struct bench_column *column;
 	/** The name of case @index; NULL: there is none. */
 	const char *(*case_name)(uint32_t index);
+	/** Whether --quick leaves it out, unless it is asked for; NULL: none is. */
+	bool (*is_left_out)(uint32_t index);
 	/**
 	 * Measures the case @name in this process into @result: numbers by the keys of the columns,
 	 * and whatever else is worth keeping. 0 or negative errno, and what was wrong was printed.

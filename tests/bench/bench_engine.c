@@ -22,7 +22,6 @@ enum {
 	N_BUFFERS = 16384 - 1,
 	BUFFER_CACHE = 256,
 	MEMORY_MB = 192, /* of DPDK: buffers and forwarding tables */
-	N_POOL_ADDRESSES = 4,
 	MAX_ARGUMENTS = 16,
 	HUGEPAGE_BYTES = 2 << 20,
 };
@@ -257,10 +256,10 @@ static int put_service(struct staging *staging, const struct engine_options *opt
 	snprintf(service.name, sizeof(service.name), "%s%u",
 		 protocol == SL_PROTOCOL_TCP ? "tcp" : "udp", number);
 	if (traffic->is_fullnat) {
-		service.n_sources = N_POOL_ADDRESSES;
+		service.n_sources = TRAFFIC_N_SOURCES;
 		service.source_port_first = SL_DEFAULT_SOURCE_PORT_FIRST;
 		service.source_port_last = SL_DEFAULT_SOURCE_PORT_LAST;
-		for (uint32_t i = 0; i < N_POOL_ADDRESSES; i++)
+		for (uint32_t i = 0; i < TRAFFIC_N_SOURCES; i++)
 			service.source[i] = traffic_addr(traffic->family, TRAFFIC_SOURCES, i);
 	}
 	return staging_put_service(staging, &service, error);

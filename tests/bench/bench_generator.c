@@ -122,13 +122,16 @@ void generator_set_stream(struct generator *generator, struct stream *stream)
 /* ---- what comes back ---- */
 
 /* The peer's kernel may have something to say, too. */
-static bool is_alien(const struct rte_mbuf *packet)
+static bool is_alien(const struct stream *stream, const struct rte_mbuf *packet)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
-	const uint8_t *template_ip = (const uint8_t[]){0x08, 0x00, 0x45, 0x00};
+	bool is_ipv4 = stream->traffic.family == SL_FAMILY_IPV4;
+	const uint8_t *template_ip = is_ipv4 ? (const uint8_t[]){0x08, 0x00, 0x45, 0x00}
+					     : (const uint8_t[]){0x86, 0xdd, 0x60, 0x00};
 
-	return packet->pkt_len != PORT_FRAME_BYTES || packet->nb_segs != 1 ||
-	       memcmp(frame + 12, template_ip, 4) != 0 || frame[23] != SL_PROTOCOL_UDP;
+	return packet->pkt_len != stream_frame_bytes(stream) || packet->nb_segs != 1 ||
+	       memcmp(frame + 12, template_ip, 4) != 0 ||
+	       frame[is_ipv4 ? 23 : 20] != SL_PROTOCOL_UDP;
 }
 
 static void note_wrong(struct generator *generator, struct trial_result *result, const char *what)
@@ -143,14 +146,15 @@ static bool judge(struct generator *generator, const struct rte_mbuf *packet, ui
 		  struct trial_result *result)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
-	struct stream_payload payload = stream_payload(frame);
+	struct stream_payload payload = stream_payload(generator->stream, frame);
 
-	if (SL_UNLIKELY(is_alien(packet) || (int32_t)(payload.sequence - first) < 0))
+	if (SL_UNLIKELY(is_alien(generator->stream, packet) ||
+			(int32_t)(payload.sequence - first) < 0))
 		return false;
 	result->n_received++;
 	if (SL_UNLIKELY(payload.tag >= generator->stream->n))
 		note_wrong(generator, result, "a payload that nobody sent");
-	else if (SL_UNLIKELY(!stream_is_expected(generator->stream, payload.tag, frame)))
+	else if (SL_UNLIKELY(!stream_has_ends(generator->stream, payload.tag, frame)))
 		note_wrong(generator, result, "another backend, or other addresses or ports");
 	else if (SL_UNLIKELY(payload.sequence % JUDGE_EVERY == 0)) {
 		const char *wrong = stream_judge(generator->stream, frame);
@@ -178,9 +182,10 @@ static uint16_t receive(struct generator *generator, uint32_t first, struct hist
 		rte_prefetch0(rte_pktmbuf_mtod(packet[i], void *));
 	for (uint16_t i = 0; i < n; i++)
 		if (judge(generator, packet[i], first, result) && latency != NULL)
-			histogram_add(
-				latency,
-				now - stream_payload(rte_pktmbuf_mtod(packet[i], uint8_t *)).tsc);
+			histogram_add(latency,
+				      now - stream_payload(generator->stream,
+							   rte_pktmbuf_mtod(packet[i], uint8_t *))
+						      .tsc);
 	rte_pktmbuf_free_bulk(packet, n);
 	return n;
 }
@@ -190,6 +195,7 @@ static uint16_t receive(struct generator *generator, uint32_t first, struct hist
 /* Writes @n frames. False: no buffers. */
 static bool write_frames(struct generator *generator, struct rte_mbuf **packet, uint16_t n)
 {
+	uint16_t frame_bytes = stream_frame_bytes(generator->stream);
 	uint64_t now = rte_rdtsc();
 
 	if (rte_pktmbuf_alloc_bulk(generator->pool, packet, n) != 0)
@@ -197,8 +203,8 @@ static bool write_frames(struct generator *generator, struct rte_mbuf **packet, 
 	for (uint16_t i = 0; i < n; i++) {
 		stream_write(generator->stream, generator->next, generator->sequence++, now,
 			     rte_pktmbuf_mtod(packet[i], uint8_t *));
-		packet[i]->data_len = PORT_FRAME_BYTES;
-		packet[i]->pkt_len = PORT_FRAME_BYTES;
+		packet[i]->data_len = frame_bytes;
+		packet[i]->pkt_len = frame_bytes;
 		if (++generator->next == generator->stream->n)
 			generator->next = 0;
 	}
@@ -382,10 +388,10 @@ static const char *learn_one(struct generator *generator, struct stream *stream,
 	while (rte_rdtsc() < end && wrong != NULL && *wrong == '\0') {
 		if (rte_eth_rx_burst(generator->port, 0, &packet, 1) == 0)
 			continue;
-		if (!is_alien(packet)) {
+		if (!is_alien(stream, packet)) {
 			const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
 
-			if (stream_payload(frame).sequence == sequence)
+			if (stream_payload(stream, frame).sequence == sequence)
 				wrong = stream_judge(stream, frame);
 		}
 		rte_pktmbuf_free(packet);

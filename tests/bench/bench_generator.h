@@ -57,9 +57,8 @@ int generator_connect(struct generator *generator, const char *path) SL_MUST_USE
 void generator_disconnect(struct generator *generator);
 
 /**
- * Sends each frame of @stream, which is judged as it comes back, until all did; those of flows that
- * are known already (see stream_is_known()) with @has_answers alone. 0, -EINTR, or -ETIMEDOUT and
- * -EPROTO, printed.
+ * Sends each frame of @stream, which is judged as it comes back, until all did. @has_answers: they are
+ * the backends'. 0, -EINTR, or -ETIMEDOUT and -EPROTO, printed.
  */
 int generator_learn(struct generator *generator, struct stream *stream,
 		    bool has_answers) SL_MUST_USE;

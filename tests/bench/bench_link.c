@@ -18,7 +18,11 @@ enum {
 int link_open(struct link *link, struct generator *generator, enum peer_kind kind,
 	      const struct link_options *options)
 {
-	bool is_swapped = kind == PEER_TESTPMD;
+	const struct stream_options stream = {.family = options->peer.family,
+					      .is_fullnat = options->peer.is_fullnat,
+					      .is_swapped = kind == PEER_TESTPMD,
+					      .n_flows = options->peer.n_flows,
+					      .n_backends = options->peer.n_backends};
 	int status;
 
 	*link = (struct link){.generator = generator, .is_realtime = options->is_realtime};
@@ -26,8 +30,7 @@ int link_open(struct link *link, struct generator *generator, enum peer_kind kin
 	if (status == 0)
 		status = generator_connect(generator, link->peer.socket);
 	if (status == 0)
-		status = stream_open(&link->stream, options->peer.n_flows, options->peer.n_backends,
-				     is_swapped, link->peer.mac);
+		status = stream_open(&link->stream, &stream, link->peer.mac);
 	if (status == 0)
 		status = generator_learn(generator, &link->stream, false);
 	if (status == 0) {

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
 #include <sys/stat.h>
 
 #include "tests/bench/bench_report.h"
@@ -22,13 +23,23 @@ enum {
 	STEP_MS = 20,
 	DEFAULT_FLOWS = 1 << 20,
 	TESTPMD_MEMORY_MB = 192,
+	MAX_END = INET6_ADDRSTRLEN + 10,
 };
 
-#define TAP           "wire0"
-#define TESTPMD       "dpdk-testpmd"
-#define TAP_ADDRESS   "10.0.255.254/16"
-#define CLIENTS       "20.0.0.0/8"
-#define CLIENT_ROUTER "10.0.255.253"
+#define TAP     "wire0"
+#define TESTPMD "dpdk-testpmd"
+
+/** The kernel behind the TAP, in one family. */
+struct kernel_side {
+	uint8_t bits;        /* of an address */
+	const char *address; /* and what goes with it */
+	const char *clients;
+	const char *client_router;
+};
+
+static const struct kernel_side ipv4_side = {32, "10.0.255.254/16", "20.0.0.0/8", "10.0.255.253"};
+static const struct kernel_side ipv6_side = {128, "2001:db8:0:2::ffff:fe/64 nodad", "2001:db8::/64",
+					     "2001:db8:0:2::ffff:fd"};
 
 unsigned int if_nametoindex(const char *name);
 
@@ -100,12 +111,23 @@ static bool has_tap(struct peer *peer SL_UNUSED)
 
 /* ---- Sluice ---- */
 
-static const char *addr_text(enum traffic_net net, uint32_t host, char text[static 16])
+static const char *addr_text(uint8_t family, enum traffic_net net, uint32_t host,
+			     char text[static INET6_ADDRSTRLEN])
 {
-	union sl_addr addr = traffic_addr(SL_FAMILY_IPV4, net, host);
-	const uint8_t *byte = (const uint8_t *)&addr.ipv4;
+	union sl_addr addr = traffic_addr(family, net, host);
 
-	snprintf(text, 16, "%u.%u.%u.%u", byte[0], byte[1], byte[2], byte[3]);
+	return inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr.word, text,
+			 INET6_ADDRSTRLEN);
+}
+
+/* Address and port, as the configuration has them. */
+static const char *end_text(uint8_t family, enum traffic_net net, uint32_t host, uint16_t port,
+			    char text[static MAX_END])
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	snprintf(text, MAX_END, family == SL_FAMILY_IPV4 ? "%s:%u" : "[%s]:%u",
+		 addr_text(family, net, host, addr), port);
 	return text;
 }
 
@@ -137,12 +159,28 @@ static int finish(FILE *file)
 	return fclose(file) == 0 && is_good ? 0 : -EIO;
 }
 
+static void write_service(FILE *file, const struct peer_options *options)
+{
+	char text[MAX_END];
+
+	fprintf(file, "services:\n  - name: wire\n    address: \"%s/udp\"\n",
+		end_text(options->family, TRAFFIC_SERVICES, 0, TRAFFIC_SERVICE_PORT, text));
+	if (options->is_fullnat)
+		fprintf(file, "    mode: fullnat\n    source:\n");
+	for (uint32_t i = 0; options->is_fullnat && i < TRAFFIC_N_SOURCES; i++)
+		fprintf(file, "      - \"%s\"\n",
+			addr_text(options->family, TRAFFIC_SOURCES, i, text));
+	fprintf(file, "    backends:\n");
+	for (uint32_t i = 0; i < options->n_backends; i++)
+		fprintf(file, "      - {address: \"%s\", weight: 1}\n",
+			end_text(options->family, TRAFFIC_BACKENDS, i, TRAFFIC_BACKEND_PORT, text));
+}
+
 /* All as a user has it by default, but for what names this link. */
 static int write_config(const struct peer *peer, const struct peer_options *options,
 			char path[static PROCESS_MAX_PATH])
 {
 	FILE *file = create(options->folder, "sluice.yaml", path);
-	char text[16];
 
 	if (file == NULL)
 		return -EIO;
@@ -155,34 +193,36 @@ static int write_config(const struct peer *peer, const struct peer_options *opti
 		fprintf(file, "  flows: %u\n", 2 * options->n_flows);
 	fprintf(file,
 		"  ports:\n    - vdev: \"net_vhost0,iface=%s,queues=1\"\n"
-		"      kernel_interface: " TAP "\n"
-		"services:\n  - name: wire\n    address: \"%s:%d/udp\"\n    backends:\n",
-		peer->socket, addr_text(TRAFFIC_SERVICES, 0, text), TRAFFIC_SERVICE_PORT);
-	for (uint32_t i = 0; i < options->n_backends; i++)
-		fprintf(file, "      - {address: \"%s:%d\", weight: 1}\n",
-			addr_text(TRAFFIC_BACKENDS, i, text), TRAFFIC_BACKEND_PORT);
+		"      kernel_interface: " TAP "\n",
+		peer->socket);
+	write_service(file, options);
 	return finish(file);
 }
 
 /* The kernel behind the TAP: its addresses, and neighbours that nobody has to ask for. */
 static int configure_kernel(const struct peer_options *options)
 {
-	char path[PROCESS_MAX_PATH], addr[16], mac[18];
+	char path[PROCESS_MAX_PATH], addr[INET6_ADDRSTRLEN], mac[18];
 	const char *command[] = {"ip", "-batch", path, NULL};
+	uint8_t family = options->family;
+	const struct kernel_side *side = family == SL_FAMILY_IPV4 ? &ipv4_side : &ipv6_side;
 	FILE *file = create(options->folder, "ip.batch", path);
 
 	if (file == NULL)
 		return -EIO;
-	fprintf(file,
-		"link set lo up\naddr add %s/32 dev lo\naddr add " TAP_ADDRESS " dev " TAP "\n",
-		addr_text(TRAFFIC_SERVICES, 0, addr));
+	fprintf(file, "link set lo up\naddr add %s/%u dev lo\naddr add %s dev " TAP "\n",
+		addr_text(family, TRAFFIC_SERVICES, 0, addr), side->bits, side->address);
+	for (uint32_t i = 0; options->is_fullnat && i < TRAFFIC_N_SOURCES; i++)
+		fprintf(file, "addr add %s/%u dev lo\n",
+			addr_text(family, TRAFFIC_SOURCES, i, addr), side->bits);
 	for (uint32_t i = 0; i < options->n_backends; i++)
 		fprintf(file, "neigh add %s lladdr %s dev " TAP " nud permanent\n",
-			addr_text(TRAFFIC_BACKENDS, i, addr), mac_text(traffic_neighbour(i), mac));
+			addr_text(family, TRAFFIC_BACKENDS, i, addr),
+			mac_text(traffic_neighbour(i), mac));
 	fprintf(file,
-		"neigh add " CLIENT_ROUTER " lladdr %s dev " TAP " nud permanent\n"
-		"route add " CLIENTS " via " CLIENT_ROUTER " dev " TAP "\n",
-		mac_text(0, mac));
+		"neigh add %s lladdr %s dev " TAP " nud permanent\n"
+		"route add %s via %s dev " TAP "\n",
+		side->client_router, mac_text(0, mac), side->clients, side->client_router);
 	if (finish(file) != 0 || process_run(command, NULL) != 0) {
 		report_error("sluice: its kernel interface cannot be configured");
 		return -EIO;
@@ -273,15 +313,25 @@ static int make_folders(const struct peer *peer)
 	return -errno;
 }
 
-/* The TAP speaks for itself otherwise: IPv6 solicits routers. */
-static void silence_kernel(void)
+static void set_ipv6(const char *name, int value)
 {
-	FILE *file = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "we");
+	char path[PROCESS_MAX_PATH];
+	FILE *file;
 
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/default/%s", name);
+	file = fopen(path, "we");
 	if (file == NULL)
 		return;
-	fputs("1\n", file);
+	fprintf(file, "%d\n", value);
 	fclose(file);
+}
+
+/* The TAP speaks for itself otherwise: IPv6 solicits routers. */
+static void silence_kernel(const struct peer_options *options)
+{
+	set_ipv6("disable_ipv6", options->family == SL_FAMILY_IPV4);
+	set_ipv6("accept_ra", 0);
+	set_ipv6("addr_gen_mode", 1); /* no link-local address */
 }
 
 static int start_sluice(struct peer *peer, const struct peer_options *options)
@@ -293,7 +343,7 @@ static int start_sluice(struct peer *peer, const struct peer_options *options)
 
 	process_find("sluice-dpdk", dataplane);
 	process_find("sluiced", daemon);
-	silence_kernel();
+	silence_kernel(options);
 	if (status == 0)
 		status = write_config(peer, options, config);
 	if (status == 0)

@@ -18,6 +18,8 @@ struct peer_options {
 	const char *folder;
 	int cpu;       /* of what forwards */
 	int other_cpu; /* where whatever only waits may be, too */
+	uint8_t family;
+	bool is_fullnat;
 	uint32_t n_backends;
 	uint32_t n_flows; /* that it will have */
 };

@@ -178,10 +178,13 @@ static bool is_name(const struct bench_mode *mode, const char *text)
 	return false;
 }
 
-static bool is_wanted(const struct bench_options *options, bool is_whole, const char *name)
+static bool is_wanted(const struct bench_mode *mode, const struct bench_options *options,
+		      bool is_whole, uint32_t index)
 {
+	const char *name = mode->case_name(index);
+
 	if (options->only == NULL)
-		return true;
+		return !options->is_quick || mode->is_left_out == NULL || !mode->is_left_out(index);
 	return is_whole ? strcmp(name, options->only) == 0 : strstr(name, options->only) != NULL;
 }
 
@@ -195,7 +198,7 @@ int starts_run(const struct bench_mode *mode, const struct bench_options *option
 	/* A process that is told to end may have something to put back. */
 	signal_hold();
 	for (uint32_t i = 0; (name = mode->case_name(i)) != NULL; i++) {
-		if (!is_wanted(options, is_whole, name))
+		if (!is_wanted(mode, options, is_whole, i))
 			continue;
 		is_any = true;
 		if (run_case(mode, options, name, cases) != 0)

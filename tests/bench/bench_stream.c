@@ -8,30 +8,87 @@
 
 enum {
 	MAC_BYTES = 6,
+	FIRST_SOURCE_PORT = 1024,
+	N_SOURCE_PORTS = 64512,
 };
 
-int stream_open(struct stream *stream, uint32_t n_flows, uint32_t n_backends, bool is_swapped,
+static uint8_t *record_at(const struct stream *stream, uint32_t tag)
+{
+	return stream->record + tag * traffic_record_bytes(&stream->traffic);
+}
+
+static size_t ends_bytes(const struct stream *stream)
+{
+	return stream->traffic.family == SL_FAMILY_IPV4 ? STREAM_ENDS4_BYTES : STREAM_ENDS6_BYTES;
+}
+
+/* Where a frame has its addresses and ports; where a record has them. */
+static size_t ends_in_frame(const struct stream *stream)
+{
+	return stream->traffic.family == SL_FAMILY_IPV4 ? STREAM_ENDS4_AT : STREAM_ENDS6_AT;
+}
+
+static size_t ends_in_record(const struct stream *stream)
+{
+	return stream->traffic.family == SL_FAMILY_IPV4 ? STREAM_ENDS4_AT - STREAM_RECORD4_AT
+							: STREAM_ENDS6_AT - STREAM_RECORD6_AT;
+}
+
+static void exchange(uint8_t *first, size_t n_bytes)
+{
+	uint8_t copy[16];
+
+	memcpy(copy, first, n_bytes);
+	memcpy(first, first + n_bytes, n_bytes);
+	memcpy(first + n_bytes, copy, n_bytes);
+}
+
+static void exchange_ends(const struct stream *stream, uint8_t *ends)
+{
+	size_t addr_bytes = stream->traffic.family == SL_FAMILY_IPV4 ? 4 : 16;
+
+	exchange(ends, addr_bytes);
+	exchange(ends + 2 * addr_bytes, sizeof(be16_t));
+}
+
+/* Nobody balances: backends and sources are made up, for there are answers, too. */
+static void make_ways(struct traffic *traffic)
+{
+	for (uint32_t i = 0; i < traffic->n_ways; i++)
+		traffic->way[i] = (struct traffic_way){
+			.is_known = 1,
+			.backend = (i % traffic->n_backends) & 0x3fffffff,
+			.source = i % TRAFFIC_N_SOURCES,
+			.source_port =
+				sl_to_be16((uint16_t)(FIRST_SOURCE_PORT + i % N_SOURCE_PORTS))};
+}
+
+int stream_open(struct stream *stream, const struct stream_options *options,
 		const uint8_t mac[static 6])
 {
-	*stream = (struct stream){.is_swapped = is_swapped};
-	stream->traffic = (struct traffic){.family = SL_FAMILY_IPV4,
+	size_t n_flows = options->n_flows;
+
+	*stream = (struct stream){.is_swapped = options->is_swapped};
+	stream->traffic = (struct traffic){.family = options->family,
 					   .protocol = SL_PROTOCOL_UDP,
+					   .is_fullnat = options->is_fullnat,
+					   .frame_bytes = options->family == SL_FAMILY_IPV4
+								  ? STREAM_FRAME4_BYTES
+								  : STREAM_FRAME6_BYTES,
 					   .n_services = 1,
-					   .n_backends = n_backends,
-					   .n_ways = n_flows};
+					   .n_backends = options->n_backends,
+					   .n_ways = options->n_flows};
 	stream->traffic.way = calloc(n_flows, sizeof(*stream->traffic.way));
-	stream->record = calloc(2 * (size_t)n_flows, sizeof(*stream->record));
-	stream->expected = calloc(2 * (size_t)n_flows, sizeof(*stream->expected));
+	stream->record = calloc(2 * n_flows, traffic_record_bytes(&stream->traffic));
+	stream->expected = calloc(2 * n_flows, ends_bytes(stream));
 	if (stream->traffic.way == NULL || stream->record == NULL || stream->expected == NULL)
 		return -ENOMEM;
 	traffic_init(&stream->traffic, mac);
-	/* Nobody balances: backends are made up, for there are answers, too. */
-	for (uint32_t i = 0; is_swapped && i < n_flows; i++)
-		stream->traffic.way[i] = (struct traffic_way){
-			.is_known = 1, .backend = (i % n_backends) & 0x3fffffff};
-	stream->n = n_flows;
-	for (uint32_t i = 0; i < n_flows; i++)
-		traffic_forward(&stream->traffic, i, (uint8_t *)&stream->record[i]);
+	if (stream->is_swapped)
+		make_ways(&stream->traffic);
+	stream->n = options->n_flows;
+	for (uint32_t i = 0; i < stream->n; i++)
+		traffic_forward(&stream->traffic, i, record_at(stream, i));
 	return 0;
 }
 
@@ -43,46 +100,30 @@ void stream_close(struct stream *stream)
 	*stream = (struct stream){0};
 }
 
-void stream_answer(struct stream *stream)
-{
-	for (uint32_t i = 0; i < stream->n; i++)
-		traffic_reply(&stream->traffic, i, (uint8_t *)&stream->record[i]);
-}
-
-bool stream_is_known(const struct stream *stream, uint32_t flow)
-{
-	return stream->traffic.way[flow].is_known;
-}
-
-static struct stream_ends ends_of(const struct port_record4 *record)
-{
-	return (struct stream_ends){.source = record->source,
-				    .destination = record->destination,
-				    .source_port = record->source_port,
-				    .destination_port = record->destination_port};
-}
-
-static struct stream_ends swapped(struct stream_ends ends)
-{
-	return (struct stream_ends){.source = ends.destination,
-				    .destination = ends.source,
-				    .source_port = ends.destination_port,
-				    .destination_port = ends.source_port};
-}
-
 /*
  * What balancing makes of a client's packet are the ends of the backend's answer, exchanged; and the
  * other way round.
  */
 static void lay_one(struct stream *stream, uint32_t tag, uint32_t flow, bool is_reply)
 {
-	struct port_record4 forward, reply;
+	uint8_t *expected = stream->expected + tag * ends_bytes(stream);
+	uint8_t forward[PORT_RECORD6_BYTES], reply[PORT_RECORD6_BYTES];
 
-	traffic_forward(&stream->traffic, flow, (uint8_t *)&forward);
-	traffic_reply(&stream->traffic, flow, (uint8_t *)&reply);
-	stream->record[tag] = is_reply ? reply : forward;
-	stream->expected[tag] =
-		swapped(ends_of(is_reply != stream->is_swapped ? &forward : &reply));
+	traffic_forward(&stream->traffic, flow, forward);
+	traffic_reply(&stream->traffic, flow, reply);
+	memcpy(record_at(stream, tag), is_reply ? reply : forward,
+	       traffic_record_bytes(&stream->traffic));
+	memcpy(expected,
+	       (is_reply != stream->is_swapped ? forward : reply) + ends_in_record(stream),
+	       ends_bytes(stream));
+	exchange_ends(stream, expected);
+}
+
+void stream_answer(struct stream *stream)
+{
+	for (uint32_t i = 0; i < stream->n; i++)
+		lay_one(stream, i, i, true);
+	stream->is_expected = true;
 }
 
 void stream_lay(struct stream *stream, bool is_mixed)
@@ -90,6 +131,7 @@ void stream_lay(struct stream *stream, bool is_mixed)
 	uint32_t n_flows = stream->traffic.n_ways;
 
 	stream->n = is_mixed ? 2 * n_flows : n_flows;
+	stream->is_expected = true;
 	for (uint32_t i = 0; i < n_flows; i++) {
 		if (!is_mixed) {
 			lay_one(stream, i, i, false);
@@ -105,28 +147,24 @@ void stream_lay(struct stream *stream, bool is_mixed)
 static const char *judge_swapped(const struct stream *stream, const struct stream_payload *payload,
 				 const uint8_t *frame)
 {
-	uint8_t sent[PORT_FRAME_BYTES];
-	uint8_t mac[MAC_BYTES];
-	struct stream_ends ends;
+	uint8_t sent[TRAFFIC_MAX_FRAME_BYTES];
 
 	stream_write(stream, payload->tag, payload->sequence, payload->tsc, sent);
-	memcpy(mac, sent, MAC_BYTES);
-	memmove(sent, sent + MAC_BYTES, MAC_BYTES);
-	memcpy(sent + MAC_BYTES, mac, MAC_BYTES);
-	memcpy(&ends, sent + STREAM_ENDS_AT, sizeof(ends));
-	ends = swapped(ends);
-	memcpy(sent + STREAM_ENDS_AT, &ends, sizeof(ends));
-	return memcmp(sent, frame, sizeof(sent)) != 0 ? "not its own frame swapped" : NULL;
+	exchange(sent, MAC_BYTES);
+	exchange_ends(stream, sent + ends_in_frame(stream));
+	return memcmp(sent, frame, stream_frame_bytes(stream)) != 0 ? "not its own frame swapped"
+								    : NULL;
 }
 
 const char *stream_judge(struct stream *stream, const uint8_t *frame)
 {
-	struct stream_payload payload = stream_payload(frame);
+	struct stream_payload payload = stream_payload(stream, frame);
 
 	if (payload.tag >= stream->n)
 		return "a payload that nobody sent";
+	if (stream->is_expected && !stream_has_ends(stream, payload.tag, frame))
+		return "another backend, or other addresses or ports";
 	if (stream->is_swapped)
 		return judge_swapped(stream, &payload, frame);
-	return traffic_judge(&stream->traffic, (const uint8_t *)&stream->record[payload.tag],
-			     frame);
+	return traffic_judge(&stream->traffic, record_at(stream, payload.tag), frame);
 }

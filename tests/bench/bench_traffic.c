@@ -92,10 +92,10 @@ void traffic_init(struct traffic *traffic, const uint8_t mac[static 6])
 {
 	bool is_ipv4 = traffic->family == SL_FAMILY_IPV4;
 	uint32_t l4_at = is_ipv4 ? IPV4_L4_AT : IPV6_L4_AT;
+	uint16_t frame_bytes = traffic->frame_bytes != 0 ? traffic->frame_bytes : PORT_FRAME_BYTES;
 	/* A SYN has no payload: the frame is padded. */
-	uint16_t length = traffic->protocol == SL_PROTOCOL_TCP
-				  ? sizeof(struct sl_tcp)
-				  : (uint16_t)(PORT_FRAME_BYTES - l4_at);
+	uint16_t length = traffic->protocol == SL_PROTOCOL_TCP ? sizeof(struct sl_tcp)
+							       : (uint16_t)(frame_bytes - l4_at);
 	struct sl_ethernet ethernet = {.type = is_ipv4 ? SL_BE16(SL_ETHERTYPE_IPV4)
 						       : SL_BE16(SL_ETHERTYPE_IPV6)};
 	struct sl_ipv4 ipv4 = {.version_ihl = 0x45,
@@ -110,6 +110,7 @@ void traffic_init(struct traffic *traffic, const uint8_t mac[static 6])
 
 	memcpy(ethernet.destination, mac, sizeof(ethernet.destination));
 	memcpy(ethernet.source, peer_mac, sizeof(ethernet.source));
+	traffic->frame_bytes = frame_bytes;
 	memset(traffic->template, 0, sizeof(traffic->template));
 	memcpy(traffic->template, &ethernet, sizeof(ethernet));
 	if (is_ipv4)
@@ -146,10 +147,11 @@ static void write_record(const struct traffic *traffic, const struct sl_tuple *t
 
 		memcpy(record, &ipv4, sizeof(ipv4));
 	} else {
-		struct port_record6 ipv6 = {.source_port = tuple->source_port,
-					    .destination_port = tuple->destination_port,
-					    .length = SL_BE16(PORT_FRAME_BYTES - IPV6_L4_AT),
-					    .checksum = l4_checksum};
+		struct port_record6 ipv6 = {
+			.source_port = tuple->source_port,
+			.destination_port = tuple->destination_port,
+			.length = sl_to_be16((uint16_t)(traffic->frame_bytes - IPV6_L4_AT)),
+			.checksum = l4_checksum};
 
 		memcpy(ipv6.source, tuple->source.word, sizeof(ipv6.source));
 		memcpy(ipv6.destination, tuple->destination.word, sizeof(ipv6.destination));
@@ -222,8 +224,8 @@ static const char *read_frame(const struct traffic *traffic, const uint8_t *fram
 	struct sl_packet packet;
 	uint64_t sum;
 
-	memcpy(copy, frame, PORT_FRAME_BYTES);
-	if (sl_parse(copy, copy + PORT_FRAME_BYTES, &packet) != SL_VERDICT_NONE)
+	memcpy(copy, frame, traffic->frame_bytes);
+	if (sl_parse(copy, copy + traffic->frame_bytes, &packet) != SL_VERDICT_NONE)
 		return "it cannot be parsed";
 	*tuple = packet.tuple;
 	if (tuple->family != traffic->family || tuple->protocol != traffic->protocol)

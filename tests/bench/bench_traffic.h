@@ -18,6 +18,8 @@ enum {
 	TRAFFIC_NEIGHBOURS =
 		1024, /* link addresses: 0 leads to the clients, the others to backends */
 	TRAFFIC_MAX_FLOWS = 1 << 28,
+	TRAFFIC_N_SOURCES = 4, /* pool addresses of a service of mode fullnat */
+	TRAFFIC_MAX_FRAME_BYTES = 128,
 };
 
 enum traffic_net {
@@ -40,11 +42,12 @@ struct traffic {
 	uint8_t family;
 	uint8_t protocol;
 	bool is_fullnat;
+	uint16_t frame_bytes; /* 0: those of the synthetic port */
 	uint32_t n_services;
 	uint32_t n_backends; /* of each service: those of service i are numbers i * n_backends on */
 	uint32_t n_ways;
 	struct traffic_way *way; /* by flow; NULL: not kept, each frame is a flow's first */
-	uint8_t template[PORT_FRAME_BYTES];
+	uint8_t template[TRAFFIC_MAX_FRAME_BYTES];
 	uint64_t ip_sum; /* of the template's headers, addresses and ports being zero */
 	uint64_t l4_sum;
 };

@@ -24,6 +24,7 @@
 enum {
 	MEMORY_MB = 640, /* hugepages of a peer and the generator */
 	DEFAULT_FLOWS = 4096,
+	QUICK_FLOWS = 1024,
 	DEFAULT_BACKENDS = 100,
 	MAX_ROUNDS = 1000,
 	SEARCH_TRIES = 3,
@@ -33,16 +34,24 @@ enum {
 
 static const double LEAD_SEC = 0.05;
 static const double DEFAULT_TRIAL_SEC = 1;
-static const double QUICK_TRIAL_SEC = 0.1;
+static const double QUICK_TRIAL_SEC = 0.05;
 
 struct wire_case {
 	const char *name;
+	uint8_t family;
+	bool is_fullnat;
 	bool is_mixed;
+	bool is_left_out; /* with --quick: the others have all that it has */
 };
 
 static const struct wire_case cases[] = {
-	{"nat-forward", false},
-	{"nat-mixed", true},
+	{"nat-forward", .family = SL_FAMILY_IPV4},
+	{"nat-mixed", .family = SL_FAMILY_IPV4, .is_mixed = true},
+	{"fullnat-forward", .family = SL_FAMILY_IPV4, .is_fullnat = true, .is_left_out = true},
+	{"fullnat-mixed", .family = SL_FAMILY_IPV4, .is_fullnat = true, .is_mixed = true,
+	 .is_left_out = true},
+	{"ipv6-mixed", .family = SL_FAMILY_IPV6, .is_mixed = true, .is_left_out = true},
+	{"ipv6-fullnat-mixed", .family = SL_FAMILY_IPV6, .is_fullnat = true, .is_mixed = true},
 };
 
 static const uint8_t load_percent[N_LOADS] = {50, 90};
@@ -305,6 +314,11 @@ static const char *case_name(uint32_t index)
 	return index < SL_ARRAY_LEN(cases) ? cases[index].name : NULL;
 }
 
+static bool is_left_out(uint32_t index)
+{
+	return cases[index].is_left_out;
+}
+
 static const struct wire_case *find_case(const char *name)
 {
 	for (size_t i = 0; i < SL_ARRAY_LEN(cases); i++)
@@ -334,7 +348,9 @@ static int measure(const struct bench_options *options, const char *name, json_t
 						 : DEFAULT_TRIAL_SEC;
 	run->link.peer.cpu = options->cpu;
 	run->link.peer.other_cpu = run->generator_cpu;
-	run->link.peer.n_flows = options->n_flows != 0 ? options->n_flows : DEFAULT_FLOWS;
+	run->link.peer.n_flows = options->n_flows != 0 ? options->n_flows
+				 : options->is_quick   ? QUICK_FLOWS
+						       : DEFAULT_FLOWS;
 	run->link.peer.n_backends =
 		options->n_backends != 0 ? options->n_backends : DEFAULT_BACKENDS;
 	if (run->wanted == NULL) {
@@ -342,6 +358,8 @@ static int measure(const struct bench_options *options, const char *name, json_t
 		status = -ENOENT;
 		goto out;
 	}
+	run->link.peer.family = run->wanted->family;
+	run->link.peer.is_fullnat = run->wanted->is_fullnat;
 	run->link.is_mixed = run->wanted->is_mixed;
 	run->link.is_realtime = options->is_realtime;
 	status = run_start(run);
@@ -410,6 +428,7 @@ const struct bench_mode bench_wire = {
 	.n_rounds = 3,
 	.column = columns,
 	.case_name = case_name,
+	.is_left_out = is_left_out,
 	.measure = measure,
 	.print_details = print_details,
 };
