@@ -159,7 +159,7 @@ static int port_make(struct dataplane *dataplane, const struct port_watch *watch
 					    RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (port->to_kernel == NULL || port->from_kernel == NULL)
 		return -ENOMEM;
-	return port_adopt(port->id, dataplane->pool, watch);
+	return port_adopt(port->id, 1, dataplane->pool, watch);
 }
 
 static void describe_memory(struct engine *engine, size_t free_before)
@@ -222,7 +222,7 @@ int engine_open(struct engine *engine, const struct engine_options *options)
 		return status;
 	status = memory_open(dataplane);
 	if (status == 0)
-		status = port_make(dataplane, &options->watch);
+		status = port_make(dataplane, options->watch);
 	if (status == 0)
 		status = routes_fill(dataplane);
 	if (status != 0)

@@ -23,7 +23,7 @@ struct engine_options {
 	uint32_t n_slots; /* of a service */
 	uint32_t haste;   /* the worker's clock and its sweep go this many times as fast; 0: once */
 	uint32_t memory_mb; /* of DPDK; 0: what the worker needs */
-	struct port_watch watch;
+	struct port_watch watch[PORT_MAX_QUEUES];
 };
 
 struct engine {

@@ -14,30 +14,37 @@
 #include <rte_prefetch.h>
 
 enum {
-	N_BUFFERS = 512, /* that go round; where one is freed, another one of the pool comes in */
-	RING_SIZE = 1024,
+	N_BUFFERS =
+		512, /* of a queue, that go round; who gave one away takes another of the pool */
 	PREFETCH_BYTES = 2048, /* ahead in the records */
 	IPV4_AT = 24,          /* of the record in the frame */
 	UDP4_LENGTH_AT = 38,
 	TCP4_CHECKSUM_AT = 50,
 	IPV6_AT = 22,
+	LINE_PAIR = 128, /* CPUs fetch a line's neighbour with it */
 };
 
-struct port {
-	uint16_t id;
-	struct rte_mempool *pool;
+struct queue {
+	uint16_t number;
 	struct port_watch watch;
 	struct port_frames frames;
 	uint32_t record_bytes;
 	uint32_t at; /* the record that comes next */
 	uint64_t n_left;
+	uint64_t n_received;
 	uint64_t n_sent;
 	uint64_t watch_at; /* of n_sent */
 	uint32_t watch_step;
 	uint32_t head; /* of the ring: head == tail, there is no buffer */
 	uint32_t tail;
-	struct rte_mbuf *ring[RING_SIZE];
-	void *queue[1];
+	struct rte_mbuf *ring[N_BUFFERS];
+} __attribute__((aligned(LINE_PAIR)));
+
+struct port {
+	uint16_t id;
+	struct rte_mempool *pool;
+	void *data[PORT_MAX_QUEUES]; /* the queues, as rte_eth_fp_ops has them */
+	struct queue queue[PORT_MAX_QUEUES];
 };
 
 static struct port port;
@@ -80,120 +87,158 @@ static void fill_buffer(struct rte_mbuf *packet)
 	packet->hash.rss = 0;
 }
 
-SL_INLINE void fill(struct rte_mbuf **packets, uint16_t n, uint32_t record_bytes,
+SL_INLINE void fill(struct queue *queue, struct rte_mbuf **packets, uint16_t n,
+		    uint32_t record_bytes,
 		    void (*write)(uint8_t *, const uint8_t *, const uint8_t *))
 {
-	const uint8_t *template = port.frames.template;
-	uint32_t at = port.at;
+	const struct port_frames frames = queue->frames;
+	uint64_t from = (uint64_t)queue->number << 32;
+	uint32_t head = queue->head;
+	uint32_t at = queue->at;
 
 	for (uint16_t i = 0; i < n; i++) {
-		const uint8_t *record = port.frames.record + (size_t)at * record_bytes;
-		struct rte_mbuf *packet = port.ring[port.head++ % RING_SIZE];
+		const uint8_t *record = frames.record + (size_t)at * record_bytes;
+		struct rte_mbuf *packet = queue->ring[head++ % N_BUFFERS];
 
 		rte_prefetch0(record + PREFETCH_BYTES);
 		fill_buffer(packet);
-		packet->tx_offload = at;
-		write((uint8_t *)packet->buf_addr + RTE_PKTMBUF_HEADROOM, template, record);
+		packet->tx_offload = from | at;
+		write((uint8_t *)packet->buf_addr + RTE_PKTMBUF_HEADROOM, frames.template, record);
 		packets[i] = packet;
-		if (SL_UNLIKELY(++at == port.frames.n))
+		if (SL_UNLIKELY(++at == frames.n))
 			at = 0;
 	}
-	port.at = at;
+	queue->head = head;
+	queue->at = at;
 }
 
-/* The ones that were freed are not lost: there are as many in the pool. */
-static bool refill(void)
+/* Those that were freed, or sent elsewhere, are not lost: there are as many in the pool. */
+static bool refill(struct queue *queue)
 {
-	while (port.tail - port.head < N_BUFFERS) {
+	while (queue->tail - queue->head < N_BUFFERS) {
 		struct rte_mbuf *packet = rte_pktmbuf_alloc(port.pool);
 
 		if (packet == NULL)
 			return false;
-		port.ring[port.tail++ % RING_SIZE] = packet;
+		queue->ring[queue->tail++ % N_BUFFERS] = packet;
 	}
 	return true;
 }
 
-static uint16_t receive(void *queue SL_UNUSED, struct rte_mbuf **packets, uint16_t n)
+/* Others read it. */
+static void count(uint64_t *counter, uint16_t n)
 {
-	if (SL_UNLIKELY(port.n_left == 0))
-		port.watch.on_empty(port.watch.context);
-	if (n > port.n_left)
-		n = (uint16_t)port.n_left;
-	if (SL_UNLIKELY(port.tail - port.head < N_BUFFERS && !refill()))
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static uint16_t receive(void *data, struct rte_mbuf **packets, uint16_t n)
+{
+	struct queue *queue = data;
+
+	if (SL_UNLIKELY(queue->n_left == 0))
+		queue->watch.on_empty(queue->watch.context);
+	if (n > queue->n_left)
+		n = (uint16_t)queue->n_left;
+	if (queue->watch.is_held_up != NULL && queue->watch.is_held_up(queue->watch.context))
 		return 0;
-	port.n_left -= n;
-	switch ((enum port_kind)port.frames.kind) {
+	if (SL_UNLIKELY(queue->tail - queue->head < N_BUFFERS && !refill(queue)))
+		return 0;
+	queue->n_left -= n;
+	switch ((enum port_kind)queue->frames.kind) {
 	case PORT_UDP4:
-		fill(packets, n, PORT_RECORD4_BYTES, write_udp4);
+		fill(queue, packets, n, PORT_RECORD4_BYTES, write_udp4);
 		break;
 	case PORT_TCP4:
-		fill(packets, n, PORT_RECORD4_BYTES, write_tcp4);
+		fill(queue, packets, n, PORT_RECORD4_BYTES, write_tcp4);
 		break;
 	case PORT_UDP6:
-		fill(packets, n, PORT_RECORD6_BYTES, write_udp6);
+		fill(queue, packets, n, PORT_RECORD6_BYTES, write_udp6);
 		break;
 	}
+	count(&queue->n_received, n);
 	return n;
 }
 
-/* Packets of one burst may be sent in another order than they came: each knows its record. */
-static void show(const struct rte_mbuf *packet)
+/* Packets may be sent in another order than they came, or elsewhere: each knows its record. */
+static void show(struct queue *queue, const struct rte_mbuf *packet)
 {
-	port.watch.on_sent(port.watch.context,
-			   port.frames.record + packet->tx_offload * port.record_bytes,
-			   rte_pktmbuf_mtod(packet, const uint8_t *));
-	port.watch_at += port.watch_step;
+	const struct queue *from = &port.queue[packet->tx_offload >> 32];
+	size_t at = packet->tx_offload & UINT32_MAX;
+
+	queue->watch.on_sent(queue->watch.context, from->frames.record + at * from->record_bytes,
+			     rte_pktmbuf_mtod(packet, const uint8_t *));
+	queue->watch_at += queue->watch_step;
 }
 
-static uint16_t transmit(void *queue SL_UNUSED, struct rte_mbuf **packets, uint16_t n)
+/* Of what came in elsewhere, the queue keeps as much as it gave away itself. */
+static uint16_t transmit(void *data, struct rte_mbuf **packets, uint16_t n)
 {
-	for (uint16_t i = 0; i < n; i++)
-		port.ring[port.tail++ % RING_SIZE] = packets[i];
-	while (SL_UNLIKELY(port.watch_at < port.n_sent + n))
-		show(packets[port.watch_at - port.n_sent]);
-	port.n_sent += n;
+	struct queue *queue = data;
+	uint32_t tail = queue->tail;
+	uint32_t room = N_BUFFERS - (tail - queue->head);
+	uint16_t n_kept = n < room ? n : (uint16_t)room;
+
+	while (SL_UNLIKELY(queue->watch_at < queue->n_sent + n))
+		show(queue, packets[queue->watch_at - queue->n_sent]);
+	for (uint16_t i = 0; i < n_kept; i++)
+		queue->ring[tail++ % N_BUFFERS] = packets[i];
+	queue->tail = tail;
+	if (SL_UNLIKELY(n_kept < n))
+		rte_pktmbuf_free_bulk(packets + n_kept, (unsigned int)(n - n_kept));
+	count(&queue->n_sent, n);
 	return n;
 }
 
-int port_adopt(uint16_t id, struct rte_mempool *pool, const struct port_watch *watch)
+int port_adopt(uint16_t id, uint16_t n_queues, struct rte_mempool *pool,
+	       const struct port_watch *watch)
 {
 	struct rte_eth_fp_ops *functions = &rte_eth_fp_ops[id];
 
 	port.id = id;
 	port.pool = pool;
-	port.watch = *watch;
-	port.queue[0] = &port;
-	if (!refill())
-		return -ENOMEM;
+	for (uint16_t i = 0; i < n_queues; i++) {
+		port.queue[i].number = i;
+		port.queue[i].watch = watch[i];
+		port.data[i] = &port.queue[i];
+		if (!refill(&port.queue[i]))
+			return -ENOMEM;
+	}
 	functions->rx_pkt_burst = receive;
-	functions->rxq.data = port.queue;
+	functions->rxq.data = port.data;
 	functions->tx_pkt_burst = transmit;
-	functions->txq.data = port.queue;
+	functions->txq.data = port.data;
 	return 0;
 }
 
-void port_set_frames(const struct port_frames *frames)
+void port_set_frames(uint16_t queue, const struct port_frames *frames)
 {
-	port.frames = *frames;
-	port.record_bytes = frames->kind == PORT_UDP6 ? PORT_RECORD6_BYTES : PORT_RECORD4_BYTES;
-	port.at = 0;
+	struct queue *to = &port.queue[queue];
+
+	to->frames = *frames;
+	to->record_bytes = frames->kind == PORT_UDP6 ? PORT_RECORD6_BYTES : PORT_RECORD4_BYTES;
+	to->at = 0;
 }
 
-void port_begin(uint64_t n, uint32_t watch_step)
+void port_begin(uint16_t queue, uint64_t n, uint32_t watch_step)
 {
-	port.n_left = n;
-	port.n_sent = 0;
-	port.watch_step = watch_step;
-	port.watch_at = watch_step != 0 ? watch_step - 1 : UINT64_MAX;
+	struct queue *at = &port.queue[queue];
+
+	at->n_left = n;
+	at->watch_step = watch_step;
+	at->watch_at = watch_step != 0 ? at->n_sent + watch_step - 1 : UINT64_MAX;
 }
 
-uint64_t port_n_left(void)
+uint64_t port_n_left(uint16_t queue)
 {
-	return port.n_left;
+	return port.queue[queue].n_left;
 }
 
-uint64_t port_n_sent(void)
+uint64_t port_n_received(uint16_t queue)
 {
-	return port.n_sent;
+	return __atomic_load_n(&port.queue[queue].n_received, __ATOMIC_RELAXED);
+}
+
+uint64_t port_n_sent(uint16_t queue)
+{
+	return __atomic_load_n(&port.queue[queue].n_sent, __ATOMIC_RELAXED);
 }

@@ -6,7 +6,10 @@
  * survives and packet memory is as warm as a card with DDIO leaves it; what differs from frame to
  * frame comes from an array that is read in order, so that the port has no cache misses of its own.
  * Sending puts the buffers back. The loop that polls the port decides nothing about it and cannot
- * tell it from a card. One thread.
+ * tell it from a card.
+ *
+ * A queue is one thread's, which receives from it and sends to it; its state shares no cache line with
+ * another's. What a frame was written from is known wherever it is sent.
  */
 #pragma once
 
@@ -18,6 +21,7 @@ enum {
 	PORT_FRAME_BYTES = 64, /* as in memory, without the frame check sequence */
 	PORT_RECORD4_BYTES = 16,
 	PORT_RECORD6_BYTES = 40,
+	PORT_MAX_QUEUES = 2,
 };
 
 /** What is written over the template of an IPv4 frame, from the header's checksum on. */
@@ -57,26 +61,36 @@ struct port_frames {
 	uint32_t n;
 };
 
+/** Of a queue; called by its thread. */
 struct port_watch {
 	void *context;
 	/** Called by a poll that finds nothing left; may call port_begin(). */
 	void (*on_empty)(void *context);
-	/** A frame was sent that came in as @record. */
+	/** A frame was sent here that came in, maybe elsewhere, as @record. */
 	void (*on_sent)(void *context, const uint8_t *record, const uint8_t *frame);
+	/** Whether nothing arrives for now, though something is left; NULL: it always does. */
+	bool (*is_held_up)(void *context);
 };
 
 /**
- * Makes the ethdev @id ours; it is started, has one queue and takes its buffers from @pool. 0 or
- * -ENOMEM.
+ * Makes the ethdev @id ours; it is started, has @n_queues, each with its @watch, and takes its buffers
+ * from @pool. 0 or -ENOMEM.
  */
-int port_adopt(uint16_t id, struct rte_mempool *pool, const struct port_watch *watch) SL_MUST_USE;
+int port_adopt(uint16_t id, uint16_t n_queues, struct rte_mempool *pool,
+	       const struct port_watch *watch) SL_MUST_USE;
 
-/** From now on @frames arrive, from the first one. Borrowed until the next call. */
-void port_set_frames(const struct port_frames *frames);
+/** From now on @frames arrive at @queue, from the first one. Borrowed until the next call. */
+void port_set_frames(uint16_t queue, const struct port_frames *frames);
 
-/** @n frames more, then nothing; one in @watch_step that are sent is shown to the watch, 0: none. */
-void port_begin(uint64_t n, uint32_t watch_step);
+/**
+ * @n frames more at @queue, then nothing; one in @watch_step that are sent there is shown to the watch,
+ * 0: none.
+ */
+void port_begin(uint16_t queue, uint64_t n, uint32_t watch_step);
 
-/** Frames that have not arrived yet; that were sent since port_begin(). */
-uint64_t port_n_left(void);
-uint64_t port_n_sent(void);
+/** Frames that have not arrived yet. */
+uint64_t port_n_left(uint16_t queue);
+
+/** Frames that arrived, and that were sent, in all. Any thread. */
+uint64_t port_n_received(uint16_t queue);
+uint64_t port_n_sent(uint16_t queue);

@@ -63,19 +63,19 @@ static void swap_packet(struct rte_mbuf *packet)
 		swap_ipv6(packet, (struct rte_ipv6_hdr *)(ethernet + 1));
 }
 
-void swap_run(uint16_t id)
+void swap_run(uint16_t id, uint16_t queue)
 {
 	struct rte_mbuf *packet[SWAP_BURST];
 
-	while (port_n_left() != 0) {
-		uint16_t n = rte_eth_rx_burst(id, 0, packet, SWAP_BURST);
+	while (port_n_left(queue) != 0) {
+		uint16_t n = rte_eth_rx_burst(id, queue, packet, SWAP_BURST);
 
 		for (uint16_t i = 0; i < n; i++) {
 			if (i + 1 < n)
 				rte_prefetch0(rte_pktmbuf_mtod(packet[i + 1], void *));
 			swap_packet(packet[i]);
 		}
-		if (n != 0 && rte_eth_tx_burst(id, 0, packet, n) != n)
+		if (n != 0 && rte_eth_tx_burst(id, queue, packet, n) != n)
 			break;
 	}
 }

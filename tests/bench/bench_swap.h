@@ -9,5 +9,5 @@
 
 #include <stdint.h>
 
-/** Polls queue 0 of the synthetic port @id until nothing is left to arrive. */
-void swap_run(uint16_t id);
+/** Polls @queue of the synthetic port @id until nothing is left to arrive there. */
+void swap_run(uint16_t id, uint16_t queue);

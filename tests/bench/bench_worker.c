@@ -192,7 +192,7 @@ static void receive(const struct traffic *traffic, const uint8_t *record, uint32
 		.n = n,
 	};
 
-	port_set_frames(&frames);
+	port_set_frames(0, &frames);
 }
 
 /* Whether the packets since @run->counters all were forwarded or replied. */
@@ -247,7 +247,7 @@ static void receive_chunk(struct run *run,
 		if (!run->traffic.way[run->first + i].is_left_out)
 			write(&run->traffic, run->first + i, run->chunk + n++ * bytes);
 	receive(&run->traffic, run->chunk, n);
-	port_begin(n, WATCH_ALL);
+	port_begin(0, n, WATCH_ALL);
 }
 
 static uint32_t n_flows_used(const struct run *run)
@@ -353,7 +353,7 @@ static void step_stop(struct run *run);
 static void step_start(struct run *run)
 {
 	run->counters = run->engine.worker->counters;
-	port_begin(run->n_packets, run->watch_step);
+	port_begin(0, run->n_packets, run->watch_step);
 	run->step = step_stop;
 	events_read(&run->before);
 }
@@ -366,7 +366,7 @@ static void step_lead(struct run *run)
 	if (run->round == 0 && run->wanted.kind != KIND_LIVE)
 		n += run->wanted.table / 2;
 	report_progress("round %u of %u", run->round + 1, run->options->n_rounds);
-	port_begin(n, run->watch_step);
+	port_begin(0, n, run->watch_step);
 	run->step = step_start;
 }
 
@@ -375,14 +375,16 @@ static void swap_round(struct run *run)
 	struct events before;
 	struct events after;
 	uint16_t id = run->engine.dataplane.port[0].id;
+	uint64_t n_sent;
 
-	port_begin(run->n_lead, 0);
-	swap_run(id);
-	port_begin(run->n_packets, 0);
+	port_begin(0, run->n_lead, 0);
+	swap_run(id, 0);
+	port_begin(0, run->n_packets, 0);
+	n_sent = port_n_sent(0);
 	events_read(&before);
-	swap_run(id);
+	swap_run(id, 0);
 	events_read(&after);
-	if (port_n_sent() != run->n_packets)
+	if (port_n_sent(0) - n_sent != run->n_packets)
 		run_fail(run, "the swap loop lost packets");
 	run->swap_ns[run->round] = events_each(&before, &after, run->n_packets).cpu_ns;
 }
@@ -464,7 +466,7 @@ static int open_run(struct run *run)
 		.n_flows = wanted->table,
 		.n_slots = wanted->n_slots,
 		.haste = wanted->haste,
-		.watch = {.context = run, .on_empty = on_empty, .on_sent = on_sent},
+		.watch = {{.context = run, .on_empty = on_empty, .on_sent = on_sent}},
 	};
 	int status = engine_open(&run->engine, &options);
 
