@@ -54,7 +54,7 @@ static int eal_open(struct engine *engine, const struct engine_options *options)
 {
 	uint32_t memory_mb = options->memory_mb != 0 ? options->memory_mb : MEMORY_MB;
 	bool has_hugepages = free_hugepages() >= (size_t)memory_mb << 20;
-	char lcores[32], prefix[48], megabytes[16];
+	char lcores[64], prefix[48], megabytes[16];
 	int status;
 	char *argument[MAX_ARGUMENTS] = {"sluice-bench",
 					 "--no-pci",
@@ -72,7 +72,12 @@ static int eal_open(struct engine *engine, const struct engine_options *options)
 					 has_hugepages ? "--in-memory" : "--no-huge",
 					 has_hugepages ? NULL : "--no-shconf"};
 
-	snprintf(lcores, sizeof(lcores), "0@%d", options->cpu);
+	/* The main lcore only waits then, on whichever core has time for it. */
+	if (engine->dataplane.n_workers == 1)
+		snprintf(lcores, sizeof(lcores), "0@%d", options->cpu);
+	else
+		snprintf(lcores, sizeof(lcores), "0@(%d,%d),1@%d,2@%d", options->cpu,
+			 options->second_cpu, options->cpu, options->second_cpu);
 	snprintf(prefix, sizeof(prefix), "sluice-bench-%d", (int)getpid());
 	snprintf(megabytes, sizeof(megabytes), "%u", memory_mb);
 	engine->dataplane.has_hugepages = has_hugepages;
@@ -95,11 +100,13 @@ static int memory_open(struct dataplane *dataplane)
 	dataplane->mark_offset = rte_mbuf_dynfield_register(&mark);
 	dataplane->pool = rte_pktmbuf_pool_create("packets", N_BUFFERS, BUFFER_CACHE, 0,
 						  RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	dataplane->qsbr = rte_zmalloc("qsbr", rte_rcu_qsbr_get_memsize(1), SL_CACHE_LINE);
+	dataplane->qsbr =
+		rte_zmalloc("qsbr", rte_rcu_qsbr_get_memsize(dataplane->n_workers), SL_CACHE_LINE);
 	dataplane->adjacency = rte_zmalloc(
 		"adjacency", SL_MAX_ADJACENCIES * sizeof(*dataplane->adjacency), SL_CACHE_LINE);
 	if (dataplane->mark_offset < 0 || dataplane->pool == NULL || dataplane->qsbr == NULL ||
-	    dataplane->adjacency == NULL || rte_rcu_qsbr_init(dataplane->qsbr, 1) != 0)
+	    dataplane->adjacency == NULL ||
+	    rte_rcu_qsbr_init(dataplane->qsbr, dataplane->n_workers) != 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -134,16 +141,18 @@ static int port_make(struct dataplane *dataplane, const struct port_watch *watch
 {
 	struct rte_eth_conf config = {0};
 	struct port *port = &dataplane->port[0];
+	uint16_t n_queues = (uint16_t)dataplane->n_workers;
 	struct rte_ether_addr mac;
 	int status = rte_eth_dev_get_port_by_name("net_null0", &port->id);
 
 	if (status == 0)
-		status = rte_eth_dev_configure(port->id, 1, 1, &config);
-	if (status == 0)
-		status = rte_eth_rx_queue_setup(port->id, 0, N_DESCRIPTORS, 0, NULL,
+		status = rte_eth_dev_configure(port->id, n_queues, n_queues, &config);
+	for (uint16_t i = 0; i < n_queues && status == 0; i++) {
+		status = rte_eth_rx_queue_setup(port->id, i, N_DESCRIPTORS, 0, NULL,
 						dataplane->pool);
-	if (status == 0)
-		status = rte_eth_tx_queue_setup(port->id, 0, N_DESCRIPTORS, 0, NULL);
+		if (status == 0)
+			status = rte_eth_tx_queue_setup(port->id, i, N_DESCRIPTORS, 0, NULL);
+	}
 	if (status == 0)
 		status = rte_eth_dev_start(port->id);
 	if (status == 0)
@@ -151,7 +160,7 @@ static int port_make(struct dataplane *dataplane, const struct port_watch *watch
 	if (status != 0)
 		return status;
 	memcpy(port->mac, mac.addr_bytes, sizeof(port->mac));
-	port->n_queues = 1;
+	port->n_queues = n_queues;
 	port->mtu = RTE_ETHER_MTU;
 	port->tap = -1;
 	port->to_kernel = rte_ring_create("to_kernel", RING_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
@@ -159,15 +168,16 @@ static int port_make(struct dataplane *dataplane, const struct port_watch *watch
 					    RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (port->to_kernel == NULL || port->from_kernel == NULL)
 		return -ENOMEM;
-	return port_adopt(port->id, 1, dataplane->pool, watch);
+	return port_adopt(port->id, n_queues, dataplane->pool, watch);
 }
 
 static void describe_memory(struct engine *engine, size_t free_before)
 {
 	const struct flow_table *flows4 = &engine->worker->flows4;
 	const struct flow_table *flows6 = &engine->worker->flows6;
-	size_t needed = flows4->entries_bytes + flows4->bucket_bytes + flows6->entries_bytes +
-			flows6->bucket_bytes;
+	size_t needed = (flows4->entries_bytes + flows4->bucket_bytes + flows6->entries_bytes +
+			 flows6->bucket_bytes) *
+			engine->dataplane.n_workers;
 
 	snprintf(engine->memory, sizeof(engine->memory), "%s",
 		 !engine->dataplane.has_hugepages
@@ -197,8 +207,11 @@ static int tables_open(struct engine *engine, const struct engine_options *optio
 		return status;
 	}
 	engine->worker = dataplane->worker[0];
-	engine->worker->core = options->cpu;
-	engine->worker->sweep_tsc_per_entry /= haste;
+	for (uint32_t i = 0; i < dataplane->n_workers; i++) {
+		dataplane->worker[i]->core = i == 0 ? options->cpu : options->second_cpu;
+		dataplane->worker[i]->lcore = dataplane->n_workers == 1 ? 0 : i + 1;
+		dataplane->worker[i]->sweep_tsc_per_entry /= haste;
+	}
 	describe_memory(engine, free_before);
 	return 0;
 }
@@ -206,14 +219,15 @@ static int tables_open(struct engine *engine, const struct engine_options *optio
 int engine_open(struct engine *engine, const struct engine_options *options)
 {
 	struct dataplane *dataplane = &engine->dataplane;
+	uint16_t n_workers = options->n_workers != 0 ? (uint16_t)options->n_workers : 1;
 	int status;
 
 	memset(engine, 0, sizeof(*engine));
 	dataplane->options.n_flows = options->n_flows;
 	dataplane->n_ports = 1;
-	dataplane->n_workers = 1;
-	dataplane->max_workers = 1;
-	dataplane->polling = (struct polling){.n = 1, .step = 1};
+	dataplane->n_workers = n_workers;
+	dataplane->max_workers = n_workers;
+	dataplane->polling = (struct polling){.n = n_workers, .step = n_workers};
 	status = eal_open(engine, options);
 	if (status != 0)
 		return status;
@@ -353,16 +367,18 @@ int engine_set_table(struct engine *engine, uint32_t n_flows)
 	return status;
 }
 
-void engine_run(struct engine *engine)
+void engine_run(struct worker *worker)
 {
-	engine->worker->sweep_tsc = rte_rdtsc();
-	(void)worker_main(engine->worker);
+	worker->sweep_tsc = rte_rdtsc();
+	(void)worker_main(worker);
 }
 
 void engine_stop(struct engine *engine)
 {
-	/* A worker that ends frees its flows one by one, which takes long and measures nothing. */
-	engine->worker->flows4.n_touched = 0;
-	engine->worker->flows6.n_touched = 0;
 	__atomic_store_n(&engine->dataplane.is_stopping, true, __ATOMIC_RELAXED);
+}
+
+void engine_resume(struct engine *engine)
+{
+	__atomic_store_n(&engine->dataplane.is_stopping, false, __ATOMIC_RELAXED);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * The DPDK engine with one worker and one port, put together by its own functions but for what needs
- * the kernel: no TAP, no netlink, no root. The port is a net_null whose functions bench_port.c has
- * replaced; next hops are what traffic.h says. Nothing of the worker is changed. One an EAL, and so
- * one a process.
+ * The DPDK engine with one port and one worker, or a few, put together by its own functions but for
+ * what needs the kernel: no TAP, no netlink, no root. The port is a net_null whose functions
+ * bench_port.c has replaced; next hops are what traffic.h says. Nothing of the worker is changed. One an
+ * EAL, and so one a process.
  */
 #pragma once
 
@@ -18,8 +18,11 @@ enum {
 };
 
 struct engine_options {
+	/* One worker runs on the thread that opened the engine; of several, each on an lcore of its own. */
+	uint32_t n_workers; /* 0: one */
 	int cpu;
-	uint32_t n_flows; /* room in the table */
+	int second_cpu;   /* of the second worker */
+	uint32_t n_flows; /* room in the table of each */
 	uint32_t n_slots; /* of a service */
 	uint32_t haste;   /* the worker's clock and its sweep go this many times as fast; 0: once */
 	uint32_t memory_mb; /* of DPDK; 0: what the worker needs */
@@ -28,8 +31,8 @@ struct engine_options {
 
 struct engine {
 	struct dataplane dataplane;
-	struct worker *worker;
-	char memory[96]; /* what the tables lie in, in words */
+	struct worker *worker; /* the first one */
+	char memory[96];       /* what the tables lie in, in words */
 };
 
 /** Opens all, up to the worker's launch. 0 or negative errno, and the reason was printed. */
@@ -45,8 +48,14 @@ int engine_commit(struct engine *engine, const struct engine_options *options,
 /** The IPv4 table of the worker, which does not run, becomes one of @n_flows. 0 or -ENOMEM. */
 int engine_set_table(struct engine *engine, uint32_t n_flows) SL_MUST_USE;
 
-/** The worker's loop, on this thread, until engine_stop() is called from within. */
-void engine_run(struct engine *engine);
+/**
+ * The loop of @worker, on this thread, until engine_stop() is called; the caller has undone that of
+ * before by engine_resume().
+ */
+void engine_run(struct worker *worker);
 
-/** Ends the loop after this turn, and forgets all flows at once. */
+/** Ends the loops of all workers after this turn; flows stay. Any thread. */
 void engine_stop(struct engine *engine);
+
+/** Loops may run again: none does yet. */
+void engine_resume(struct engine *engine);

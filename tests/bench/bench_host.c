@@ -139,6 +139,6 @@ int host_choose_cores(int wanted, int *other)
 	for (*other = 0; *other < CPU_SETSIZE; (*other)++)
 		if (*other != wanted && CPU_ISSET((size_t)*other, &allowed))
 			return 0;
-	report_error("two cores are needed: one for the generator, one for what is measured");
+	report_error("two cores are needed, and this process may use one");
 	return -EINVAL;
 }

@@ -40,17 +40,19 @@ static uint32_t draw_below(struct draw *draw, uint32_t n)
 	return (uint32_t)((draw_next(draw) >> 32) * n >> 32);
 }
 
-static int draw_open(struct draw *draw, enum sequence_order order, uint32_t n_flows)
+static int draw_open(struct draw *draw, const struct sequence_options *options)
 {
 	double sum = 0;
 
-	*draw = (struct draw){.state = 0x9e3779b97f4a7c15ull, .n_flows = n_flows, .order = order};
-	if (order != SEQUENCE_ZIPF)
+	*draw = (struct draw){.state = 0x9e3779b97f4a7c15ull ^ options->seed,
+			      .n_flows = options->n_flows,
+			      .order = options->order};
+	if (options->order != SEQUENCE_ZIPF)
 		return 0;
-	draw->sum = malloc(n_flows * sizeof(*draw->sum));
+	draw->sum = malloc(options->n_flows * sizeof(*draw->sum));
 	if (draw->sum == NULL)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n_flows; i++) {
+	for (uint32_t i = 0; i < options->n_flows; i++) {
 		sum += pow(i + 1.0, -ZIPF_EXPONENT);
 		draw->sum[i] = sum;
 	}
@@ -100,12 +102,14 @@ static uint32_t draw_present(struct draw *draw, const struct traffic *traffic, u
 	return flow;
 }
 
-int sequence_new(struct sequence *sequence, const struct traffic *traffic, enum sequence_mix mix,
-		 enum sequence_order order, uint32_t first, uint32_t n_flows, uint32_t n)
+int sequence_new(struct sequence *sequence, const struct traffic *traffic,
+		 const struct sequence_options *options)
 {
 	size_t record_bytes = traffic_record_bytes(traffic);
+	enum sequence_mix mix = options->mix;
+	uint32_t n = options->n;
 	struct draw draw;
-	int status = draw_open(&draw, order, n_flows);
+	int status = draw_open(&draw, options);
 
 	if (status != 0)
 		return status;
@@ -120,7 +124,7 @@ int sequence_new(struct sequence *sequence, const struct traffic *traffic, enum 
 	/* Large pages, so that the port misses no translations. */
 	madvise(sequence->record, sequence->n_bytes, MADV_HUGEPAGE);
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t flow = draw_present(&draw, traffic, first, i);
+		uint32_t flow = draw_present(&draw, traffic, options->first, i);
 		uint8_t *record = sequence->record + i * record_bytes;
 
 		if (mix == SEQUENCE_REPLY || (mix == SEQUENCE_MIXED && draw_next(&draw) >> 63))

@@ -20,6 +20,15 @@ enum sequence_order {
 	SEQUENCE_ONCE,        /* one packet of each flow, in their order */
 };
 
+struct sequence_options {
+	enum sequence_mix mix;
+	enum sequence_order order;
+	uint32_t seed;  /* another one, another sequence */
+	uint32_t first; /* flow */
+	uint32_t n_flows;
+	uint32_t n; /* records */
+};
+
 struct sequence {
 	uint8_t *record;
 	uint32_t n;
@@ -27,10 +36,8 @@ struct sequence {
 };
 
 /**
- * @n records of the flows @first to @first + @n_flows - 1 of @traffic. 0 or -ENOMEM. Owned by the
- * caller.
+ * Records of flows of @traffic that are not left out. 0 or -ENOMEM. Owned by the caller.
  */
-int sequence_new(struct sequence *sequence, const struct traffic *traffic, enum sequence_mix mix,
-		 enum sequence_order order, uint32_t first, uint32_t n_flows,
-		 uint32_t n) SL_MUST_USE;
+int sequence_new(struct sequence *sequence, const struct traffic *traffic,
+		 const struct sequence_options *options) SL_MUST_USE;
 void sequence_free(struct sequence *sequence);

@@ -299,6 +299,8 @@ static const char *judge_forward(struct traffic *traffic, const struct sl_tuple 
 
 	if (!flow_of(traffic, &in->source, in->source_port, &flow))
 		return "the record is no client's";
+	if (traffic->way != NULL && traffic->way[flow].is_left_out)
+		return "of a flow that is none of the sender's";
 	if (!traffic_host(traffic->family, TRAFFIC_BACKENDS, &out->destination, &backend) ||
 	    backend / traffic->n_backends != service_of(traffic, flow) ||
 	    out->destination_port != SL_BE16(TRAFFIC_BACKEND_PORT))

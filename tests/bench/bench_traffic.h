@@ -33,7 +33,7 @@ enum traffic_net {
 struct traffic_way {
 	uint32_t backend : 30;
 	uint32_t is_known : 1;
-	uint32_t is_left_out : 1; /* no packet comes from it any more */
+	uint32_t is_left_out : 1; /* no packet of it is to be sent, by those whom this is for */
 	be16_t source_port;
 	uint16_t source; /* host number among the pool addresses */
 };

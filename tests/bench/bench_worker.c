@@ -5,7 +5,8 @@
  * exchanges both ends, with the same port in the same process. worker_main() runs once, from the
  * first packet to the last; whenever the synthetic port has no more to receive, it asks here what
  * comes next, so rounds change without a change to the loop. First every flow is made by its client's
- * packet and answered by its backend's, each judged byte for byte; then come the rounds.
+ * packet and answered by its backend's, each judged byte for byte; then come the rounds. Cases of two
+ * workers are bench_pair.c's.
  */
 #include <errno.h>
 #include <math.h>
@@ -19,6 +20,7 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/bench_engine.h"
 #include "tests/bench/bench_events.h"
+#include "tests/bench/bench_pair.h"
 #include "tests/bench/bench_report.h"
 #include "tests/bench/bench_sequence.h"
 #include "tests/bench/bench_swap.h"
@@ -105,6 +107,8 @@ static const struct bench_column columns[] = {
 	{"balancer_ns", "balancer, ns", 1, true},
 	{"swap_ns", "swap, ns", 1, true},
 	{"ratio", "of swap", 2, true},
+	{"speedup", "of one worker", 2, true},
+	{"swap_speedup", "swaps, of one", 2, true},
 	{"cycles", "cycles", 0, false},
 	{"mpps", "M/s", 1, false},
 	{"instructions", "instr.", 0, false},
@@ -296,20 +300,23 @@ static int draw(struct run *run)
 {
 	const struct worker_case *wanted = &run->wanted;
 	uint64_t n = (uint64_t)wanted->n_flows * SEQUENCE_PER_FLOW;
-	/* A flood's clients are none that have flows. */
-	uint32_t first = wanted->kind == KIND_FLOOD ? TRAFFIC_MAX_FLOWS / 2 : 0;
-	uint32_t n_flows = wanted->n_flows;
+	struct sequence_options options = {.mix = (enum sequence_mix)wanted->mix,
+					   .order = (enum sequence_order)wanted->order,
+					   .n_flows = wanted->n_flows};
 
 	if (n < MIN_SEQUENCE)
 		n = MIN_SEQUENCE;
 	if (n > MAX_SEQUENCE || wanted->kind != KIND_LIVE)
 		n = MAX_SEQUENCE / (run->options->is_quick ? QUICK_DIVISOR : 1u);
-	if (wanted->kind == KIND_NEW)
-		n_flows = (uint32_t)n;
-	else if (wanted->kind == KIND_FLOOD)
-		n_flows = TRAFFIC_MAX_FLOWS / 2;
-	return sequence_new(&run->sequence, run->measured, wanted->mix, wanted->order, first,
-			    n_flows, (uint32_t)n);
+	options.n = (uint32_t)n;
+	if (wanted->kind == KIND_NEW) {
+		options.n_flows = options.n;
+	} else if (wanted->kind == KIND_FLOOD) {
+		/* Its clients are none that have flows. */
+		options.first = TRAFFIC_MAX_FLOWS / 2;
+		options.n_flows = TRAFFIC_MAX_FLOWS / 2;
+	}
+	return sequence_new(&run->sequence, run->measured, &options);
 }
 
 /* All flows are there: now the rounds. */
@@ -433,7 +440,8 @@ static void step_stop(struct run *run)
 
 static const char *case_name(uint32_t index)
 {
-	return index < SL_ARRAY_LEN(cases) ? cases[index].name : NULL;
+	return index < SL_ARRAY_LEN(cases) ? cases[index].name
+					   : pair_case_name(index - (uint32_t)SL_ARRAY_LEN(cases));
 }
 
 static bool find_case(const char *name, struct worker_case *wanted)
@@ -547,7 +555,7 @@ static int run_case(struct run *run, json_t *result)
 		run->has_events = events_open();
 		run->measured = &run->traffic;
 		run->step = step_forward;
-		engine_run(&run->engine);
+		engine_run(run->engine.worker);
 		status = run->status;
 	}
 	if (status == 0 && run->wanted.kind == KIND_NEW && !run->options->is_quick &&
@@ -565,10 +573,13 @@ static int run_case(struct run *run, json_t *result)
 
 static int measure(const struct bench_options *options, const char *name, json_t *result)
 {
-	struct run *run = calloc(1, sizeof(*run));
+	struct run *run;
 	uint32_t divisor = options->is_quick ? QUICK_DIVISOR : 1;
 	int status;
 
+	if (pair_has_case(name))
+		return pair_measure(options, name, result);
+	run = calloc(1, sizeof(*run));
 	if (run == NULL)
 		return -ENOMEM;
 	run->options = options;

@@ -25,12 +25,15 @@ GOALS = [("packets/s of small UDP", "packets", "per_second", "at least", 3.0),
          ("time of the core, a request", "requests", "core_us", "at most", 0.7),
          ("time of the core, a connection", "connections", "core_us", "at most", 0.7)]
 
-# Of the cases of a mode of sluice-bench, what the page shows: a table each, of headings and keys.
+# Of the cases of a mode of sluice-bench, what the page shows: a table each, of headings and keys. A table has the cases that
+# have its first key.
 SELF_COLUMNS = {
     "commit": [{"change, ms": "commit_ms", "p99": "commit_p99_ms", "changes/s": "per_second", "longest turn, us": "gap_us",
                 "its p99": "gap_p99_us", "when nothing changes": "quiet_gap_us", "p99 of that": "quiet_gap_p99_us"}],
     "worker": [{"balancer, ns": "balancer_ns", "its fastest round": "balancer_best_ns", "swap, ns": "swap_ns", "of swap": "ratio",
-                "M/s": "mpps", "bytes a flow": "bytes_per_flow", "disturbed, %": "disturbed_percent"}],
+                "M/s": "mpps", "bytes a flow": "bytes_per_flow", "disturbed, %": "disturbed_percent"},
+               {"of one worker": "speedup", "two workers, M/s": "mpps", "one, M/s": "one_mpps", "two swap loops of one": "swap_speedup",
+                "two, M/s": "swap_mpps", "one swap loop, M/s": "swap_one_mpps", "handed over, %": "handed_percent"}],
     "wire": [{"Sluice, M/s": "sluice_mpps", "testpmd, M/s": "testpmd_mpps", "of testpmd": "throughput_ratio",
               "Sluice without loss, M/s": "sluice_zero_loss_mpps", "testpmd without loss, M/s": "testpmd_zero_loss_mpps"},
              {"Sluice's p50 at 50 %, us": "sluice_p50_us_50", "p99": "sluice_p99_us_50",
@@ -237,8 +240,9 @@ def self_lines(name, part):
     lines = [f"### {name}", "", f"`sluice-bench {name}`: medians of {part['starts']} starts of {part['rounds']} rounds, "
                                 "in parentheses the least and the most of the starts."]
     for columns in SELF_COLUMNS[name]:
-        rows = [[case["name"], *(of_starts(case.get(key)) for key in columns.values())] for case in part["cases"]]
-        lines += ["", *table(["case", *columns], rows)]
+        rows = [[case["name"], *(of_starts(case.get(key)) for key in columns.values())] for case in part["cases"]
+                if next(iter(columns.values())) in case]
+        lines += ["", *table(["case", *columns], rows)] if rows else []
     return lines
 
 
