@@ -21,7 +21,7 @@ struct bench_options {
 	uint32_t n_backends;
 	double trial_sec;
 	uint32_t loss_ppm; /* that a trial may have and still count as one without loss */
-	bool is_realtime;  /* no other process takes a core from those that poll */
+	bool is_realtime;  /* wire, two workers: nobody takes a core from those that poll */
 	bool is_quick;     /* everything tiny: shows that it works, not how fast */
 };
 

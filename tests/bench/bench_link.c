@@ -4,7 +4,6 @@
 #include "tests/bench/bench_link.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include <rte_cycles.h>
@@ -55,15 +54,6 @@ void link_close(struct link *link)
 	stream_close(&link->stream);
 }
 
-/* Of this thread. */
-static void set_policy(int policy)
-{
-	const struct sched_param parameters = {.sched_priority = policy == SCHED_FIFO};
-
-	if (sched_setscheduler(0, policy, &parameters) != 0)
-		report_error("cannot be real-time: %s", strerror(errno));
-}
-
 int link_try(struct link *link, const struct trial *trial, struct trial_result *result)
 {
 	const char *name = peer_name((enum peer_kind)link->peer.kind);
@@ -72,10 +62,10 @@ int link_try(struct link *link, const struct trial *trial, struct trial_result *
 	int status;
 
 	if (link->is_realtime)
-		set_policy(SCHED_FIFO);
+		process_raise_thread(true);
 	status = generator_try(link->generator, trial, result);
 	if (link->is_realtime)
-		set_policy(SCHED_OTHER);
+		process_raise_thread(false);
 	link->peer_seconds += (double)(rte_rdtsc() - start) / (double)link->generator->tsc_hz;
 	link->peer_cpu_seconds += process_cpu_seconds(&link->peer.dataplane) - peer_cpu;
 	link->n_received += result->n_received;

@@ -221,6 +221,14 @@ void process_raise(const struct process *process)
 		report_error("%s: cannot be real-time: %s", process->name, strerror(errno));
 }
 
+void process_raise_thread(bool is_realtime)
+{
+	const struct sched_param parameters = {.sched_priority = is_realtime};
+
+	if (sched_setscheduler(0, is_realtime ? SCHED_FIFO : SCHED_OTHER, &parameters) != 0)
+		report_error("cannot be real-time: %s", strerror(errno));
+}
+
 static void sleep_step(void)
 {
 	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000};

@@ -49,6 +49,9 @@ double process_cpu_seconds(const struct process *process);
 /** Makes the busiest of its threads a real-time one, before which all ordinary ones wait. */
 void process_raise(const struct process *process);
 
+/** Makes this very thread one, or an ordinary one again. */
+void process_raise_thread(bool is_realtime);
+
 /** Prints the last lines of its log. */
 void process_print_log(const struct process *process);
 

@@ -66,7 +66,7 @@ static void print_help(void)
 	       "  --backends N    mode wire: backends of the service (100)\n"
 	       "  --trial SEC     mode wire: seconds of a trial (1)\n"
 	       "  --loss PPM      mode wire: frames of a million that may be lost (none)\n"
-	       "  --realtime      mode wire: others wait while it measures\n"
+	       "  --realtime      mode wire, two workers: others wait while it measures\n"
 	       "  --quick         tiny cases: shows that all works, not how fast\n"
 	       "  --one CASE      measure one case in this very process\n"
 	       "  --list          print the names of the cases\n"
