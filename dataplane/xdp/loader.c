@@ -495,7 +495,10 @@ static int make_room(const struct dataplane *dataplane, const struct port *port,
 		 info.name);
 	if (bpf_xdp_detach((int)port->ifindex, 0, NULL) == 0)
 		return 0;
-	/* Attached by a link: only that can let go. */
+	/*
+	 * Attached by a link: only that can let go. Interfaces of other namespaces have the same numbers,
+	 * and the kernel does not say whose a link is: only a link of the very program is this one.
+	 */
 	for (uint32_t id = 0; bpf_link_get_next_id(id, &id) == 0;) {
 		struct bpf_link_info found = {0};
 		uint32_t size = sizeof(found);
@@ -504,7 +507,8 @@ static int make_room(const struct dataplane *dataplane, const struct port *port,
 		if (link < 0)
 			continue;
 		if (bpf_obj_get_info_by_fd(link, &found, &size) == 0 &&
-		    found.type == BPF_LINK_TYPE_XDP && found.xdp.ifindex == port->ifindex)
+		    found.type == BPF_LINK_TYPE_XDP && found.xdp.ifindex == port->ifindex &&
+		    found.prog_id == query.prog_id)
 			bpf_link_detach(link);
 		close(link);
 	}

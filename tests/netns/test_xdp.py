@@ -80,9 +80,9 @@ def bpftool(*words):
     return json.loads(topology.run("bpftool", "-j", *words).stdout or "null")
 
 
-def attached(net, device):
-    """The XDP program of the balancer's interface as `ip` tells it: mode, id, name; None: none."""
-    link = json.loads(net.ip("lb", "-j", "-d", "link", "show", "dev", device).stdout)[0]
+def attached(net, device, name="lb"):
+    """The XDP program of an interface of the namespace as `ip` tells it: mode, id, name; None: none."""
+    link = json.loads(net.ip(name, "-j", "-d", "link", "show", "dev", device).stdout)[0]
     if "xdp" not in link:
         return None
     program = link["xdp"]["prog"]["id"]
@@ -279,20 +279,26 @@ def foreign_program(net, kind, folder):
         yield attached(net, "eth1")
         net.ip("lb", "link", "set", "dev", "eth1", "xdp", "off")
         return
-    path = os.path.join(folder, "foreign")
+    with held_link(net, "lb", "eth1", os.path.join(folder, "foreign")):
+        yield attached(net, "eth1")
+
+
+@contextlib.contextmanager
+def held_link(net, name, device, path):
+    """A program of its own, pinned at `path`, on an interface of the namespace; its link lives as long as this."""
     topology.run("bpftool", "prog", "load", CLASSIFIER, path, "type", "xdp")
     # A link is made where its interface is: within the namespace.
     script = ("import ctypes,os,socket,sys,time\n"
               "b=ctypes.CDLL('libbpf.so.1',use_errno=True)\n"
               f"p=b.bpf_obj_get({path!r}.encode())\n"
-              "l=b.bpf_link_create(p,socket.if_nametoindex('eth1'),37,None)\n"
+              f"l=b.bpf_link_create(p,socket.if_nametoindex({device!r}),37,None)\n"
               "print(l,flush=True)\n"
               "sys.stdin.read()\n")
     holder = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True, preexec_fn=enter(net, "lb"))
+                              text=True, preexec_fn=enter(net, name))
     try:
         assert int(holder.stdout.readline()) >= 0
-        yield attached(net, "eth1")
+        yield
     finally:
         holder.communicate(timeout=10)
         if os.path.exists(path):
@@ -328,6 +334,30 @@ def test_port_with_anothers_program_is_refused(net, kind):
             assert attempt(net, "--unload").returncode == 0
             remount(net)
     wait_for_traffic(net, 5)
+
+
+def test_replacing_spares_the_interface_of_another_namespace(net):
+    """Which has the same number; links are the whole machine's."""
+    number = net.run_in("lb", "cat", "/sys/class/net/eth1/ifindex").stdout.strip()
+    folder = os.path.join(net.dir, "others")
+    os.mkdir(folder)
+    topology.run("mount", "-t", "bpf", "bpf", folder)
+    topology.run("ip", "netns", "add", net.ns("twin"))
+    try:
+        net.ip("twin", "link", "add", "twin", "index", number, "type", "veth", "peer", "name", "peer")
+        with dead_dataplane(net), held_link(net, "twin", "twin", os.path.join(folder, "twin")):
+            twin = attached(net, "twin", "twin")
+            assert attempt(net, "--unload").returncode == 0
+            remount(net)
+            with held_link(net, "lb", "eth1", os.path.join(folder, "foreign")):
+                net.start("sparing", "lb", SLUICE_XDP, "-c", net.config, "--replace")
+                topology.wait_until("the agent that replaces", 30, lambda: "ready:" in net.log("sparing"))
+                assert attached(net, "eth1")[2] == "sl_balance"
+                assert attached(net, "twin", "twin") == twin
+                net.stop("sparing")
+    finally:
+        topology.run("umount", folder)
+        topology.run("ip", "netns", "del", net.ns("twin"))
 
 
 def remount(net):
