@@ -145,6 +145,29 @@ static const struct command table[] = {
 		.n_params = 1,
 	},
 	{
+		.noun = "backend", .verb = "wait", .runner = COMMAND_WAITS,
+		.print = output_waited, .summary = "wait until a backend is drained, up or down",
+		.description =
+			"Waits until no flow of a backend that takes no new ones is open (drained, the default), or until "
+			"its health checks find it up or down. Exits with 1 when the time is over, or if it can't come "
+			"to that: a backend in state ready is never drained.",
+		.example = {
+			"sluice backend wait web 10.0.0.2:8080 state drained timeout 600",
+			"sluice backend wait web 10.0.0.2:8080 state up",
+		},
+		.param = {
+			{.name = "service", .value = "SERVICE", .kind = VALUE_SERVICE, .is_own = true,
+			 .help = "the service's name"},
+			{.name = "address", .value = "ADDR:PORT", .kind = VALUE_BACKEND, .is_own = true,
+			 .help = "ADDR:PORT of the backend"},
+			{.word = "state", .name = "state", .is_own = true, .choices = "drained|up|down",
+			 .help = "what is waited for; default drained"},
+			{.word = "timeout", .name = "timeout", .value = "SECONDS", .kind = VALUE_SECONDS, .is_own = true,
+			 .help = "how long at most (1..86400), default 60"},
+		},
+		.n_params = 4,
+	},
+	{
 		.noun = "flow", .verb = "list", .method = "flow.list", .print = output_flows,
 		.description = "Lists live flows, in no order, 100 at most unless limit says otherwise.",
 		.example = {"sluice flow list service web limit 20", "sluice flow list client 198.51.100.7"},
@@ -338,7 +361,7 @@ const char *command_choices(const struct command *command, const struct command_
 	const struct method_param *source = command_method_param(command, param);
 
 	if (!source)
-		return NULL;
+		return param->choices;
 	return source->type == METHOD_BOOLEAN ? "yes|no" : source->choices;
 }
 

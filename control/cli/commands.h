@@ -32,6 +32,7 @@ enum command_runner {
 	COMMAND_CALLS = 0, /* sluiced, by command->method */
 	COMMAND_CHECKS,    /* config/, here; sluiced only if asked to */
 	COMMAND_COMPLETES, /* prints the completion script */
+	COMMAND_WAITS,     /* sluiced, asked again and again: wait.c */
 };
 
 /** What a value is, beyond what the method table says: its grammar, and how it is completed. */
@@ -49,6 +50,7 @@ enum value_kind {
 	VALUE_FILE,            /* a file's name; its text becomes the method's "text" */
 	VALUE_SHELL,           /* of `completion` */
 	VALUE_FLAG,            /* a word without a value */
+	VALUE_SECONDS,         /* a whole number from 1 to a day; of the CLI's own */
 };
 
 /** One positional or keyword parameter of a command. */
@@ -59,9 +61,10 @@ struct command_param {
 		*member; /* in usage lines: the member's place, where the method takes an object */
 	const char *value; /* in usage lines; NULL: the choices, or nothing for a flag */
 	enum value_kind kind;
-	bool is_optional; /* positional only; keywords always are */
-	bool is_own;      /* for the CLI itself, not for the method */
-	const char *help; /* NULL: what the method table says */
+	bool is_optional;    /* positional only; keywords always are */
+	bool is_own;         /* for the CLI itself, not for the method */
+	const char *choices; /* of the CLI's own: "a|b|c"; NULL: any */
+	const char *help;    /* NULL: what the method table says */
 };
 
 /** How a result is shown to people. @own: the CLI's own parameters, an object. */

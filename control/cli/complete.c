@@ -166,6 +166,7 @@ static const char *place_of(const struct command *command, const struct command_
 	case VALUE_PORTS:
 	case VALUE_CLIENT:
 	case VALUE_FLAG:
+	case VALUE_SECONDS:
 		break;
 	}
 	return "-";

@@ -18,6 +18,7 @@
 #include "control/cli/output.h"
 #include "control/cli/parse.h"
 #include "control/cli/table.h"
+#include "control/cli/wait.h"
 #include "control/rpc.h"
 
 #ifndef SLUICE_VERSION
@@ -86,6 +87,22 @@ static int run_call(const struct cli_options *options, const struct request *req
 	if (!code)
 		code = call(path, options->timeout_sec, request->command->method, request->params,
 			    &result, &error);
+	if (code)
+		return fail(options, code, &error);
+	show(options, request, result);
+	json_decref(result);
+	return CLI_DONE;
+}
+
+static int run_wait(const struct cli_options *options, const struct request *request)
+{
+	struct rpc_error error = {0};
+	char path[MAX_SOCKET_PATH];
+	json_t *result = NULL;
+	int code = find_socket(options, path, &error);
+
+	if (!code)
+		code = wait_backend(path, options->timeout_sec, request, &result, &error);
 	if (code)
 		return fail(options, code, &error);
 	show(options, request, result);
@@ -184,6 +201,8 @@ static int run(const struct cli_options *options, const struct request *request)
 		complete_bash(stdout);
 		return CLI_DONE;
 	}
+	if (request->command->runner == COMMAND_WAITS)
+		return run_wait(options, request);
 	if (json_object_get(request->own, "file"))
 		return run_file(options, request);
 	return run_call(options, request);

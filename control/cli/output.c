@@ -258,6 +258,16 @@ void output_backends(FILE *out, const json_t *result, const json_t *own)
 	print_backends(out, get(result, "backends"));
 }
 
+void output_waited(FILE *out, const json_t *result, const json_t *own)
+{
+	const char *state = string_of(own, "state");
+
+	(void)text_print(out, string_of(result, "service"));
+	(void)fputs(": ", out);
+	(void)text_print(out, string_of(result, "address"));
+	(void)fprintf(out, ": %s\n", strcmp(state, "-") == 0 ? "drained" : state);
+}
+
 static void print_sources(FILE *out, const json_t *service)
 {
 	const json_t *sources = get(service, "source");

@@ -16,6 +16,7 @@ void output_changes(FILE *out, const json_t *result, const json_t *own);
 void output_service(FILE *out, const json_t *result, const json_t *own);
 void output_services(FILE *out, const json_t *result, const json_t *own);
 void output_backends(FILE *out, const json_t *result, const json_t *own);
+void output_waited(FILE *out, const json_t *result, const json_t *own);
 void output_flows(FILE *out, const json_t *result, const json_t *own);
 void output_flow_count(FILE *out, const json_t *result, const json_t *own);
 void output_explanation(FILE *out, const json_t *result, const json_t *own);

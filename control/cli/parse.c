@@ -354,6 +354,8 @@ static int check_string(const struct reading *reading, const struct command_para
 
 	if (source && source->choices && !is_choice(source->choices, value))
 		return refuse_value(reading, what, value, source->choices);
+	if (param->choices && !is_choice(param->choices, value))
+		return refuse_value(reading, what, value, param->choices);
 	if (source && source->type == METHOD_STRING && !source->choices &&
 	    ((int64_t)strlen(value) < source->min || (int64_t)strlen(value) > source->max)) {
 		(void)snprintf(limit, sizeof(limit), "of %" PRId64 " to %" PRId64 " bytes",
@@ -514,6 +516,10 @@ static int take_value(struct reading *reading, const struct command_param *param
 		code = check_integer(reading, source, what_of(param), word, &value);
 	} else if (source && source->type == METHOD_BOOLEAN) {
 		code = check_boolean(reading, param, word, &value);
+	} else if (param->kind == VALUE_SECONDS) {
+		static const struct method_param day = {.min = 1, .max = 86400};
+
+		code = check_integer(reading, &day, what_of(param), word, &value);
 	} else if (param->kind == VALUE_SHELL && strcmp(word, "bash") != 0) {
 		code = refuse_value(reading, what_of(param), word, "bash");
 	} else {

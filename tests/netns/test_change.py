@@ -59,6 +59,29 @@ def wait_idle(net, address):
     topology.wait_until(f"{address} to be idle", 20, idle)
 
 
+def test_it_is_waited_for_a_backend_to_be_drained(net):
+    backend = f"{topology.backend4(2)}:8080"
+    client = subprocess.Popen(net.in_ns("client", sys.executable, "-c", "import socket,sys\nopen_ = []\nfor _ in range(30):\n"
+                              f" open_.append(socket.create_connection(('{topology.SERVICE4}', 80)))\n"
+                              "print('open', flush=True); sys.stdin.readline()"),
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert client.stdout.readline() == "open\n"
+        refused = net.sluice("backend", "wait", "web", backend, check=False)
+        assert refused.returncode == 1 and "state ready: it takes new flows" in refused.stderr, refused
+        net.sluice("backend", "set", "web", backend, "state", "drain")
+        late = net.sluice("backend", "wait", "web", backend, "state", "drained", "timeout", "1", check=False)
+        assert late.returncode == 1 and "is not drained after 1 s:" in late.stderr and "open" in late.stderr, late
+        waiting = subprocess.Popen([os.path.join(topology.BUILD, "sluice"), "-s", os.path.join(net.run_dir, "control.sock"),
+                                    "backend", "wait", "web", backend], stdout=subprocess.PIPE, text=True)
+        client.communicate("\n", timeout=20)
+        assert waiting.communicate(timeout=20)[0] == f"web: {backend}: drained\n" and waiting.returncode == 0
+    finally:
+        client.kill()
+        client.wait()
+        net.sluice("backend", "set", "web", backend, "state", "ready")
+
+
 def test_drained_backend_gets_no_new_flow_and_keeps_the_old(net):
     backend = f"{topology.backend4(2)}:8080"
     script = (

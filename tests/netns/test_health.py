@@ -382,10 +382,13 @@ def test_maintenance_and_deletion_end_the_checks(net):
     wait_health(net, "more", 2, "up")
     net.sluice("backend", "set", "more", f"{backend4(2)}:8080", "state", "maint")
     assert backend_of(net, "more", 2)["health"] == "unchecked"
+    refused = net.sluice("backend", "wait", "more", f"{backend4(2)}:8080", "state", "up", check=False)
+    assert refused.returncode == 1 and "nobody checks it" in refused.stderr, refused
     net.sluice("backend", "set", "more", f"{backend4(2)}:8080", "state", "ready")
     wait_health(net, "more", 2, "up")
     # One that never answered is down after one check.
     net.sluice("backend", "add", "more", f"{backend4(3)}:9")
+    assert "down" in net.sluice("backend", "wait", "more", f"{backend4(3)}:9", "state", "down", "timeout", "20").stdout
     assert wait_health(net, "more", 3, "down")["check"]["checks"] >= 1
     text = net.sluice("service", "show", "more").stdout
     assert "check" in text and "Connection refused" in text and "ok in" in text, text

@@ -21,7 +21,7 @@ DONE, REFUSED, USAGE, NOT_CONNECTED = 0, 1, 2, 3
 CHANGED = {"generation": 5, "applied": True, "dry_run": False, "n_changes": 1,
            "changes": [{"action": "set", "object": "backend", "text": "~ backend web changed"}]}
 BACKEND = {"service": "web", "address": "10.0.0.2:8080", "weight": 1, "state": "ready",
-           "slots": 65537, "share": 1.0, "neighbour": True,
+           "health": "up", "slots": 65537, "share": 1.0, "neighbour": True,
            "counters": {"flows": 3, "flows_ended": 1, "packets_in": 10, "bytes_in": 1000,
                         "packets_out": 9, "bytes_out": 900}}
 SERVICE = {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "scheduler": "maglev",
@@ -230,6 +230,31 @@ def test_wrong_usage_names_the_word_and_shows_the_usage_line():
     assert code == USAGE
     assert json.loads(out)["error"]["data"] == {"field": "weight", "value": "many",
                                                 "limit": "a whole number"}
+
+
+def test_wait_asks_until_it_is_so(fake):
+    words = "backend wait web 10.0.0.2:8080 state up".split()
+    assert run(*words, socket_path=fake.path) == (DONE, "web: 10.0.0.2:8080: up\n", "")
+    assert [(r["method"], r["params"]) for r in fake.requests] == [("backend.list", {"service": "web"})]
+    code, out, err = run("-j", *words, socket_path=fake.path)
+    assert (code, json.loads(out), err) == (DONE, BACKEND, "")
+    fake.requests.clear()
+    code, out, err = run(*"backend wait web 10.0.0.2:8080 state down timeout 1".split(), socket_path=fake.path)
+    assert (code, out) == (REFUSED, "") and "10.0.0.2:8080: is not down after 1 s: health up" in err
+    assert len(fake.requests) > 3
+
+
+@pytest.mark.parametrize("line, code, words", [
+    ("backend wait web 10.0.0.2:8080", REFUSED, ["state ready: it takes new flows"]),
+    ("backend wait web 10.0.0.9:8080 state up", REFUSED, ["10.0.0.9:8080", "there is no such backend"]),
+    ("backend wait web 10.0.0.2:8080 state gone", USAGE, ["gone", "drained|up|down"]),
+    ("backend wait web 10.0.0.2:8080 timeout 0", USAGE, ["timeout", "0", "1..86400"]),
+    ("backend wait web 10.0.0.2:8080 timeout 1h", USAGE, ["timeout", "1h", "a whole number"]),
+    ("backend wait web", USAGE, ["ADDR:PORT is missing"]),
+])
+def test_wait_refuses_what_cannot_be(fake, line, code, words):
+    said = run(*line.split(), socket_path=fake.path)
+    assert said[:2] == (code, "") and all(word in said[2] for word in words), said
 
 
 @pytest.mark.parametrize("word", ["plan", "rollback", "top", "doctor", "capture"])
@@ -498,6 +523,9 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice service add web 1.2.3.4:5/tcp timeout udp ", []),
     ("sluice service add web 1.2.3.4:5/tcp timeout udp 5 m", ["mode"]),
     ("sluice backend set web ", ["10.0.0.2:8080", "10.0.0.3:8080"]),
+    ("sluice backend wait web ", ["10.0.0.2:8080", "10.0.0.3:8080"]),
+    ("sluice backend wait web 10.0.0.2:8080 ", ["state", "timeout"]),
+    ("sluice backend wait web 10.0.0.2:8080 state ", ["drained", "up", "down"]),
     ("sluice backend set web 10.0.0.3", ["10.0.0.3:8080"]),
     ("sluice backend set web 10.0.0.3:80", ["8080"]),
     ("sluice backend set web 10.0.0.2:8080 ", ["weight", "state"]),
