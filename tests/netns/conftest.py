@@ -2,6 +2,9 @@
 # Copyright (c) 2026 The Sluice authors
 import hashlib
 import os
+import pathlib
+import shutil
+import tempfile
 
 import pytest
 
@@ -15,9 +18,11 @@ SIZES = {"empty": 0, "one": 1, "kilo": 1024, "mega": 1 << 20, "big": 200_000_000
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory):
-    """A folder of bodies and their SHA-256, by name."""
-    root = tmp_path_factory.mktemp("bodies")
+def files():
+    """A folder of bodies and their SHA-256, by name. Not pytest's own: any other pytest that begins takes its
+    folders from all but their owner, and servers run as others."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="sluice-bodies-"))
+    root.chmod(0o755)
     digests = {}
     for name, size in SIZES.items():
         digest = hashlib.sha256()
@@ -29,10 +34,8 @@ def files(tmp_path_factory):
                 file.write(chunk)
                 left -= len(chunk)
         digests[name] = digest.hexdigest()
-    for folder in (root, *root.parents):
-        if str(folder).startswith("/tmp/"):
-            os.chmod(folder, 0o755)
-    return root, digests
+    yield root, digests
+    shutil.rmtree(root)
 
 
 def services():
