@@ -616,6 +616,8 @@ void output_status(FILE *out, const json_t *result, const json_t *own)
 	if (get(result, "config_file"))
 		line(out, "configuration", string_of(result, "config_file"));
 	print_health(out, get(result, "health"));
+	if (json_is_string(get(result, "metrics")))
+		line(out, "metrics", string_of(result, "metrics"));
 	print_dataplane(out, result);
 	if (json_array_size(get(result, "ports")))
 		print_ports(out, get(result, "ports"));

@@ -16,6 +16,7 @@ struct api;
 struct desired;
 struct event_base;
 struct health;
+struct metrics_server;
 struct reconcile;
 
 struct daemon {
@@ -35,6 +36,7 @@ struct daemon {
 	bool may_exec;               /* whether checks may be programs */
 	struct reconcile *reconcile; /* NULL: there is no dataplane to talk to */
 	struct api *api;
+	struct metrics_server *metrics; /* NULL: none */
 };
 
 /** What the dataplane shall hold. */

@@ -11,6 +11,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
+#include "control/daemon/metrics_server.h"
 #include "control/daemon/reconcile.h"
 #include "wire/wire_abi.h"
 
@@ -193,6 +194,8 @@ int handle_status(struct call *call)
 
 	if (status) {
 		json_object_set_new(status, "health", health_to_json(daemon));
+		json_object_set_new(status, "metrics",
+				    json_pack("s?", metrics_server_address(daemon->metrics)));
 		add_dataplane(status, daemon);
 	}
 	call->result = status;

@@ -18,6 +18,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
+#include "control/daemon/metrics_server.h"
 #include "control/daemon/notify.h"
 #include "control/daemon/privileges.h"
 #include "control/daemon/reconcile.h"
@@ -210,9 +211,12 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 	else
 		(void)close(fd);
 	if (daemon->api)
+		daemon->metrics = metrics_server_new(daemon, config->metrics_listen);
+	if (daemon->metrics)
 		code = serve(daemon);
 	else
 		log_err("out of memory");
+	metrics_server_free(daemon->metrics);
 	api_free(daemon->api);
 	reconcile_free(daemon->reconcile);
 	health_free(daemon->health);
