@@ -569,6 +569,11 @@ static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
 						    BURST_SIZE, NULL);
 	if (burst->n == 0)
 		return false;
+	/* Header and frame were last written by another core. */
+	for (uint16_t i = 0; i < burst->n; i++)
+		rte_prefetch0(burst->packet[i]);
+	for (uint16_t i = 0; i < burst->n; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(burst->packet[i], void *));
 	worker_burst(worker, burst, NULL, 0);
 	return true;
 }
