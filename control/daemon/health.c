@@ -23,7 +23,7 @@
 enum {
 	FIRST_CHECK_MS = 1000, /* the first check of a backend is begun within, at most */
 	WINDOW_MS = 10,
-	STARTS_PER_WINDOW = 20, /* so at most 2,000 checks a second */
+	STARTS_PER_WINDOW = 40, /* so at most 4,000 checks a second */
 	PUBLISH_MS = 2,         /* what comes within is published together */
 	RAMP_MS = 250,          /* between two steps of slow start */
 };
