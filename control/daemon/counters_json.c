@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/client.h"
+#include "control/daemon/backend_records.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
@@ -51,39 +52,6 @@ json_t *counters_of_worker(const struct wire_counters_reply *counters)
 	SL_EVENT_LIST(X)
 #undef X
 	return json_pack("{s:o, s:o}", "verdicts", verdicts, "events", events);
-}
-
-/* All counter records of a service, in the dataplane's order; NULL with *n 0 if it has none. */
-static struct wire_backend_counters_record *
-fetch_records(struct client *client, const struct desired_service *service, uint32_t *n)
-{
-	struct wire_backend_counters_record *records;
-	uint32_t first = 0;
-
-	*n = 0;
-	records = calloc((size_t)service->n_backends + WIRE_MAX_RECORDS, sizeof(*records));
-	if (!records)
-		return NULL;
-	do {
-		uint32_t n_page, next;
-
-		if (client_backend_counters(client, &service->wire.address, first, records + *n,
-					    &n_page, &next))
-			break;
-		*n += n_page;
-		if (next <= first || n_page == 0)
-			break;
-		first = next;
-	} while (*n <= service->n_backends);
-	return records;
-}
-
-static int compare_records(const void *a, const void *b)
-{
-	const struct wire_backend_counters_record *left = a, *right = b;
-	int order = memcmp(&left->addr, &right->addr, sizeof(left->addr));
-
-	return order ? order : (int)sl_from_be16(left->port) - (int)sl_from_be16(right->port);
 }
 
 /* The source addresses of a fullnat service: how many of each one's ports lead to this backend. */
@@ -150,7 +118,7 @@ json_t *counters_of_sources(const struct daemon *daemon, const struct desired_se
 	json_t *list;
 
 	if (client)
-		records = fetch_records(client, service, &n_records);
+		records = backend_records_fetch(client, service, &n_records);
 	list = n_records ? sources_of_backend(&service->wire, &records[0]) : NULL;
 	free(records);
 	return list;
@@ -164,21 +132,15 @@ json_t *counters_of_backends(const struct daemon *daemon, const struct desired_s
 	uint32_t n_records = 0;
 
 	if (client)
-		records = fetch_records(client, service, &n_records);
-	if (n_records)
-		qsort(records, n_records, sizeof(*records), compare_records);
+		records = backend_records_fetch(client, service, &n_records);
 	for (uint32_t i = 0; i < service->n_backends; i++) {
 		const struct wire_backend *backend = &service->backend[i];
-		struct wire_backend_counters_record key = {.addr = backend->addr,
-							   .port = backend->port};
-		const struct wire_backend_counters_record *record = NULL;
+		const struct wire_backend_counters_record *record =
+			backend_records_find(records, n_records, backend);
 		json_t *entry = backend_to_json(backend);
 
 		json_object_set_new(entry, "service", json_string(service->wire.name));
 		add_health(entry, daemon, service, backend);
-		if (n_records)
-			record = bsearch(&key, records, n_records, sizeof(*records),
-					 compare_records);
 		if (record)
 			add_record(entry, service, record);
 		json_array_append_new(list, entry);

@@ -12,6 +12,7 @@
 #include <sluice/counters.h>
 
 #include "control/client.h"
+#include "control/daemon/backend_records.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
@@ -232,43 +233,17 @@ struct backend {
 	bool is_known; /* to the dataplane */
 };
 
-static int compare_records(const void *a, const void *b)
-{
-	const struct wire_backend_counters_record *left = a, *right = b;
-	int order = memcmp(&left->addr, &right->addr, sizeof(left->addr));
-
-	return order ? order : (int)sl_from_be16(left->port) - (int)sl_from_be16(right->port);
-}
-
-/* The dataplane's records of one service's backends, sorted; how many. */
-static uint32_t fetch_records(struct client *client, const struct desired_service *service,
-			      struct wire_backend_counters_record *record)
-{
-	uint32_t n = 0, first = 0, n_page, next;
-
-	do {
-		if (client_backend_counters(client, &service->wire.address, first, record + n,
-					    &n_page, &next))
-			return 0;
-		n += n_page;
-		if (next <= first)
-			break;
-		first = next;
-	} while (n_page && n <= service->n_backends);
-	qsort(record, n, sizeof(*record), compare_records);
-	return n;
-}
-
 static void take_service(struct scrape *scrape, const struct desired_service *service,
-			 struct wire_backend_counters_record *record, struct backend *backend)
+			 struct backend *backend)
 {
-	uint32_t n = scrape->client ? fetch_records(scrape->client, service, record) : 0;
+	uint32_t n = 0;
+	struct wire_backend_counters_record *record =
+		scrape->client ? backend_records_fetch(scrape->client, service, &n) : NULL;
 
 	for (uint32_t i = 0; i < service->n_backends; i++) {
 		const struct wire_backend *wire = &service->backend[i];
-		struct wire_backend_counters_record key = {.addr = wire->addr, .port = wire->port};
 		const struct wire_backend_counters_record *found =
-			n ? bsearch(&key, record, n, sizeof(*record), compare_records) : NULL;
+			backend_records_find(record, n, wire);
 		char address[WIRE_ADDRESS_TEXT];
 
 		text_backend_address(wire, address);
@@ -279,6 +254,7 @@ static void take_service(struct scrape *scrape, const struct desired_service *se
 		if (found)
 			backend[i].counters = *found;
 	}
+	free(record);
 }
 
 static void print_backend_families(struct scrape *scrape, const struct backend *backend, size_t n)
@@ -311,7 +287,6 @@ static void print_backend_families(struct scrape *scrape, const struct backend *
 static void print_backends(struct scrape *scrape)
 {
 	const struct desired *desired = scrape->daemon->desired;
-	struct wire_backend_counters_record *record;
 	struct backend *backend;
 	size_t n = 0;
 
@@ -319,16 +294,14 @@ static void print_backends(struct scrape *scrape)
 	      desired->n_backends > METRICS_MAX_BACKENDS ? (double)desired->n_backends : 0);
 	if (desired->n_backends > METRICS_MAX_BACKENDS)
 		return;
-	record = calloc(METRICS_MAX_BACKENDS + 2 * WIRE_MAX_RECORDS, sizeof(*record));
 	backend = calloc(desired->n_backends + 1, sizeof(*backend));
-	if (record && backend) {
-		for (size_t i = 0; i < desired->n_services; i++) {
-			take_service(scrape, desired->service[i], record, backend + n);
-			n += desired->service[i]->n_backends;
-		}
-		print_backend_families(scrape, backend, n);
+	if (!backend)
+		return;
+	for (size_t i = 0; i < desired->n_services; i++) {
+		take_service(scrape, desired->service[i], backend + n);
+		n += desired->service[i]->n_backends;
 	}
-	free(record);
+	print_backend_families(scrape, backend, n);
 	free(backend);
 }
 

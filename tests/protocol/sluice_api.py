@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The Sluice authors
 """Starts sluice-memory and sluiced in a temporary folder and speaks JSON-RPC to the latter."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -142,3 +143,15 @@ class Sluice:
             except subprocess.TimeoutExpired:
                 program.kill()
                 program.wait()
+
+
+@contextlib.contextmanager
+def running(instance):
+    """Both programs of a Sluice, up and in step; what they leave is stopped at the end."""
+    try:
+        instance.start_dataplane()
+        instance.start_daemon()
+        instance.await_step()
+        yield instance
+    finally:
+        instance.stop()

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from sluice_api import Refused, Sluice, find_program
+from sluice_api import Refused, Sluice, find_program, running
 
 WEB = """services:
   - name: web
@@ -39,14 +39,8 @@ REFUSED, NOT_CONNECTED, LIMIT, STORAGE = -32006, -32007, -32008, -32009
 @pytest.fixture
 def sluice(tmp_path):
     """Both programs up and in step, the file's services being web."""
-    instance = Sluice(tmp_path, WEB)
-    try:
-        instance.start_dataplane()
-        instance.start_daemon()
-        instance.await_step()
+    with running(Sluice(tmp_path, WEB)) as instance:
         yield instance
-    finally:
-        instance.stop()
 
 
 @pytest.fixture

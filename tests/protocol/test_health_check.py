@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sluice_api import Refused, Sluice
+from sluice_api import Refused, Sluice, running
 
 WEB = """services:
   - name: web
@@ -23,14 +23,8 @@ CHECK = {"type": "http", "on_down": "reset", "port": 0, "interval_ms": 2000, "fa
 
 @pytest.fixture
 def sluice(tmp_path):
-    instance = Sluice(tmp_path, WEB)
-    try:
-        instance.start_dataplane()
-        instance.start_daemon()
-        instance.await_step()
+    with running(Sluice(tmp_path, WEB)) as instance:
         yield instance
-    finally:
-        instance.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from sluice_api import Sluice
+from sluice_api import Sluice, running
 
 ALERTS = pathlib.Path(__file__).resolve().parents[2] / "docs/prometheus/alerts.yaml"
 WEB = """services:
@@ -67,14 +67,8 @@ def free_port():
 
 @pytest.fixture
 def sluice(tmp_path):
-    instance = Metrics(tmp_path, WEB)
-    try:
-        instance.start_dataplane()
-        instance.start_daemon()
-        instance.await_step()
+    with running(Metrics(tmp_path, WEB)) as instance:
         yield instance
-    finally:
-        instance.stop()
 
 
 def test_promtool_has_nothing_to_say(sluice):
@@ -172,19 +166,13 @@ def test_beyond_ten_thousand_backends_none_has_samples(tmp_path):
     for i in range(101):
         lines += [f"  - name: service{i}", f"    address: 203.0.113.{i + 1}:80/tcp", "    slots: 10007", "    backends:"]
         lines += [f"      - {{address: 10.{i}.0.{k + 1}:80}}" for k in range(100)]
-    instance = Metrics(tmp_path, "\n".join(lines) + "\n")
-    try:
-        instance.start_dataplane()
-        instance.start_daemon()
-        instance.await_step()
+    with running(Metrics(tmp_path, "\n".join(lines) + "\n")) as instance:
         start = time.monotonic()
         samples = instance.samples()
         assert time.monotonic() - start < 2
         assert samples["sluice_backends_without_samples"] == 10100
         assert 'sluice_service_flows_total{service="service100"}' in samples
         assert not [name for name in samples if name.startswith("sluice_backend_")]
-    finally:
-        instance.stop()
 
 
 def test_alerts_are_good_rules_and_name_what_there_is(sluice):
