@@ -250,7 +250,6 @@ bool change_follow_health(struct daemon *daemon)
 	struct reconcile_change change = {
 		.desired = live,
 		.hash_key = daemon->hash_key,
-		.generation = reconcile_next_generation(daemon->reconcile),
 	};
 	struct rpc_error error;
 	bool is_applied;
@@ -259,7 +258,10 @@ bool change_follow_health(struct daemon *daemon)
 		log_err("health: out of memory");
 		return false;
 	}
-	if (desired_digest(live, &daemon->hash_key) !=
+	if (daemon->reconcile)
+		change.generation = reconcile_next_generation(daemon->reconcile);
+	if (daemon->reconcile &&
+	    desired_digest(live, &daemon->hash_key) !=
 		    desired_digest(daemon_live(daemon), &daemon->hash_key) &&
 	    reconcile_commit(daemon->reconcile, &change, &is_applied, &error)) {
 		log_err("health: %s", error.message);

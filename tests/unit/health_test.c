@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* Services whose backends are ports of the loopback, checked for real; no dataplane. */
+#include <criterion/criterion.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "control/daemon/daemon.h"
+#include "control/daemon/desired.h"
+#include "control/daemon/health.h"
+
+enum {
+	N_BACKENDS = 4,
+	GOOD = 2, /* that many of them listen */
+};
+
+uint64_t daemon_now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+struct world {
+	struct daemon daemon;
+	int fd[N_BACKENDS]; /* -1: nobody listens */
+	be16_t port[N_BACKENDS];
+};
+
+/* A port of the loopback; nobody listens there before listen_at(). */
+static int take_port(be16_t *port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	*port = address.sin_port;
+	return fd;
+}
+
+/* The service web, whose first GOOD backends listen. */
+static void open_world(struct world *world)
+{
+	const struct wire_address address = {.addr.ipv4 = SL_BE32(0xcb00710a),
+					     .port = SL_BE16(80),
+					     .protocol = SL_PROTOCOL_TCP,
+					     .family = SL_FAMILY_IPV4};
+	struct desired_service *service = desired_service_new("web", &address, DESIRED_OWNER_API);
+	struct wire_backend *backend = calloc(N_BACKENDS, sizeof(*backend));
+	struct rpc_error error;
+
+	*world = (struct world){.daemon.base = event_base_new(), .daemon.desired = desired_new()};
+	for (int i = 0; i < N_BACKENDS; i++) {
+		world->fd[i] = take_port(&world->port[i]);
+		if (i < GOOD)
+			cr_assert_eq(listen(world->fd[i], 16), 0);
+		backend[i] = (struct wire_backend){.service = address,
+						   .addr.word = {SL_BE32(0x7f000001)},
+						   .port = world->port[i],
+						   .state = WIRE_STATE_READY,
+						   .weight = 3};
+	}
+	desired_service_fill(service, backend, N_BACKENDS);
+	health_check_init(&service->check);
+	service->check.type = HEALTH_CHECK_TCP;
+	service->check.interval_ms = 50;
+	service->check.hold_down_ms = 0;
+	cr_assert_eq(desired_add(world->daemon.desired, service, &error), RPC_OK);
+	world->daemon.health = health_new(&world->daemon, false);
+	health_follow(world->daemon.health, world->daemon.desired);
+}
+
+static void close_world(struct world *world)
+{
+	for (int i = 0; i < N_BACKENDS; i++)
+		(void)close(world->fd[i]);
+	health_free(world->daemon.health);
+	desired_free(world->daemon.live);
+	desired_free(world->daemon.desired);
+	event_base_free(world->daemon.base);
+}
+
+static struct health_totals totals_of(const struct world *world)
+{
+	struct health_totals totals;
+
+	health_count(world->daemon.health, &totals);
+	return totals;
+}
+
+/* Turns the loop until so many are up and so many down, and the live state says so. */
+static void await(struct world *world, uint32_t n_up, uint32_t n_down)
+{
+	const struct timeval step = {.tv_usec = 10000};
+	struct health_totals totals = totals_of(world);
+
+	for (int i = 0; i < 1000 && (totals.n_up != n_up || totals.n_down != n_down); i++) {
+		(void)event_base_loopexit(world->daemon.base, &step);
+		(void)event_base_dispatch(world->daemon.base);
+		totals = totals_of(world);
+	}
+	cr_assert_eq(totals.n_up, n_up, "%u are up, %u down", totals.n_up, totals.n_down);
+	cr_assert_eq(totals.n_down, n_down);
+	(void)event_base_loopexit(world->daemon.base, &step);
+	(void)event_base_dispatch(world->daemon.base);
+}
+
+static const struct wire_backend *live_backend(const struct world *world, int i)
+{
+	const union sl_addr loopback = {.word = {SL_BE32(0x7f000001)}};
+	const struct desired_service *service = desired_find(daemon_live(&world->daemon), "web");
+
+	return desired_find_backend(service, &loopback, world->port[i]);
+}
+
+/* Replaces the service by a copy that the caller may write, as a change does. */
+static struct desired_service *edit(struct world *world)
+{
+	struct desired *next = desired_clone(world->daemon.desired);
+	struct desired_service *service;
+	struct rpc_error error;
+
+	cr_assert_eq(desired_edit(next, "web", &service, &error), RPC_OK);
+	desired_free(world->daemon.desired);
+	world->daemon.desired = next;
+	return service;
+}
+
+Test(health, what_is_down_is_laid_over_the_desired_state, .timeout = 60)
+{
+	struct world world;
+
+	open_world(&world);
+	cr_expect_eq(totals_of(&world).n_unknown, N_BACKENDS);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	for (int i = 0; i < N_BACKENDS; i++)
+		cr_expect_eq(live_backend(&world, i)->health,
+			     i < GOOD ? WIRE_HEALTH_UP : WIRE_HEALTH_DOWN);
+	for (uint32_t k = 0; k < N_BACKENDS; k++)
+		cr_expect_eq(world.daemon.desired->service[0]->backend[k].health, WIRE_HEALTH_UP,
+			     "the desired state says nothing of health");
+	for (int i = GOOD; i < N_BACKENDS; i++)
+		cr_assert_eq(listen(world.fd[i], 16), 0);
+	await(&world, N_BACKENDS, 0);
+	cr_expect_eq(daemon_live(&world.daemon)->service[0], world.daemon.desired->service[0],
+		     "where there is nothing to say the service is shared");
+	close_world(&world);
+}
+
+Test(health, when_none_is_up_all_that_take_flows_are_used, .timeout = 60)
+{
+	struct desired_service *service;
+	struct world world;
+
+	open_world(&world);
+	service = edit(&world);
+	service->backend[0].state = WIRE_STATE_DRAIN;
+	service->check.on_down = HEALTH_CHECK_KEEP;
+	health_follow(world.daemon.health, world.daemon.desired);
+	for (int i = 0; i < GOOD; i++)
+		(void)shutdown(world.fd[i], SHUT_RDWR);
+	await(&world, 0, N_BACKENDS);
+	cr_expect_eq(totals_of(&world).n_panics, 1);
+	for (uint32_t k = 0; k < N_BACKENDS; k++)
+		cr_expect_eq(daemon_live(&world.daemon)->service[0]->backend[k].health,
+			     k == 0 ? WIRE_HEALTH_DOWN_KEEP : WIRE_HEALTH_UP);
+	service = edit(&world);
+	service->check.panic_percent = 0;
+	health_follow(world.daemon.health, world.daemon.desired);
+	desired_free(world.daemon.live);
+	world.daemon.live = health_apply(world.daemon.health, world.daemon.desired);
+	for (uint32_t k = 0; k < N_BACKENDS; k++)
+		cr_expect_eq(world.daemon.live->service[0]->backend[k].health,
+			     WIRE_HEALTH_DOWN_KEEP);
+	close_world(&world);
+}
+
+Test(health, a_backend_in_slow_start_has_a_part_of_its_weight, .timeout = 60)
+{
+	struct desired_service *service;
+	struct world world;
+	uint32_t whole = 0, least = UINT32_MAX;
+
+	open_world(&world);
+	service = edit(&world);
+	service->check.slow_start_ms = 3600000;
+	health_follow(world.daemon.health, world.daemon.desired);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	cr_expect_eq(live_backend(&world, 0)->weight, 3, "it never was down");
+	cr_assert_eq(listen(world.fd[GOOD], 16), 0);
+	await(&world, GOOD + 1, N_BACKENDS - GOOD - 1);
+	for (int i = 0; i < N_BACKENDS; i++) {
+		uint32_t weight = live_backend(&world, i)->weight;
+
+		whole = weight > whole ? weight : whole;
+		least = weight < least ? weight : least;
+	}
+	cr_expect_eq(whole, 300, "all weights alike, so that the others' shares stay");
+	cr_expect_eq(least, 3, "a hundredth");
+	cr_expect_eq(live_backend(&world, GOOD)->weight, least);
+	close_world(&world);
+}
+
+Test(health, what_is_known_of_those_that_stay_is_kept, .timeout = 60)
+{
+	struct desired_service *service;
+	struct health_view view;
+	struct rpc_error error;
+	struct desired *next;
+	struct world world;
+
+	open_world(&world);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	service = edit(&world);
+	service->wire.timeout_udp_sec = 1;
+	service->check.fall = 9;
+	health_follow(world.daemon.health, world.daemon.desired);
+	cr_expect_eq(totals_of(&world).n_down, N_BACKENDS - GOOD);
+	/* Maintenance forgets; deletion, too; and a service that is not checked has no health. */
+	service = edit(&world);
+	for (uint32_t k = 0; k < N_BACKENDS; k++)
+		service->backend[k].state = WIRE_STATE_MAINT;
+	health_follow(world.daemon.health, world.daemon.desired);
+	cr_expect_eq(totals_of(&world).n_backends, 0);
+	health_look(world.daemon.health, service, &service->backend[0], &view);
+	cr_expect_eq(view.word, HEALTH_UNCHECKED);
+	next = desired_clone(world.daemon.desired);
+	cr_assert_eq(desired_delete(next, "web", &error), RPC_OK);
+	health_follow(world.daemon.health, next);
+	cr_expect_eq(totals_of(&world).n_backends, 0);
+	cr_expect_eq(totals_of(&world).n_running, 0);
+	desired_free(next);
+	close_world(&world);
+}
