@@ -141,7 +141,8 @@ static struct health_check check_of(uint8_t type)
 
 	health_check_init(&check);
 	check.type = type;
-	check.timeout_ms = 300;
+	check.interval_ms = 10000;
+	check.timeout_ms = 1500;
 	return check;
 }
 
@@ -199,12 +200,12 @@ Test(probe, tcp)
 		{"an answer within others", "PING\r\n", "+PONG", "hello +PO", "NG\r\n", NULL,
 		 false},
 		{"a banner", "x", "220 ", "220 mail\r\n", NULL, NULL, false},
-		{"another answer", "PING\r\n", "+PONG", "-ERR\r\n", NULL, "no answer within 300 ms",
-		 false},
+		{"another answer", "PING\r\n", "+PONG", "-ERR\r\n", NULL,
+		 "no answer within 1500 ms", false},
 		{"another answer and an end", "PING\r\n", "+PONG", "-ERR\r\n", NULL,
 		 "6 bytes of answer without what is expected", true},
 		{"an end", "PING\r\n", "+PONG", "", NULL, "0 bytes of answer", true},
-		{"silence", "PING\r\n", "+PONG", NULL, NULL, "no answer within 300 ms", false},
+		{"silence", "PING\r\n", "+PONG", NULL, NULL, "no answer within 1500 ms", false},
 	};
 
 	for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
@@ -280,13 +281,13 @@ Test(probe, http)
 		{"another body", OK, "hullo", "", "ell",
 		 "status 200, 5 bytes of body without what is expected", false},
 		{"half a body", OK, "he", "", "", "transfer closed", true},
-		{"a body that never ends", OK, "he", "", "", "no answer within 300 ms", false},
+		{"a body that never ends", OK, "he", "", "", "no answer within 1500 ms", false},
 		{"more body than is looked at", large, NULL, "", "here", NULL, false},
 		{"what is looked for is behind", large, NULL, "", "there",
 		 "65536 bytes of body without", false},
 		{"no HTTP", "220 mail\r\n", NULL, "", "", "HTTP/0.9", false},
 		{"an end", "", NULL, "", "", "Empty reply", true},
-		{"silence", NULL, NULL, "", "", "no answer within 300 ms", false},
+		{"silence", NULL, NULL, "", "", "no answer within 1500 ms", false},
 	};
 	int n = snprintf(large, sizeof(large),
 			 "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhere");
@@ -349,7 +350,7 @@ Test(probe, udp)
 		{"an answer", "pong", "pong", NULL},
 		{"another answer", "pong", "nope", "4 bytes of answer without what is expected"},
 		{"any answer", "", "nope", NULL},
-		{"silence where an answer is expected", "pong", NULL, "no answer within 300 ms"},
+		{"silence where an answer is expected", "pong", NULL, "no answer within 1500 ms"},
 		{"silence", "", NULL, NULL},
 	};
 
@@ -395,7 +396,7 @@ Test(probe, exec)
 		 "exit 5\n",
 		 NULL},
 		{"#!/bin/sh\nkill -9 $$\n", "killed by signal 9"},
-		{"#!/bin/sh\nsleep 1000 & sleep 1000\n", "no answer within 300 ms"},
+		{"#!/bin/sh\nsleep 1000 & sleep 1000\n", "no answer within 1500 ms"},
 		{"#!/nowhere\n", "No such file"},
 	};
 
