@@ -7,8 +7,8 @@
  * page: those of the last two fifths were outside of what the kernel was told of, each of them was lost from
  * the fill ring at its turn, and in the end the port received nothing any more. So objects may cross pages
  * wherever addresses are virtual ones for the devices, too, and the pool is in one piece there. Where
- * devices use physical addresses there are hugepages: a piece each, side by side, and some ten buffers of
- * 16,383 are lost in the gaps.
+ * devices use physical addresses there are hugepages: a piece each, side by side, and by reckoning some ten
+ * buffers of 16,383 are lost in the gaps.
  */
 #include "dataplane/dpdk/pool.h"
 
