@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from sluice_api import Sluice, find_program
+from sluice_api import Sluice, find_program, running
 
 BROKEN = sorted((pathlib.Path(__file__).parent.parent / "config" / "broken").glob("*.yaml"))
 # No JSON document can carry these: `apply` says so, and `check`, which reads the file, has the position.
@@ -23,14 +23,8 @@ GOOD = """services:
 
 @pytest.fixture(scope="module")
 def sluice(tmp_path_factory):
-    instance = Sluice(tmp_path_factory.mktemp("broken"), GOOD)
-    try:
-        instance.start_dataplane()
-        instance.start_daemon()
-        instance.await_step()
+    with running(Sluice(tmp_path_factory.mktemp("broken"), GOOD)) as instance:
         yield instance
-    finally:
-        instance.stop()
 
 
 def test_there_are_enough_broken_configurations():
