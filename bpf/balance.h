@@ -14,6 +14,7 @@
 #include <sluice/wire.h>
 
 #include "route.h"
+#include "schedule.h"
 
 /** What the steps of one packet's story know of it. */
 struct story {
@@ -366,11 +367,6 @@ __noinline uint32_t source_is_ours(const struct creation *creation)
 	       bpf_map_lookup_elem(&service_of, &key) != NULL;
 }
 
-static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t index)
-{
-	return bpf_map_lookup_elem(inner, &index);
-}
-
 /* Mode fullnat: the source address with the fewest flows to this backend. */
 static __always_inline void choose_source(struct creation *creation, void *inner,
 					  const union sl_xdp_chunk *head, uint32_t backend)
@@ -403,43 +399,43 @@ static __always_inline void choose_source(struct creation *creation, void *inner
 	creation->n_sources = n_sources;
 }
 
-static __always_inline uint32_t choose_for(uint32_t service, struct creation *creation)
+static __always_inline uint32_t choose_for(uint32_t service, struct creation *creation,
+					   bool is_scheduled)
 {
-	const struct sl_tuple *tuple = &creation->client;
+	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
 	void *inner = bpf_map_lookup_elem(&slots, &service);
 	const union sl_xdp_chunk *head;
-	const union sl_xdp_chunk *chunk;
-	uint32_t members_at;
-	uint32_t position;
+	struct sl_tuple tuple = creation->client;
 	uint32_t backend;
-	uint32_t slot;
+	uint64_t hash;
 
-	if (inner == NULL)
+	if (inner == NULL || record == NULL)
 		return SL_NO_INDEX;
 	head = chunk_at(inner, 0);
 	if (head == NULL)
 		return SL_NO_INDEX;
-	slot = sl_maglev_slot(sl_flow_hash(&head->head.hash_key, tuple), head->head.n_slots);
-	members_at = head->head.first_member_chunk;
-	chunk = chunk_at(inner, 1 + slot / SL_XDP_CHUNK_SLOTS);
-	if (chunk == NULL)
-		return SL_NO_INDEX;
-	position = chunk->slot[slot % SL_XDP_CHUNK_SLOTS];
-	if (position == SL_NO_BACKEND_SLOT)
-		return SL_NO_INDEX;
-	chunk = chunk_at(inner, members_at + position / SL_XDP_CHUNK_MEMBERS);
-	if (chunk == NULL)
-		return SL_NO_INDEX;
-	backend = chunk->member[position % SL_XDP_CHUNK_MEMBERS];
-	if (head->head.n_sources != 0)
+	if (record->scheduler == WIRE_SCHEDULER_SOURCE_HASH)
+		tuple.source_port = 0;
+	hash = sl_flow_hash(&head->head.hash_key, &tuple);
+	backend = slot_at(inner, head, sl_maglev_slot(hash, head->head.n_slots));
+	creation->has_backend = backend != SL_NO_INDEX;
+	if (is_scheduled && backend != SL_NO_INDEX)
+		backend = schedule_backend(record, service, inner, head, hash, backend);
+	if (head->head.n_sources != 0 && backend != SL_NO_INDEX)
 		choose_source(creation, inner, head, backend);
 	return backend;
 }
 
-/** Index of the backend that the new flow is given, or SL_NO_INDEX; and the source, in fullnat. */
+/** Index of the backend that a packet's hash leads to, or SL_NO_INDEX; and the source, in fullnat. */
 __noinline uint32_t backend_choose(struct creation *creation, uint32_t service)
 {
-	return creation != NULL ? choose_for(service, creation) : SL_NO_INDEX;
+	return creation != NULL ? choose_for(service, creation, false) : SL_NO_INDEX;
+}
+
+/** Of the one that a new flow is given. SL_NO_INDEX: none, or all are full, though there are some. */
+__noinline uint32_t backend_schedule(struct creation *creation, uint32_t service)
+{
+	return creation != NULL ? choose_for(service, creation, true) : SL_NO_INDEX;
 }
 
 /* Counts why there is no flow; what is a verdict is counted as such. */
@@ -537,21 +533,25 @@ __noinline uint32_t create6(void)
 	return create(SL_FAMILY_IPV6);
 }
 
-/** Completes @creation, which names client, service, backend and flags, if there is room for it. */
-static __always_inline enum created prepare(struct story *story, struct creation *creation,
-					    const struct sl_backend *backend,
-					    const struct sl_service *service, uint8_t family)
+/** Whether there is room for a new flow. CREATED: there is. */
+static __always_inline enum created find_room(struct story *story, uint8_t family)
 {
 	enum created created = room_judge(family);
 
+	count_refused(story->cpu, created);
+	return created;
+}
+
+/** Completes @creation, which names client, service, backend and flags. */
+static __always_inline void prepare(struct creation *creation, const struct sl_backend *backend,
+				    const struct sl_service *service)
+{
 	creation->backend_addr = backend->addr;
 	creation->backend_port =
 		backend->port != 0 ? backend->port : creation->client.destination_port;
 	creation->backend_epoch = backend->epoch;
 	creation->service_epoch = service->epoch;
-	creation->is_logged = service->flow_log;
-	count_refused(story->cpu, created);
-	return created;
+	creation->is_logged = (service->flags & SL_SERVICE_FLOW_LOG) != 0;
 }
 
 /*
@@ -571,8 +571,15 @@ static __always_inline bool service_replies_stateless(const struct sl_service *s
 						      uint8_t protocol)
 {
 	/* How a connection's numbers are shifted, its flow alone knows. */
-	return service->mode == WIRE_MODE_NAT && service->stateless_replies &&
+	return service->mode == WIRE_MODE_NAT && (service->flags & SL_SERVICE_STATELESS_REPLIES) &&
 	       (service->proxy_protocol == WIRE_PROXY_NONE || protocol != SL_PROTOCOL_TCP);
+}
+
+/** Whether @packet is the first of a connection, or of what may be one: its flow is scheduled. */
+static __always_inline bool is_first(const struct sl_packet *packet)
+{
+	return sl_flow_is_opening(packet) ||
+	       (packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet));
 }
 
 /* A client's packet: choose a backend, remember it if there is room. */
@@ -580,34 +587,41 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 						   uint32_t service, const struct sl_packet *packet,
 						   enum created created, struct way *way)
 {
-	uint32_t index = backend_choose(creation, service);
-	const struct sl_backend *backend = bpf_map_lookup_elem(&backends, &index);
 	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
 	bool needs_flow = record != NULL && service_needs_flow(record);
+	/* A reset begins nothing, nor does what follows a first fragment. */
+	bool begins = created == CREATION_WANTED && (packet->tcp_flags & SL_TCP_RST) == 0 &&
+		      !sl_packet_is_later(packet);
+	const struct sl_backend *backend;
+	uint32_t index;
 
 	/* Where a flow is needed, a connection's first packet alone begins one. */
-	if (needs_flow &&
-	    (sl_packet_is_later(packet) ||
-	     (packet->tuple.protocol == SL_PROTOCOL_TCP && !sl_flow_is_opening(packet)))) {
+	if (needs_flow && !is_first(packet)) {
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_FLOW;
 	}
+	index = begins && is_first(packet) ? backend_schedule(creation, service)
+					   : backend_choose(creation, service);
+	if (index == SL_NO_INDEX && creation->has_backend) {
+		count_service_drop(service);
+		return SL_VERDICT_DROP_BACKENDS_FULL;
+	}
+	backend = bpf_map_lookup_elem(&backends, &index);
 	if (backend == NULL || record == NULL ||
 	    backend_state(backend).family != packet->tuple.family) {
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
-	/* A reset begins nothing, nor does what follows a first fragment. */
-	if (created == CREATION_WANTED && (packet->tcp_flags & SL_TCP_RST) == 0 &&
-	    !sl_packet_is_later(packet)) {
+	if (begins)
+		created = find_room(story, packet->tuple.family);
+	if (created == CREATED) {
 		creation->sequence = packet->tcp_sequence;
 		creation->service = service;
 		creation->backend = index;
 		creation->has_header = record->proxy_protocol != WIRE_PROXY_NONE;
 		creation->flags = sl_flow_is_opening(packet) ? SL_FLOW_SYN : 0;
-		created = prepare(story, creation, backend, record, packet->tuple.family);
-		if (created == CREATED)
-			return CREATE_LATER;
+		prepare(creation, backend, record);
+		return CREATE_LATER;
 	}
 	if (created == CREATED_TAKEN) {
 		count_service_drop(service);
@@ -619,6 +633,15 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		count_service_drop(service);
 		return created == CREATED_NO_SOURCE ? SL_VERDICT_DROP_NO_SOURCE_PORT
 						    : SL_VERDICT_DROP_FLOWS_FULL;
+	}
+	/* What comes after it has no flow either: by the hash, which is the same for all of them. */
+	if (begins) {
+		index = backend_choose(creation, service);
+		backend = bpf_map_lookup_elem(&backends, &index);
+		if (backend == NULL) {
+			count_service_drop(service);
+			return SL_VERDICT_DROP_NO_BACKEND;
+		}
 	}
 	story->cpu->counters.event[SL_EVENT_STATELESS_FORWARD]++;
 	creation->backend_addr = backend->addr;
@@ -671,7 +694,8 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 		count_service_drop(way->service);
 		return SL_VERDICT_DROP_BACKEND_GONE;
 	}
-	if (created == CREATION_WANTED && teaches_flow(packet)) {
+	if (created == CREATION_WANTED && teaches_flow(packet) &&
+	    find_room(story, packet->tuple.family) == CREATED) {
 		creation->client.source = way->to->destination;
 		creation->client.source_port = way->to->destination_port;
 		creation->client.destination = way->to->source;
@@ -679,8 +703,8 @@ static __always_inline enum sl_verdict balance_orphan(struct story *story,
 		creation->service = way->service;
 		creation->backend = index;
 		creation->flags = SL_FLOW_FROM_REPLY;
-		if (prepare(story, creation, backend, service, packet->tuple.family) == CREATED)
-			return CREATE_LATER;
+		prepare(creation, backend, service);
+		return CREATE_LATER;
 	}
 	story->cpu->counters.event[SL_EVENT_STATELESS_REPLY]++;
 	return SL_VERDICT_REPLY;

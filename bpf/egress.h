@@ -497,7 +497,8 @@ static __always_inline enum created egress_prepare(struct story *story, struct c
 	backend = bpf_map_lookup_elem(&backends, &index);
 	if (backend == NULL)
 		return CREATED_FULL;
-	return prepare(story, creation, backend, service, family);
+	prepare(creation, backend, service);
+	return find_room(story, family);
 }
 
 /* A client's packet without a flow. CREATE: one is to be made. @created: what came of it. */

@@ -245,6 +245,15 @@ __noinline uint32_t log_end6(uint32_t index)
 	return log_end(index, SL_FAMILY_IPV6);
 }
 
+/** Live flows of @backend, @n more than before. */
+static __always_inline void load_add(uint32_t backend, int32_t n)
+{
+	struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
+
+	if (load != NULL)
+		__sync_fetch_and_add(&load->flows, n);
+}
+
 /** Counts a flow that ends in the totals and for its backend. */
 static __always_inline void count_ended(const struct sl_flow *flow, uint8_t family)
 {
@@ -254,6 +263,7 @@ static __always_inline void count_ended(const struct sl_flow *flow, uint8_t fami
 	uint32_t index = flow->backend;
 
 	usage_add(&usage.flows[usage_of(family)], -1);
+	load_add(flow->backend, -1);
 	if (flow->state == SL_FLOW_EMBRYONIC)
 		usage_add(&usage.embryonic[usage_of(family)], -1);
 	cpu = bpf_map_lookup_elem(&cpus, &zero);
@@ -479,8 +489,9 @@ struct creation {
 	uint8_t has_header; /* 1: the backend is told of the client */
 	uint8_t has_begun;  /* 1: it waits for no answer: mode snat, but TCP */
 	uint8_t is_logged;
-	uint32_t peer; /* mode snat: sl_egress_peer() */
-	uint32_t home; /* first entry of the flow's home bucket */
+	uint8_t has_backend; /* the service has one that takes new flows, full or not */
+	uint32_t peer;       /* mode snat: sl_egress_peer() */
+	uint32_t home;       /* first entry of the flow's home bucket */
 	struct sl_tuple reply;
 };
 
@@ -827,6 +838,7 @@ static __always_inline enum created create_in(struct creation *creation, uint8_t
 	bucket_unlock(home, family);
 	if (created == CREATED) {
 		usage_add(&usage.flows[figures], 1);
+		load_add(creation->backend, 1);
 		if (!creation->has_begun)
 			usage_add(&usage.embryonic[figures], 1);
 	}

@@ -45,6 +45,7 @@ PERCPU_ARRAY(backend_counters, SL_MAX_BACKENDS, struct sl_backend_counters);
 PERCPU_ARRAY(scratch_adjacency, 1, struct sl_adjacency);
 
 ARRAY(datagrams, SL_XDP_DATAGRAM_BUCKETS, struct sl_xdp_datagrams, 0);
+ARRAY(turns, SL_MAX_SERVICES, uint32_t, 0); /* slot that comes next: scheduler round_robin */
 ARRAY(source_flows, SL_MAX_BACKENDS, struct sl_xdp_source_flows, BPF_F_MMAPABLE);
 PERCPU_ARRAY(reply_rooms, SL_XDP_N_ROOMS, union sl_xdp_reply);
 PERCPU_ARRAY(reject_buckets, SL_REJECT_BUCKETS, struct sl_reject_bucket);
@@ -79,6 +80,9 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, SL_XDP_FLOW_EVENTS_BYTES);
 } flow_events SEC(".maps");
+
+/* flows: by programs; max_flows: by the agent. */
+ARRAY(loads, SL_MAX_BACKENDS, struct sl_load, BPF_F_MMAPABLE);
 
 /* Written by the agent. */
 ARRAY(ports, SL_XDP_PORT_PLACES, struct sl_xdp_port, BPF_F_MMAPABLE);
@@ -124,14 +128,17 @@ struct {
 	__type(value, uint32_t);
 } backend_of SEC(".maps");
 
-/* Slots and members of one service. This one is the pattern, and belongs to nobody. */
+/*
+ * Slots and members of one service. This one is the pattern, and belongs to nobody. Its initializer has
+ * clang describe it before a function asks for the map of maps, where it would leave out the value's type.
+ */
 struct inner_slots {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 	__type(key, uint32_t);
 	__type(value, union sl_xdp_chunk);
-} no_slots SEC(".maps");
+} no_slots SEC(".maps") = {};
 
 /* Index of a service -> its slots and members, replaced whole. */
 struct {

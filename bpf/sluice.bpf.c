@@ -51,7 +51,7 @@ static __always_inline void receive(struct story *story)
 static __always_inline bool is_told(enum sl_verdict verdict)
 {
 	return verdict == SL_VERDICT_DROP_NO_FLOW || verdict == SL_VERDICT_DROP_NO_SOURCE_PORT ||
-	       verdict == SL_VERDICT_DROP_FLOWS_FULL;
+	       verdict == SL_VERDICT_DROP_FLOWS_FULL || verdict == SL_VERDICT_DROP_BACKENDS_FULL;
 }
 
 /* For packets without a flow. The frame is parsed again, so that those with one pay nothing. */

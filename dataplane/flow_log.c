@@ -96,9 +96,9 @@ static void log_nothing(struct snapshot *snapshot)
 	const char *name = NULL;
 
 	for (uint32_t i = 0; i < snapshot->n_services; i++) {
-		if (!snapshot->service[i].flow_log)
+		if (!(snapshot->service[i].flags & SL_SERVICE_FLOW_LOG))
 			continue;
-		snapshot->service[i].flow_log = 0;
+		snapshot->service[i].flags &= (uint8_t)~SL_SERVICE_FLOW_LOG;
 		name = snapshot->service_name[i];
 	}
 	if (name != NULL && !is_said)

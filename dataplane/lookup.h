@@ -8,6 +8,7 @@
 
 #include <sluice/packet/flow.h>
 #include <sluice/packet/maglev.h>
+#include <sluice/packet/schedule.h>
 
 #include "dataplane/snapshot.h"
 
@@ -24,25 +25,35 @@ SL_INLINE uint32_t lookup_service(const struct snapshot *snapshot, const struct 
 	return service;
 }
 
-/** A new flow's choice. */
+/** What a packet's hash chooses. */
 struct choice {
 	uint64_t hash; /* under the snapshot's key: the same on every host that has it */
 	uint32_t slot;
 	uint32_t backend; /* SL_NO_INDEX: none takes new flows */
 };
 
+/** The backend that @slot of @service leads to, or SL_NO_INDEX. */
+SL_INLINE uint32_t lookup_slot(const struct snapshot *snapshot, uint32_t service, uint32_t slot)
+{
+	uint16_t position = snapshot->slots[service]->slot[slot];
+
+	return position != SL_NO_BACKEND_SLOT
+		       ? snapshot->member[snapshot->service[service].first_member + position]
+		       : SL_NO_INDEX;
+}
+
+/** By the hash: also where the scheduler is another, for packets that make no flow. */
 SL_INLINE struct choice lookup_choose(const struct snapshot *snapshot, uint32_t service,
 				      const struct sl_tuple *tuple)
 {
 	const struct sl_service *record = &snapshot->service[service];
-	struct choice choice = {.backend = SL_NO_INDEX};
-	uint16_t position;
+	struct choice choice;
 
-	choice.hash = sl_flow_hash(&snapshot->hash_key, tuple);
+	choice.hash = record->scheduler == WIRE_SCHEDULER_SOURCE_HASH
+			      ? sl_source_hash(&snapshot->hash_key, tuple)
+			      : sl_flow_hash(&snapshot->hash_key, tuple);
 	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
-	position = snapshot->slots[service]->slot[choice.slot];
-	if (position != SL_NO_BACKEND_SLOT)
-		choice.backend = snapshot->member[record->first_member + position];
+	choice.backend = lookup_slot(snapshot, service, choice.slot);
 	return choice;
 }
 
@@ -74,11 +85,17 @@ SL_INLINE bool lookup_needs_flow(const struct sl_service *service)
 	return service->mode == WIRE_MODE_FULLNAT || service->proxy_protocol != WIRE_PROXY_NONE;
 }
 
+/** Whether @packet is the first of a connection, or of what may be one: its flow is scheduled. */
+SL_INLINE bool lookup_is_first(const struct sl_packet *packet)
+{
+	return sl_flow_is_opening(packet) ||
+	       (packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet));
+}
+
 /** Whether a packet that has no flow may have one: where one is needed, a connection's first alone. */
 SL_INLINE bool lookup_may_begin(const struct sl_service *service, const struct sl_packet *packet)
 {
-	return !lookup_needs_flow(service) || sl_flow_is_opening(packet) ||
-	       (packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet));
+	return !lookup_needs_flow(service) || lookup_is_first(packet);
 }
 
 /** What the client sends in the flow of mode nat whose reply, of @backend, is @reply. */
@@ -126,7 +143,9 @@ SL_INLINE uint32_t lookup_replier(const struct snapshot *snapshot, const struct 
 	/* How a connection's numbers are shifted, its flow alone knows. */
 	if (service->proxy_protocol != WIRE_PROXY_NONE && tuple->protocol == SL_PROTOCOL_TCP)
 		return SL_NO_INDEX;
-	return service->mode == WIRE_MODE_NAT && service->stateless_replies ? backend : SL_NO_INDEX;
+	return service->mode == WIRE_MODE_NAT && (service->flags & SL_SERVICE_STATELESS_REPLIES)
+		       ? backend
+		       : SL_NO_INDEX;
 }
 
 /** Which packets of mode snat a packet is one of, by its addresses. */

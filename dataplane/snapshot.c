@@ -13,6 +13,7 @@
 
 #include "dataplane/maglev_fill.h"
 #include "dataplane/snapshot_internal.h"
+#include "dataplane/turns_fill.h"
 #include "wire/wire_abi.h"
 
 static int index_init(struct snapshot_index *index, uint32_t n_keys)
@@ -65,8 +66,9 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	service->n_slots = wire->mode == WIRE_MODE_SNAT ? SL_MIN_SLOTS : wire->n_slots;
 	service->mode = wire->mode;
 	service->proxy_protocol = wire->proxy_protocol;
-	service->stateless_replies = wire->stateless_replies;
-	service->flow_log = wire->flow_log;
+	service->scheduler = wire->scheduler;
+	service->flags = (wire->stateless_replies ? SL_SERVICE_STATELESS_REPLIES : 0) |
+			 (wire->flow_log ? SL_SERVICE_FLOW_LOG : 0);
 	service->n_sources = (uint8_t)wire->n_sources;
 	service->source_port_first = wire->source_port_first;
 	service->source_port_last = wire->source_port_last;
@@ -282,9 +284,21 @@ void snapshot_fill_member(struct snapshot *snapshot, const struct staging *stagi
 	const struct wire_backend *wire = &staging->backend[index].wire;
 
 	snapshot->member[member] = index;
-	snapshot->member_weight[member] = staging_weight(wire);
+	snapshot->backend[index].weight = (uint16_t)staging_weight(wire);
+	snapshot->max_flows[index] = wire->max_flows;
 	snapshot->member_state[member] = wire->state;
 	snapshot->member_health[member] = wire->health;
+}
+
+void snapshot_fill_compares(struct snapshot *snapshot, uint32_t service)
+{
+	struct sl_service *record = &snapshot->service[service];
+	bool is_any = record->scheduler == WIRE_SCHEDULER_LEAST_CONNECTIONS;
+
+	for (uint32_t i = 0; !is_any && i < record->n_members; i++)
+		is_any = snapshot->max_flows[snapshot->member[record->first_member + i]] != 0;
+	record->flags &= (uint8_t)~SL_SERVICE_COMPARES;
+	record->flags |= is_any ? SL_SERVICE_COMPARES : 0;
 }
 
 /* The members of a service, in the order of their addresses. A loop through us is refused here. */
@@ -304,7 +318,14 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 		snapshot_fill_backend(snapshot, &staging->backend[index], index);
 		snapshot_fill_member(snapshot, staging, snapshot->n_members++, index);
 	}
+	snapshot_fill_compares(snapshot, service);
 	return snapshot_judge_slots(staged, error);
+}
+
+/* Whether the slots are the order in which backends have their turns. */
+static bool is_in_turn(const struct sl_service *service)
+{
+	return service->scheduler == WIRE_SCHEDULER_ROUND_ROBIN;
 }
 
 /* Whether the service's slot table would come out as the previous snapshot's did. */
@@ -319,14 +340,16 @@ static bool same_table(const struct snapshot *snapshot, const struct snapshot *p
 		return false;
 	then = &previous->service[service];
 	if (then->family == SL_FAMILY_NONE || then->epoch != now->epoch ||
-	    then->n_slots != now->n_slots || then->n_members != now->n_members)
+	    then->n_slots != now->n_slots || then->n_members != now->n_members ||
+	    is_in_turn(then) != is_in_turn(now))
 		return false;
 	for (uint32_t i = 0; i < now->n_members; i++) {
 		uint32_t a = now->first_member + i;
 		uint32_t b = then->first_member + i;
 
 		if (snapshot->member[a] != previous->member[b] ||
-		    snapshot->member_weight[a] != previous->member_weight[b] ||
+		    snapshot->backend[snapshot->member[a]].weight !=
+			    previous->backend[previous->member[b]].weight ||
 		    snapshot->backend[snapshot->member[a]].epoch !=
 			    previous->backend[previous->member[b]].epoch)
 			return false;
@@ -362,12 +385,15 @@ int snapshot_fill_slots(struct snapshot *snapshot, const struct snapshot *previo
 		backend[i].port = member->port;
 		backend[i].family = member->family;
 		backend[i].protocol = record->protocol;
-		backend[i].weight = snapshot->member_weight[record->first_member + i];
+		backend[i].weight = member->weight;
 	}
 	table->n_references = 1;
 	table->n_slots = record->n_slots;
-	status = maglev_fill(&snapshot->hash_key, backend, record->n_members, table->slot,
-			     record->n_slots);
+	if (is_in_turn(record))
+		status = turns_fill(backend, record->n_members, table->slot, record->n_slots);
+	else
+		status = maglev_fill(&snapshot->hash_key, backend, record->n_members, table->slot,
+				     record->n_slots);
 	free(backend);
 	if (status != 0 && status != -ENOENT) {
 		free(table);
@@ -412,8 +438,7 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->denies = zeroed(staging->n_services, sizeof(*snapshot->denies));
 	snapshot->service_name = zeroed(staging->n_services, SL_MAX_NAME);
 	snapshot->member = zeroed(staging->n_live_backends, sizeof(*snapshot->member));
-	snapshot->member_weight =
-		zeroed(staging->n_live_backends, sizeof(*snapshot->member_weight));
+	snapshot->max_flows = zeroed(staging->n_backends, sizeof(*snapshot->max_flows));
 	snapshot->member_state = zeroed(staging->n_live_backends, 1);
 	snapshot->member_health = zeroed(staging->n_live_backends, 1);
 	snapshot->source = zeroed(n_sources, sizeof(*snapshot->source));
@@ -421,7 +446,7 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->source_mode = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
 	    snapshot->denies == NULL || snapshot->service_name == NULL ||
-	    snapshot->member == NULL || snapshot->member_weight == NULL ||
+	    snapshot->member == NULL || snapshot->max_flows == NULL ||
 	    snapshot->member_state == NULL || snapshot->member_health == NULL ||
 	    snapshot->source == NULL || snapshot->source_family == NULL ||
 	    snapshot->source_mode == NULL ||
@@ -563,7 +588,7 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->slots);
 	free(snapshot->service_name);
 	free(snapshot->member);
-	free(snapshot->member_weight);
+	free(snapshot->max_flows);
 	free(snapshot->member_state);
 	free(snapshot->member_health);
 	free(snapshot->source);

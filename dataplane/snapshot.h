@@ -53,10 +53,9 @@ struct snapshot {
 	uint32_t n_tables_built;
 	struct sl_service *service;
 	struct sl_backend *backend; /* adjacency is the engine's to fill before it publishes */
+	uint32_t *max_flows;        /* by backend index; 0: no limit */
 	struct slot_table **slots;  /* by service index; NULL: no service */
-	uint32_t *member; /* backend indices; see sl_service.first_member; sorted by address */
-	uint32_t *
-		member_weight; /* beside member[]; effective: 0 for drain, maint and what is down */
+	uint32_t *member;      /* backend indices; see sl_service.first_member; sorted by address */
 	uint8_t *member_state; /* enum wire_state, beside member[] */
 	uint8_t *member_health; /* enum wire_health, beside member[] */
 	char (*service_name)[SL_MAX_NAME];
@@ -251,8 +250,8 @@ int staging_delete_backend(struct staging *staging,
 			   char *error) SL_MUST_USE;
 
 /**
- * Builds the snapshot of @staging. Slot tables of services whose members, weights, key and n_slots
- * are those of @previous are shared with it; where a few services alone have other backends than in
+ * Builds the snapshot of @staging. Slot tables of services whose members, weights, key, scheduler and
+ * n_slots are those of @previous are shared with it; where a few services alone have other backends than in
  * @previous, which the same staging was built into, the rest is copied. Also assigns the indices of new objects in @staging.
  * @previous: may be NULL. Result owned by the caller.
  * 0, -EINVAL or -ENOSPC with @error, -ENOMEM.

@@ -24,6 +24,9 @@ void snapshot_fill_backend(struct snapshot *snapshot, const struct staged_backen
 void snapshot_fill_member(struct snapshot *snapshot, const struct staging *staging, uint32_t member,
 			  uint32_t index);
 
+/** Whether flows of @service count, all of whose members are filled. */
+void snapshot_fill_compares(struct snapshot *snapshot, uint32_t service);
+
 /** The slots of @service, which are the previous snapshot's if they come out the same. 0 or -ENOMEM. */
 int snapshot_fill_slots(struct snapshot *snapshot, const struct snapshot *previous,
 			uint32_t service) SL_MUST_USE;

@@ -74,7 +74,7 @@ static bool is_whole(const struct snapshot *snapshot)
 	return snapshot->fresh != NULL && snapshot->service != NULL && snapshot->backend != NULL &&
 	       snapshot->slots != NULL && snapshot->denies != NULL &&
 	       snapshot->service_name != NULL && snapshot->member != NULL &&
-	       snapshot->member_weight != NULL && snapshot->member_state != NULL &&
+	       snapshot->max_flows != NULL && snapshot->member_state != NULL &&
 	       snapshot->member_health != NULL && snapshot->source != NULL &&
 	       snapshot->source_family != NULL && snapshot->source_mode != NULL;
 }
@@ -91,11 +91,12 @@ static bool copy_arrays(struct snapshot *snapshot, const struct snapshot *previo
 	snapshot->service = copy_of(previous->service, n, n + 1, sizeof(*snapshot->service));
 	snapshot->backend = copy_of(previous->backend, previous->n_backends,
 				    (size_t)staging->n_backends + 2, sizeof(*snapshot->backend));
+	snapshot->max_flows = copy_of(previous->max_flows, previous->n_backends,
+				      staging->n_backends, sizeof(*snapshot->max_flows));
 	snapshot->slots = copy_of(previous->slots, n, n, sizeof(*snapshot->slots));
 	snapshot->denies = copy_of(previous->denies, n, n, sizeof(*snapshot->denies));
 	snapshot->service_name = copy_of(previous->service_name, n, n, SL_MAX_NAME);
 	snapshot->member = copy_of(NULL, 0, n_members, sizeof(*snapshot->member));
-	snapshot->member_weight = copy_of(NULL, 0, n_members, sizeof(*snapshot->member_weight));
 	snapshot->member_state = copy_of(NULL, 0, n_members, 1);
 	snapshot->member_health = copy_of(NULL, 0, n_members, 1);
 	snapshot->source =
@@ -157,8 +158,6 @@ static void copy_members(struct snapshot *snapshot, const struct snapshot *previ
 	uint32_t n = previous->service[service].n_members;
 
 	memcpy(&snapshot->member[to], &previous->member[from], n * sizeof(*snapshot->member));
-	memcpy(&snapshot->member_weight[to], &previous->member_weight[from],
-	       n * sizeof(*snapshot->member_weight));
 	memcpy(&snapshot->member_state[to], &previous->member_state[from], n);
 	memcpy(&snapshot->member_health[to], &previous->member_health[from], n);
 	snapshot->service[service].first_member = to;
@@ -233,6 +232,7 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 		snapshot_fill_backend(snapshot, backend, index);
 		snapshot->fresh[snapshot->n_fresh++] = index;
 	}
+	snapshot_fill_compares(snapshot, service);
 	return snapshot_judge_slots(staged, error);
 }
 

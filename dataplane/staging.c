@@ -384,10 +384,13 @@ static int judge_service(const struct wire_service *record, char *error)
 		return staging_refuse(error, -EINVAL,
 				      "service %s: stateless_replies %u (allowed: 0, 1)", text,
 				      record->stateless_replies);
-	if (record->scheduler != WIRE_SCHEDULER_MAGLEV)
-		return staging_refuse(error, -EINVAL,
-				      "service %s: scheduler %u (available: maglev)", text,
-				      record->scheduler);
+	if (record->scheduler < WIRE_SCHEDULER_MAGLEV || record->scheduler >= WIRE_N_SCHEDULERS)
+		return staging_refuse(
+			error, -EINVAL, "service %s: scheduler %u is out of range (limit %d..%d)",
+			text, record->scheduler, WIRE_SCHEDULER_MAGLEV, WIRE_N_SCHEDULERS - 1);
+	if (record->mode == WIRE_MODE_SNAT && record->scheduler != WIRE_SCHEDULER_MAGLEV)
+		return staging_refuse(error, -EINVAL, "service %s: scheduler %s in mode snat", text,
+				      wire_scheduler_name(record->scheduler));
 	if (record->n_slots < SL_MIN_SLOTS || record->n_slots > SL_MAX_SLOTS ||
 	    !maglev_is_prime(record->n_slots))
 		return staging_refuse(error, -EINVAL,
@@ -734,6 +737,11 @@ static int judge_backend(const struct wire_backend *record, const char *service,
 			error, -EINVAL,
 			"backend %s of service %s: weight %u is out of range (limit %d)", text,
 			service, record->weight, SL_MAX_WEIGHT);
+	if (record->max_flows > SL_MAX_FLOWS)
+		return staging_refuse(
+			error, -EINVAL,
+			"backend %s of service %s: max_flows %u is out of range (limit %d)", text,
+			service, record->max_flows, SL_MAX_FLOWS);
 	if (record->state < WIRE_STATE_READY || record->state > WIRE_STATE_MAINT)
 		return staging_refuse(
 			error, -EINVAL,

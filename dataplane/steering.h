@@ -24,7 +24,7 @@ enum {
 	STEERING_MAX_WORKERS = 256, /* what an entry of the RETA can name */
 	STEERING_MAX_STEPS = 4096,  /* places that one walk looks at, whatever it finds */
 	STEERING_MAX_FORMER = 3,    /* tables beside the present one */
-	STEERING_MAX_OFFERED = 8,   /* source ports that go with a frame */
+	STEERING_MAX_OFFERED = 7,   /* source ports that go with a frame */
 	STEERING_MAX_HOPS = 16,     /* from worker to worker; two a table are what it takes */
 	STEERING_ASKED_ALL = 255,
 };
@@ -63,6 +63,7 @@ struct steering {
  */
 struct steering_mark {
 	uint32_t snapshot; /* low bits of its generation */
+	uint32_t backend;  /* that a new flow is given; SL_NO_INDEX: each has as many as it may */
 	uint16_t number;   /* of the table */
 	uint8_t step;      /* the last former table whose worker was asked, or STEERING_ASKED_ALL */
 	uint8_t n_hops;
@@ -71,7 +72,7 @@ struct steering_mark {
 	uint8_t is_back;  /* from one client of mode snat to another, whose address it has by now */
 	uint8_t position; /* of the source address */
 	uint8_t n_ports;
-	uint8_t reserved;
+	uint8_t has_backend;               /* what backend says is meant */
 	be16_t port[STEERING_MAX_OFFERED]; /* source ports that nobody has who was asked */
 };
 

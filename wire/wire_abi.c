@@ -53,6 +53,7 @@
 	M(wire_backend, state) \
 	M(wire_backend, health) \
 	M(wire_backend, weight) \
+	M(wire_backend, max_flows) \
 	S(wire_backend) \
 	M(wire_deny, service) \
 	M(wire_deny, addr) \
@@ -386,6 +387,9 @@ static const char *const mode_name[] = {
 };
 static const char *const scheduler_name[] = {
 	[WIRE_SCHEDULER_MAGLEV] = "maglev",
+	[WIRE_SCHEDULER_SOURCE_HASH] = "source_hash",
+	[WIRE_SCHEDULER_ROUND_ROBIN] = "round_robin",
+	[WIRE_SCHEDULER_LEAST_CONNECTIONS] = "least_connections",
 };
 static const char *const proxy_protocol_name[] = {
 	[WIRE_PROXY_NONE] = "none",

@@ -98,16 +98,40 @@ static uint64_t digest_of_version_2(struct wire_service wire)
 	return wire_digest(&wire, offsetof(struct wire_service, flow_log));
 }
 
+static uint64_t service_digest(int version, const struct wire_service *wire)
+{
+	switch (version) {
+	case 1:
+		return digest_of_version_1(*wire);
+	case 2:
+		return digest_of_version_2(*wire);
+	default:
+		return wire_digest(wire, sizeof(*wire));
+	}
+}
+
+/* A backend's record up to version 3 ended behind the weight. */
+static uint64_t backend_digest(const struct wire_backend *wire)
+{
+	return wire_digest(wire, offsetof(struct wire_backend, max_flows));
+}
+
 uint64_t state_file_digest(int version, const struct desired *desired,
 			   const struct sl_hash_key *key)
 {
 	uint64_t digest = desired_digest(desired, key);
 
 	for (size_t i = 0; version < STATE_VERSION && i < desired->n_services; i++) {
-		const struct wire_service *wire = &desired->service[i]->wire;
+		const struct desired_service *service = desired->service[i];
 
-		digest -= wire_digest(wire, sizeof(*wire));
-		digest += version == 1 ? digest_of_version_1(*wire) : digest_of_version_2(*wire);
+		digest -= wire_digest(&service->wire, sizeof(service->wire));
+		digest += service_digest(version, &service->wire);
+		for (uint32_t k = 0; k < service->n_backends; k++) {
+			const struct wire_backend *wire = &service->backend[k];
+
+			digest -= wire_digest(wire, sizeof(*wire));
+			digest += backend_digest(wire);
+		}
 	}
 	return digest;
 }

@@ -16,6 +16,7 @@
 #include "dataplane/dpdk/dispatch.h"
 #include "dataplane/dpdk/egress.h"
 #include "dataplane/dpdk/handoff.h"
+#include "dataplane/dpdk/schedule.h"
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
 
@@ -98,7 +99,7 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	flow->backend_epoch = backend->epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
-	flow->is_logged = service->flow_log & 1u;
+	flow->is_logged = (service->flags & SL_SERVICE_FLOW_LOG) != 0;
 	if (is_fullnat)
 		error = source_insert(worker, snapshot, table, flow, hash, sequence, mark);
 	else if (SL_UNLIKELY(mark != NULL && mark->is_taken))
@@ -127,6 +128,18 @@ static void refuse(struct worker *worker, uint32_t service, enum sl_verdict verd
 	outcome->is_refused = is_told;
 }
 
+/* The backend that the flow of @packet is given; @choice: by its hash. SL_NO_INDEX: all are full. */
+static uint32_t choose(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
+		       const struct sl_packet *packet, const struct choice *choice,
+		       const struct steering_mark *mark)
+{
+	if (!lookup_is_first(packet))
+		return choice->backend;
+	if (SL_UNLIKELY(mark != NULL && mark->has_backend))
+		return mark->backend;
+	return schedule_backend(worker, snapshot, service, choice);
+}
+
 /* A client's packet that has no flow: choose a backend, remember it if there is room. */
 static void balance_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
 			struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
@@ -149,21 +162,30 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 		refuse(worker, service, SL_VERDICT_DROP_NO_BACKEND, false, outcome);
 		return;
 	}
-	backend = &snapshot->backend[choice.backend];
 	/* A reset begins nothing, nor does what follows a first fragment. */
-	if ((packet->tcp_flags & SL_TCP_RST) == 0 && !sl_packet_is_later(packet))
-		flow = create_flow(worker, snapshot, &packet->tuple, hash, choice.backend,
+	if ((packet->tcp_flags & SL_TCP_RST) == 0 && !sl_packet_is_later(packet)) {
+		uint32_t chosen = choose(worker, snapshot, service, packet, &choice, outcome->mark);
+
+		if (chosen == SL_NO_INDEX) {
+			refuse(worker, service, SL_VERDICT_DROP_BACKENDS_FULL, true, outcome);
+			return;
+		}
+		flow = create_flow(worker, snapshot, &packet->tuple, hash, chosen,
 				   packet->tcp_sequence, outcome->mark, &why);
+	}
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
-		balance_flow(worker, backend, flow, SL_DIRECTION_FORWARD, packet, frame, outcome);
+		balance_flow(worker, &snapshot->backend[flow->backend], flow, SL_DIRECTION_FORWARD,
+			     packet, frame, outcome);
 		return;
 	}
 	if (why != SL_VERDICT_NONE) {
 		refuse(worker, service, why, why != SL_VERDICT_DROP_TUPLE_TAKEN, outcome);
 		return;
 	}
+	/* What comes after it has no flow either: by the hash, which is the same for all of them. */
+	backend = &snapshot->backend[choice.backend];
 	worker->counters.event[SL_EVENT_STATELESS_FORWARD]++;
 	way.to.source = packet->tuple.source;
 	way.to.source_port = packet->tuple.source_port;

@@ -108,7 +108,7 @@ static void fill(struct sl_flow *flow, const struct worker *worker, const struct
 	flow->backend_epoch = snapshot->backend[backend].epoch;
 	flow->client_adjacency = SL_ADJACENCY_NONE;
 	flow->last_seen = worker->now;
-	flow->is_logged = record->flow_log & 1u;
+	flow->is_logged = (record->flags & SL_SERVICE_FLOW_LOG) != 0;
 }
 
 /* A new flow of the client, or NULL: then @passage's outcome is known. */

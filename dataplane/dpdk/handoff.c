@@ -11,6 +11,7 @@
 #include <sluice/packet/egress.h>
 #include <sluice/packet/icmp.h>
 
+#include "dataplane/dpdk/schedule.h"
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
 
@@ -31,23 +32,39 @@ static bool is_taken(struct worker *worker, const struct snapshot *snapshot,
 	return false;
 }
 
+/* The backend of the flow that would be made for a client's packet. */
+static uint32_t choose(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
+		       const struct sl_packet *packet)
+{
+	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
+
+	if (choice.backend == SL_NO_INDEX || !lookup_is_first(packet))
+		return choice.backend;
+	return schedule_backend(worker, snapshot, service, &choice);
+}
+
 /* A client's packet: the flow that it would be given. */
 static void vet_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
 		    const struct sl_packet *packet, uint64_t hash, struct steering_mark *mark)
 {
-	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
 	struct flow_table *table = worker_table(worker, packet->tuple.family);
 	const struct sl_backend *backend;
 	struct sl_flow_ipv6 room = {.flow = {0}};
 	struct sl_flow *flow = &room.flow;
 
-	if (choice.backend == SL_NO_INDEX || (packet->tcp_flags & SL_TCP_RST) != 0)
+	if ((packet->tcp_flags & SL_TCP_RST) != 0)
 		return;
-	backend = &snapshot->backend[choice.backend];
+	if (!mark->has_backend) {
+		mark->backend = choose(worker, snapshot, service, packet);
+		mark->has_backend = 1;
+	}
+	if (mark->backend == SL_NO_INDEX)
+		return;
+	backend = &snapshot->backend[mark->backend];
 	sl_flow_open(flow, &packet->tuple, &backend->addr,
 		     backend->port != 0 ? backend->port : packet->tuple.destination_port);
 	flow->service = service & (SL_MAX_SERVICES - 1);
-	flow->backend = choice.backend & (SL_MAX_BACKENDS - 1);
+	flow->backend = mark->backend & (SL_MAX_BACKENDS - 1);
 	if (snapshot->service[service].mode != WIRE_MODE_FULLNAT)
 		mark->is_taken |= is_taken(worker, snapshot, table, flow);
 	else if (lookup_may_begin(&snapshot->service[service], packet))

@@ -46,6 +46,7 @@ struct dataplane {
 	struct mapped services;
 	struct mapped backends;
 	struct mapped source_flows;
+	struct mapped loads;
 	struct mapped flows4;
 	struct mapped flows6;
 	uint32_t n_entries; /* of each flow table */

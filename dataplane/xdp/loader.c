@@ -250,6 +250,8 @@ static int map_all(struct dataplane *dataplane)
 	if (status == 0)
 		status = map_one(&dataplane->source_flows, bpf->maps.source_flows, PROT_READ);
 	if (status == 0)
+		status = map_one(&dataplane->loads, bpf->maps.loads, PROT_READ | PROT_WRITE);
+	if (status == 0)
 		status = map_one(&dataplane->flows4, bpf->maps.flows4, PROT_READ);
 	if (status == 0)
 		status = map_one(&dataplane->flows6, bpf->maps.flows6, PROT_READ);
@@ -375,6 +377,7 @@ void loader_close(struct dataplane *dataplane)
 	unmap(&dataplane->services);
 	unmap(&dataplane->backends);
 	unmap(&dataplane->source_flows);
+	unmap(&dataplane->loads);
 	unmap(&dataplane->flows4);
 	unmap(&dataplane->flows6);
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)

@@ -96,6 +96,7 @@ static void write_backend(struct sl_backend *to, const struct sl_backend *from)
 	to->service = from->service;
 	to->is_shared = from->is_shared;
 	to->is_outside = from->is_outside;
+	to->weight = from->weight;
 	write_word(to, from);
 }
 
@@ -127,12 +128,15 @@ static void retire_backends(struct dataplane *dataplane, const struct snapshot *
 static void write_backends(struct dataplane *dataplane, const struct snapshot *snapshot)
 {
 	struct sl_backend *table = dataplane->backends.at;
+	struct sl_load *load = dataplane->loads.at;
 
 	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
 		const struct sl_backend *now = backend_at(snapshot, i);
 
-		if (now != NULL)
-			write_backend(&table[i], now);
+		if (now == NULL)
+			continue;
+		write_backend(&table[i], now);
+		load[i].max_flows = snapshot->max_flows[i];
 	}
 }
 

@@ -53,6 +53,7 @@
 	X(DROP_FRAGMENT_FULL,     drop_fragment_full,     "a fragment of one more datagram, or one more to be held, than there is room for") \
 	X(DROP_FRAGMENT_HEADER,   drop_fragment_header,   "a fragment of a flow with PROXY headers; only UDP replies may be fragmented there") \
 	X(DROP_NO_BACKEND,        drop_no_backend,        "the service has no backend that takes new flows") \
+	X(DROP_BACKENDS_FULL,     drop_backends_full,     "each backend that was asked has as many flows as it may (max_flows); the client is told") \
 	X(DROP_BACKEND_GONE,      drop_backend_gone,      "the flow's backend was deleted or is in maintenance") \
 	X(DROP_TUPLE_TAKEN,       drop_tuple_taken,       "another live flow of this client and port holds the way back from the same backend") \
 	X(DROP_NO_FLOW,           drop_no_flow,           "of no flow and opening none, in mode fullnat or with PROXY headers; TCP is answered by a reset") \
@@ -82,6 +83,7 @@
 	X(FLOW_FROM_REPLY,     flow_from_reply,     flows,   "flows learned from a backend's packet") \
 	X(FLOW_TABLE_FULL,     flow_table_full,     packets, "packets that got no flow: the table was full") \
 	X(EMBRYONIC_FULL,      embryonic_full,      packets, "packets that got no flow: the embryonic pool was full") \
+	X(BACKEND_FULL,        backend_full,        flows,   "new flows whose first choice of a backend had as many flows as it may (max_flows)") \
 	X(STATELESS_FORWARD,   stateless_forward,   packets, "client packets balanced without a flow") \
 	X(STATELESS_REPLY,     stateless_reply,     packets, "backend packets translated without a flow") \
 	X(HANDOFF,             handoff,             packets, "packets handed to the worker that owns the flow") \

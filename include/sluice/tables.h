@@ -28,6 +28,14 @@ enum {
 	SL_TICKS_PER_SEC = 16,
 };
 
+enum sl_service_flag {
+	SL_SERVICE_STATELESS_REPLIES =
+		1,               /* without: a backend's packet of no flow is the kernel's */
+	SL_SERVICE_FLOW_LOG = 2, /* the begin and end of its flows are logged */
+	SL_SERVICE_COMPARES =
+		4, /* how many flows backends have counts: for the scheduler, or a limit */
+};
+
 /** A service, by stable index: an index is not given to another service while a flow may name it. */
 struct sl_service {
 	union sl_addr addr;
@@ -46,9 +54,9 @@ struct sl_service {
 	uint16_t source_port_last;  /* itself in the range */
 	uint32_t first_source;      /* of its sources: source[first_source + i] */
 	uint8_t proxy_protocol;     /* enum wire_proxy_protocol's values */
-	uint8_t stateless_replies;  /* 0: a backend's packet without a flow is the kernel's */
 	uint8_t denies;             /* bits 1 << enum wire_deny_end: there is a list of these */
-	uint8_t flow_log;           /* 1: the begin and end of its flows are logged */
+	uint8_t scheduler;          /* enum wire_scheduler's values */
+	uint8_t flags;              /* enum sl_service_flag */
 };
 
 /** A backend, by stable index. */
@@ -62,7 +70,13 @@ struct sl_backend {
 	uint32_t service;   /* index of its service */
 	uint8_t is_shared;  /* 1: several services have this address, port and protocol */
 	uint8_t is_outside; /* 1: stands for all that a service of mode snat leads to; no address */
-	uint8_t reserved[2];
+	uint16_t weight;    /* effective: 0 takes no new flows */
+};
+
+/** How much a backend has to do, by its stable index. */
+struct sl_load {
+	uint32_t flows;     /* live ones */
+	uint32_t max_flows; /* as many may be live; 0: no limit */
 };
 
 enum {

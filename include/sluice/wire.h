@@ -108,7 +108,12 @@ SL_INLINE bool wire_mode_has_sources(uint8_t mode)
 }
 
 enum wire_scheduler {
-	WIRE_SCHEDULER_MAGLEV = 1,
+	WIRE_SCHEDULER_MAGLEV = 1,      /* by the hash of the 5-tuple */
+	WIRE_SCHEDULER_SOURCE_HASH = 2, /* by the hash of the client's address */
+	WIRE_SCHEDULER_ROUND_ROBIN = 3, /* the next one, by weight */
+	WIRE_SCHEDULER_LEAST_CONNECTIONS =
+		4, /* the one with the fewest live flows for its weight */
+	WIRE_N_SCHEDULERS = 5,
 };
 
 /** What is told to the backend about the client, ahead of the client's own bytes. */
@@ -172,10 +177,11 @@ struct wire_deny {
 struct wire_backend {
 	struct wire_address service;
 	union sl_addr addr;
-	be16_t port;     /* 0 only with service port 0: the destination port is kept */
-	uint8_t state;   /* enum wire_state */
-	uint8_t health;  /* enum wire_health */
-	uint32_t weight; /* 0..SL_MAX_WEIGHT; 0: no new flows */
+	be16_t port;        /* 0 only with service port 0: the destination port is kept */
+	uint8_t state;      /* enum wire_state */
+	uint8_t health;     /* enum wire_health */
+	uint32_t weight;    /* 0..SL_MAX_WEIGHT; 0: no new flows */
+	uint32_t max_flows; /* as many may be live at once; 0: no limit; else up to SL_MAX_FLOWS */
 };
 
 struct wire_hello_request {
@@ -496,7 +502,7 @@ _Static_assert(sizeof(struct wire_header) == 16, "wire_header");
 _Static_assert(sizeof(struct wire_address) == 20, "wire_address");
 _Static_assert(sizeof(struct wire_service) == 376, "wire_service");
 _Static_assert(sizeof(struct wire_deny) == 40, "wire_deny");
-_Static_assert(sizeof(struct wire_backend) == 44, "wire_backend");
+_Static_assert(sizeof(struct wire_backend) == 48, "wire_backend");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
 _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
 _Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");

@@ -19,7 +19,7 @@
 
 enum {
 	SL_XDP_LAYOUT_REVISION =
-		3,          /* to be raised when tables mean something else in the same form */
+		4,          /* to be raised when tables mean something else in the same form */
 	SL_XDP_WAYS = 4,    /* flows of one bucket */
 	SL_XDP_CHOICES = 4, /* buckets that a flow may stand in, its home first */
 	SL_XDP_DATAGRAM_BUCKETS =

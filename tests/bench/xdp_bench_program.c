@@ -19,6 +19,7 @@
 #include <linux/if_link.h>
 
 #include <sluice/packet/headers.h>
+#include <sluice/wire.h>
 #include <sluice/xdp.h>
 
 #include "xdp_bench.skel.h"
@@ -90,7 +91,8 @@ static void add_service(const struct program *program, uint32_t index, uint32_t 
 		.n_members = 1,
 		.epoch = 1,
 		.mode = 1,
-		.stateless_replies = 1,
+		.scheduler = WIRE_SCHEDULER_MAGLEV,
+		.flags = SL_SERVICE_STATELESS_REPLIES,
 	};
 	struct sl_backend backend = {
 		.addr = address(family, bench->backend, bench->backend6, host),

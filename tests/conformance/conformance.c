@@ -50,6 +50,7 @@ static const struct {
 	{"time_exceeded_sent", SL_EVENT_TIME_EXCEEDED_SENT},
 	{"icmp_error", SL_EVENT_ICMP_ERROR},
 	{"fragment", SL_EVENT_FRAGMENT},
+	{"backend_full", SL_EVENT_BACKEND_FULL},
 };
 
 /* What the counters must be. */

@@ -332,6 +332,62 @@ static struct sl_flow *create_flow(struct model *model, const struct judgement *
 	return &model->flow[model->n++].flow;
 }
 
+static uint64_t flows_of(const struct model *model, uint32_t backend)
+{
+	return model->backend[backend].flows - model->backend[backend].flows_ended;
+}
+
+static bool has_limit_reached(const struct model *model, uint32_t backend)
+{
+	uint32_t max_flows = model->snapshot->max_flows[backend];
+
+	return max_flows != 0 && flows_of(model, backend) >= max_flows;
+}
+
+/* Fewest flows for its weight, of 16 members from where the hash says on. */
+static uint32_t least_of(const struct model *model, const struct sl_service *service, uint64_t hash)
+{
+	uint32_t start = (uint32_t)((hash >> 32) * service->n_members >> 32);
+	uint32_t best = SL_NO_INDEX;
+
+	for (uint32_t i = 0; i < service->n_members && i < 16; i++) {
+		uint32_t index =
+			model->snapshot
+				->member[service->first_member + (start + i) % service->n_members];
+		uint32_t weight = model->snapshot->backend[index].weight;
+
+		if (weight == 0 || has_limit_reached(model, index))
+			continue;
+		if (best == SL_NO_INDEX ||
+		    (flows_of(model, index) + 1) * model->snapshot->backend[best].weight <
+			    (flows_of(model, best) + 1) * weight)
+			best = index;
+	}
+	return best;
+}
+
+/* The backend of a new flow of @service, for which the hash has @choice. */
+static uint32_t schedule(struct model *model, uint32_t service, const struct choice *choice)
+{
+	const struct sl_service *record = &model->snapshot->service[service];
+	uint32_t *turn = &model->turn[service];
+	uint32_t backend = choice->backend;
+	uint32_t slot;
+
+	if (record->scheduler == WIRE_SCHEDULER_ROUND_ROBIN) {
+		slot = *turn < record->n_slots ? *turn : 0;
+		*turn = slot + 1;
+		backend = lookup_slot(model->snapshot, service, slot);
+	}
+	if (has_limit_reached(model, backend)) {
+		model->counters.event[SL_EVENT_BACKEND_FULL]++;
+		return least_of(model, record, choice->hash);
+	}
+	return record->scheduler == WIRE_SCHEDULER_LEAST_CONNECTIONS
+		       ? least_of(model, record, choice->hash)
+		       : backend;
+}
+
 static enum sl_verdict balance_new(struct model *model, struct judgement *judgement,
 				   uint32_t service)
 {
@@ -342,6 +398,7 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	enum sl_verdict why = SL_VERDICT_NONE;
 	struct way way = {
 		.verdict = SL_VERDICT_FORWARD, .service = service, .backend = choice.backend};
+	uint32_t chosen = choice.backend;
 
 	if (needs_flow(&model->snapshot->service[service]) &&
 	    (sl_packet_is_later(packet) ||
@@ -355,8 +412,16 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
 	backend = &model->snapshot->backend[choice.backend];
+	if (sl_flow_is_opening(packet) ||
+	    (packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet)))
+		chosen = schedule(model, service, &choice);
+	if (chosen == SL_NO_INDEX) {
+		model->service[service].drops++;
+		judgement->is_refused = true;
+		return SL_VERDICT_DROP_BACKENDS_FULL;
+	}
 	if ((packet->tcp_flags & SL_TCP_RST) == 0 && !sl_packet_is_later(packet))
-		flow = create_flow(model, judgement, &packet->tuple, choice.backend, &why);
+		flow = create_flow(model, judgement, &packet->tuple, chosen, &why);
 	if (flow != NULL) {
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;

@@ -51,6 +51,7 @@ struct model {
 	struct sl_flow_ipv6 flow[MODEL_MAX_FLOWS];
 	struct sl_datagram datagram[MODEL_MAX_DATAGRAMS];
 	uint32_t next_datagram;
+	uint32_t turn[SL_MAX_SERVICES]; /* slot that comes next */
 	struct sl_counters counters;
 	struct sl_service_counters service[SL_MAX_SERVICES];
 	struct sl_backend_counters backend[SL_MAX_BACKENDS];

@@ -84,6 +84,7 @@ static int put_target(struct world *world, const struct world_service *service, 
 
 	backend.state = service->state[i];
 	backend.weight = service->weight[i];
+	backend.max_flows = service->max_flows[i];
 	return staging_put_backend(world->staging, &backend, error);
 }
 
@@ -130,6 +131,7 @@ static int change_target(struct world *world, struct world_service *service, cha
 	if (service->state[i] == 0 && n_targets(service) == 4)
 		return 0;
 	service->weight[i] = one_in(world, 8) ? 0 : 1 + pick(world, 3);
+	service->max_flows[i] = one_in(world, 3) ? 1 + pick(world, 8) : 0;
 	service->state[i] =
 		(uint8_t)(one_in(world, 3) ? WIRE_STATE_READY + pick(world, 3) : WIRE_STATE_READY);
 	return put_target(world, service, i, error);
@@ -262,7 +264,8 @@ int world_init(struct world *world, uint64_t seed)
 		}
 		if (i / 6 % 4 == 1 || (i / 6 % 4 == 3 && i % 4 < 2))
 			wire->proxy_protocol = WIRE_PROXY_V2;
-		wire->scheduler = WIRE_SCHEDULER_MAGLEV;
+		wire->scheduler =
+			(uint8_t)(WIRE_SCHEDULER_MAGLEV + pick(world, WIRE_N_SCHEDULERS - 1));
 		wire->n_slots = one_in(world, 2) ? 401 : 601;
 		wire->timeout_established_sec = SL_MAX_TIMEOUT_SEC;
 		wire->timeout_transitory_sec = SL_MAX_TIMEOUT_SEC;

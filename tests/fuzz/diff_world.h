@@ -33,6 +33,7 @@ struct world_service {
 	bool is_there;
 	uint8_t state[WORLD_N_TARGETS]; /* enum wire_state; 0: not a backend now */
 	uint32_t weight[WORLD_N_TARGETS];
+	uint32_t max_flows[WORLD_N_TARGETS];
 };
 
 /** A connection as both its ends see it. */

@@ -134,7 +134,7 @@ static void compare_members(const struct snapshot *a, const struct snapshot *b, 
 		struct sl_backend y = b->backend[b->member[at]];
 
 		cr_assert_eq(a->member[at], b->member[at]);
-		cr_assert_eq(a->member_weight[at], b->member_weight[at]);
+		cr_assert_eq(a->max_flows[a->member[at]], b->max_flows[b->member[at]]);
 		cr_assert_eq(a->member_state[at], b->member_state[at]);
 		cr_assert_eq(a->member_health[at], b->member_health[at]);
 		x.adjacency = y.adjacency = 0;

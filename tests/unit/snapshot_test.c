@@ -230,7 +230,7 @@ Test(snapshot, drain_maint_down_and_weight_zero_take_no_slots)
 		cr_expect(sl_addr_equal(&snapshot->backend[member].addr, &backend[i].addr),
 			  "member %u is not in the order of addresses", i);
 		cr_expect_eq(snapshot->backend[member].is_gone, i == 2 || i == 4);
-		cr_expect_eq(snapshot->member_weight[i], i == 0);
+		cr_expect_eq(snapshot->backend[snapshot->member[i]].weight, i == 0);
 		cr_expect_eq(snapshot->member_state[i], backend[i].state);
 		cr_expect_eq(snapshot->member_health[i], backend[i].health);
 		cr_expect_eq(snapshot_n_slots_of(snapshot, index, i), i == 0 ? 1009 : 0);
@@ -591,7 +591,7 @@ Test(snapshot, source_pools_lie_one_behind_the_other)
 		cr_expect_eq(record->n_sources, service[i].n_sources);
 		cr_expect_eq(record->source_port_first, service[i].source_port_first);
 		cr_expect_eq(record->source_port_last, service[i].source_port_last);
-		cr_expect_eq(record->stateless_replies, 1);
+		cr_expect(record->flags & SL_SERVICE_STATELESS_REPLIES);
 		for (uint32_t k = 0; k < service[i].n_sources; k++) {
 			const union sl_addr *source = &snapshot->source[record->first_source + k];
 

@@ -232,6 +232,34 @@ Test(state, a_file_of_version_2_is_loaded_and_its_digest_holds, .init = make_dir
 	cr_expect(strstr(note, "digest"), "%s", note);
 }
 
+/* What version 3 wrote, whose records of backends ended behind the weight. */
+static const char version_3[] =
+	"{\"version\": 3, \"generation\": 1, \"hash_key\": \"931c9afa3d7e21858c1b0f6a779c2a32\","
+	" \"file\": \"/etc/sluice/sluice.yaml\", \"file_digest\": \"2d85b0667767e068\","
+	" \"digest\": \"a097f9f95cd62029\", \"services\": ["
+	"{\"name\": \"api\", \"address\": \"203.0.113.11:443/tcp\", \"mode\": \"nat\","
+	" \"scheduler\": \"maglev\", \"source\": [], \"source_ports\": null, \"deny_source\": [],"
+	" \"deny_destination\": [], \"stateless_replies\": true, \"proxy_protocol\": \"none\","
+	" \"flow_log\": true, \"slots\": 65537, \"owner\": \"file\", \"timeouts\":"
+	" {\"established\": 7440, \"transitory\": 240, \"embryonic\": 10, \"udp\": 300},"
+	" \"backends\": [{\"address\": \"10.1.0.2:8443\", \"weight\": 3, \"state\": \"drain\"},"
+	" {\"address\": \"10.1.0.3:8443\", \"weight\": 2, \"state\": \"ready\"}]}]}";
+
+Test(state, a_file_of_version_3_is_loaded_and_its_digest_holds, .init = make_dir,
+     .fini = remove_dir)
+{
+	char note[STATE_MAX_ERROR];
+	struct state state;
+
+	write_state(version_3);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	cr_assert_eq(state.desired->service[0]->n_backends, 2);
+	cr_expect_eq(state.desired->service[0]->backend[1].weight, 2);
+	cr_expect_eq(state.desired->service[0]->backend[1].max_flows, 0, "as it was then");
+	desired_free(state.desired);
+}
+
 Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
 {
 	struct state saved = make_state(42, 2), loaded;

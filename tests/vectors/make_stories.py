@@ -45,8 +45,19 @@ PAIR = {4: ("203.0.113.80", "10.0.0.9"), 6: ("2001:db8:100::80", "2001:db8:2::9"
 DIRECT = {4: ("203.0.113.90", "10.0.0.90"), 6: ("2001:db8:100::90", "2001:db8:2::90")}
 TOLD_OF = {4: ("203.0.113.100", "10.0.0.100"), 6: ("2001:db8:100::100", "2001:db8:2::100")}
 FULL_TOLD_OF = {4: ("203.0.113.110", "10.0.0.110", "10.0.0.9"), 6: ("2001:db8:100::110", "2001:db8:2::110", "2001:db8:2::9")}
+# Services of other schedulers, and one whose backends may have two flows each; weights in MEMBERS' order.
+TURN = {4: ("203.0.113.120", [f"10.0.0.{i}" for i in range(21, 24)]),
+        6: ("2001:db8:100::120", [f"2001:db8:2::{i}" for i in range(21, 24)])}
+LEAST = {4: ("203.0.113.130", [f"10.0.0.{i}" for i in range(31, 35)]),
+         6: ("2001:db8:100::130", [f"2001:db8:2::{i}" for i in range(31, 35)])}
+ORIGIN = {4: ("203.0.113.140", [f"10.0.0.{i}" for i in range(41, 44)]),
+          6: ("2001:db8:100::140", [f"2001:db8:2::{i}" for i in range(41, 44)])}
+LIMIT = {4: ("203.0.113.150", [f"10.0.0.{i}" for i in range(51, 53)]),
+         6: ("2001:db8:100::150", [f"2001:db8:2::{i}" for i in range(51, 53)])}
+TURN_WEIGHTS, LEAST_WEIGHTS, MAX_FLOWS = (1, 3, 1), (1, 2, 1, 0), 2
 SOURCE_PORT = 4000  # the only one
-TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full", "drop_denied")
+TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full", "drop_denied",
+        "drop_backends_full")
 # Mode snat, by network and family: a client of it, and its source.
 NETWORKS = {"office": {4: ("10.0.0.200", "198.51.100.9"), 6: ("2001:db8:2::c:8", "2001:db8:1::9")},
             "annex": {4: ("192.0.2.100", "198.51.100.10"), 6: ("2001:db8:3::a:4", "2001:db8:1::a")}}
@@ -117,14 +128,44 @@ def maglev(backends, family, protocol, weights=WEIGHTS):
     return slots
 
 
-def chosen(slots, family, protocol, client, sport, service, dport):
-    """The backend of a client's tuple."""
+def turns(backends, weights):
+    """Slots of a service of scheduler round_robin: who has a turn, round after round."""
+    credit = [max(weights) * i // len(weights) for i in range(len(weights))]
+    slots = []
+    while len(slots) < N_SLOTS:
+        for i, weight in enumerate(weights):
+            credit[i] += weight
+            if weight and credit[i] >= max(weights):
+                credit[i] -= max(weights)
+                slots.append(backends[i])
+    return slots[:N_SLOTS]
+
+
+def hashed(family, protocol, client, sport, service, dport):
+    """The hash of a client's tuple."""
     ports = protocol << 32 | little(dport) << 16 | little(sport)
     if family == 4:
         message = [words(service)[0] << 32 | words(client)[0], ports]
     else:
         message = words(client) + words(service) + [ports]
-    return slots[(siphash13(message) >> 32) * N_SLOTS >> 32]
+    return siphash13(message)
+
+
+def chosen(slots, family, protocol, client, sport, service, dport):
+    """The backend of a client's tuple."""
+    return slots[(hashed(family, protocol, client, sport, service, dport) >> 32) * N_SLOTS >> 32]
+
+
+def least(backends, weights, flows, start, limit=None):
+    """The backend with the fewest flows for its weight, from place @start on; None: none may have more."""
+    best = None
+    for place in (backends[(start + i) % len(backends)] for i in range(len(backends))):
+        weight = weights[backends.index(place)]
+        if not weight or (limit and flows[place] >= limit):
+            continue
+        if best is None or (flows[place] + 1) * weights[backends.index(best)] < (flows[best] + 1) * weight:
+            best = place
+    return best
 
 
 class Fragment:
@@ -957,6 +998,85 @@ def told_udp_stories(family, fullnat):
                  too_big_sent=1 if family == 4 else 2, **({"source_port_tries": 1} if fullnat else {}))
 
 
+def turn_story(family, l4):
+    """Weighted round robin; what begins no flow goes by the hash and takes no turn."""
+    story = Story("turn", family, l4)
+    story.service, backends = TURN[family]
+    protocol = 6 if l4 is TCP else 17
+    slots = turns(backends, TURN_WEIGHTS)
+    for turn in range(12):
+        story.sport, story.backend = 40000 + turn, slots[turn]
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+        if l4 is TCP:
+            story.sport += 1000
+            story.backend = chosen(slots, family, protocol, story.client, story.sport, story.service, story.dport)
+            story.forward(flags="A", seq=101, ack=501)
+    story.events(flow_created=24 if l4 is TCP else 12, **({"flow_promoted": 12} if l4 is UDP else {}))
+
+
+def least_story(family, l4):
+    """Each new flow goes where the fewest are, for the weight; one of weight 0 gets none."""
+    story = Story("least", family, l4)
+    story.service, backends = LEAST[family]
+    protocol = 6 if l4 is TCP else 17
+    flows = {backend: 0 for backend in backends}
+    for story.sport in range(40000, 40016):
+        number = hashed(family, protocol, story.client, story.sport, story.service, story.dport)
+        story.backend = least(backends, LEAST_WEIGHTS, flows, (number >> 32) * len(backends) >> 32)
+        flows[story.backend] += 1
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+    assert [flows[backend] for backend in backends] == [4, 8, 4, 0]
+    story.events(flow_created=16, **({"flow_promoted": 16} if l4 is UDP else {}))
+
+
+def origin_story(family, l4):
+    """All flows of one client go to one backend."""
+    story = Story("origin", family, l4)
+    story.service, backends = ORIGIN[family]
+    protocol = 6 if l4 is TCP else 17
+    slots = maglev(backends, family, protocol, (1, 1, 1))
+    seen = set()
+    for host in range(10, 22):
+        story.client = f"192.0.2.{host}" if family == 4 else f"2001:db8:3::{host}"
+        story.backend = chosen(slots, family, protocol, story.client, 0, story.service, story.dport)
+        seen.add(story.backend)
+        for story.sport in (40000, 40001, 50000):
+            story.forward(flags="S", seq=100)
+            story.reply(flags="SA", seq=500, ack=101)
+    assert len(seen) == 3
+    story.events(flow_created=36, **({"flow_promoted": 36} if l4 is UDP else {}))
+
+
+def limit_story(family, l4):
+    """As many flows as each backend may have, then none; what is there goes on."""
+    story = Story("limit", family, l4)
+    story.service, backends = LIMIT[family]
+    protocol = 6 if l4 is TCP else 17
+    slots = maglev(backends, family, protocol, (1, 1))
+    flows = {backend: 0 for backend in backends}
+    n_full = 0
+    for story.sport in range(40000, 40008):
+        number = hashed(family, protocol, story.client, story.sport, story.service, story.dport)
+        backend = slots[(number >> 32) * N_SLOTS >> 32]
+        if flows[backend] >= MAX_FLOWS:
+            n_full += 1
+            backend = least(backends, (1, 1), flows, (number >> 32) * len(backends) >> 32, MAX_FLOWS)
+        if backend is None:
+            story.forward("drop_backends_full", flags="S", seq=100)
+            continue
+        story.backend = backend
+        flows[backend] += 1
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+        first = (story.sport, backend) if sum(flows.values()) == 1 else first
+    story.sport, story.backend = first
+    story.forward(flags="A", seq=101, ack=501)
+    key = "reset_sent" if l4 is TCP else "unreachable_sent"
+    story.events(flow_created=4, backend_full=n_full, flow_promoted=4 if l4 is UDP else 1, **{key: 4})
+
+
 def fragment_stories(family):
     """RFC 791, 1858, 5722, 8200: whatever the first one is, is the rest."""
     udp = {"flow_created": 1, "flow_promoted": 1}
@@ -1437,6 +1557,11 @@ for version in (4, 6):
     udp_stories(version)
     for layer4 in (TCP, UDP):
         common_stories(version, layer4)
+    for layer4 in (TCP, UDP):
+        turn_story(version, layer4)
+        least_story(version, layer4)
+        origin_story(version, layer4)
+        limit_story(version, layer4)
     fragment_stories(version)
     fullnat_tcp_stories(version)
     for layer4 in (TCP, UDP):

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
+/* Copyright (c) 2026 The Sluice authors */
+/*
+ * Which backend a new flow is given, where its hash alone does not say: dataplane/dpdk/schedule.c, on
+ * the tables of one service. For a flow's first packet alone; each function has the stack to itself.
+ */
+#pragma once
+
+#include <sluice/packet/schedule.h>
+#include <sluice/wire.h>
+
+#include "maps.h"
+
+static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t index)
+{
+	return bpf_map_lookup_elem(inner, &index);
+}
+
+/** The backend of member @position, or SL_NO_INDEX. */
+static __always_inline uint32_t member_at(void *inner, const union sl_xdp_chunk *head,
+					  uint32_t position)
+{
+	const union sl_xdp_chunk *chunk =
+		chunk_at(inner, head->head.first_member_chunk + position / SL_XDP_CHUNK_MEMBERS);
+
+	return chunk != NULL ? chunk->member[position % SL_XDP_CHUNK_MEMBERS] : SL_NO_INDEX;
+}
+
+/** The backend that @slot leads to, or SL_NO_INDEX. */
+static __always_inline uint32_t slot_at(void *inner, const union sl_xdp_chunk *head, uint32_t slot)
+{
+	const union sl_xdp_chunk *chunk = chunk_at(inner, 1 + slot / SL_XDP_CHUNK_SLOTS);
+	uint32_t position;
+
+	if (chunk == NULL)
+		return SL_NO_INDEX;
+	position = chunk->slot[slot % SL_XDP_CHUNK_SLOTS];
+	return position != SL_NO_BACKEND_SLOT ? member_at(inner, head, position) : SL_NO_INDEX;
+}
+
+static __always_inline bool is_full(uint32_t backend)
+{
+	const struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
+
+	return load != NULL && load->max_flows != 0 && load->flows >= load->max_flows;
+}
+
+/** Of a few members of @service, from where @hash says on: fewest flows for its weight. */
+__noinline uint32_t least_find(uint32_t service, uint64_t hash)
+{
+	void *inner = bpf_map_lookup_elem(&slots, &service);
+	const union sl_xdp_chunk *head;
+	struct sl_least least = {0};
+	uint32_t n_members;
+	uint32_t position;
+
+	if (inner == NULL)
+		return SL_NO_INDEX;
+	head = chunk_at(inner, 0);
+	if (head == NULL)
+		return SL_NO_INDEX;
+	n_members = head->head.n_members;
+	position = sl_maglev_slot(hash, n_members);
+	for (uint32_t i = 0; i < SL_SCHEDULE_CANDIDATES && i < n_members; i++) {
+		uint32_t backend = member_at(inner, head, position);
+		const struct sl_backend *record = bpf_map_lookup_elem(&backends, &backend);
+		const struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
+
+		if (record != NULL && load != NULL)
+			sl_least_offer(&least, backend, record->weight, load->flows,
+				       load->max_flows);
+		position = position + 1 < n_members ? position + 1 : 0;
+	}
+	return least.weight != 0 ? least.backend : SL_NO_INDEX;
+}
+
+/** The slot that is next of @n_slots in @service. */
+static __always_inline uint32_t turn_take(uint32_t service, uint32_t n_slots)
+{
+	uint32_t *turn = bpf_map_lookup_elem(&turns, &service);
+
+	return turn != NULL ? sl_schedule_turn(turn, n_slots) : 0;
+}
+
+/**
+ * The backend of a new flow of @service, whose hash is @hash and leads to @backend: schedule_backend()
+ * of the DPDK engine.
+ */
+static __always_inline uint32_t schedule_backend(const struct sl_service *record, uint32_t service,
+						 void *inner, const union sl_xdp_chunk *head,
+						 uint64_t hash, uint32_t backend)
+{
+	uint32_t zero = 0;
+	struct sl_xdp_cpu *cpu;
+
+	if (record->scheduler == WIRE_SCHEDULER_ROUND_ROBIN)
+		backend = slot_at(inner, head, turn_take(service, head->head.n_slots));
+	if ((record->flags & SL_SERVICE_COMPARES) == 0 || backend == SL_NO_INDEX)
+		return backend;
+	if (is_full(backend)) {
+		cpu = bpf_map_lookup_elem(&cpus, &zero);
+		if (cpu != NULL)
+			cpu->counters.event[SL_EVENT_BACKEND_FULL]++;
+	} else if (record->scheduler != WIRE_SCHEDULER_LEAST_CONNECTIONS) {
+		return backend;
+	}
+	return least_find(service, hash);
+}
