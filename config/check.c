@@ -417,6 +417,21 @@ static void check_health_check(const struct check *check, const struct config_se
 			      member, reason);
 }
 
+/* A share of new flows for nobody. */
+static void check_canary(const struct check *check, const struct config_service *service,
+			 const char *path)
+{
+	const char *group = service->canary.group;
+
+	if (group[0] == '\0')
+		return;
+	for (size_t i = 0; i < service->n_backends; i++)
+		if (strcmp(service->backend[i].part.group, group) == 0)
+			return;
+	problem_error(check->problems, check->name, service->canary_mark, path,
+		      "canary.group %.63s: no backend has this group", group);
+}
+
 static void check_service(const struct check *check, const struct config_service *service)
 {
 	const struct wire_service *wire = &service->wire;
@@ -449,6 +464,7 @@ static void check_service(const struct check *check, const struct config_service
 	denies_check(service, path, check->name, check->problems);
 	check_backends(check, service);
 	check_health_check(check, service, path);
+	check_canary(check, service, path);
 	if (service->n_backends == 0 && wire->mode != WIRE_MODE_SNAT)
 		problem_warning(check->problems, check->name, service->mark, path,
 				"has no backend: its packets are dropped");

@@ -15,6 +15,7 @@
 #include <sluice/wire.h>
 
 #include "config/health_check.h"
+#include "config/share.h"
 
 enum {
 	CONFIG_MAX_PATH = 80, /* bytes of a path; socket paths in run_dir fit */
@@ -69,6 +70,7 @@ struct config_port {
 struct config_backend {
 	struct config_mark mark;
 	struct wire_backend wire;
+	struct share_part part;
 };
 
 /** What the record of a source address does not say. */
@@ -90,6 +92,8 @@ struct config_service {
 	struct config_backend *backend;
 	size_t n_backends;
 	struct health_check check;
+	struct share_canary canary;
+	struct config_mark canary_mark;
 	struct config_deny *deny; /* in the order of wire_compare_denies() once it was loaded */
 	size_t n_denies;
 	bool is_judged; /* its own rules are known to hold: backend[] and deny[] are not read */

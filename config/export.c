@@ -190,14 +190,31 @@ static void put_check(struct exporter *exporter, const struct health_check *chec
 	close_mapping(exporter);
 }
 
-static void put_backend(struct exporter *exporter, const struct wire_backend *wire, uint8_t family)
+static void put_canary(struct exporter *exporter, const struct share_canary *canary)
 {
+	char text[SHARE_PERCENT_TEXT];
+
+	put_scalar(exporter, "canary", YAML_PLAIN_SCALAR_STYLE);
+	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
+	put_text(exporter, "group", canary->group);
+	put_word(exporter, "share_percent", share_percent_text(canary->share, text));
+	close_mapping(exporter);
+}
+
+static void put_backend(struct exporter *exporter, const struct config_backend *backend,
+			uint8_t family)
+{
+	const struct wire_backend *wire = &backend->wire;
 	char text[WIRE_ADDRESS_TEXT];
 
 	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
 	put_text(exporter, "address", wire_format_endpoint(&wire->addr, wire->port, family, text));
 	put_number(exporter, "weight", wire->weight);
 	put_word(exporter, "state", wire_state_name(wire->state));
+	if (backend->part.role != SHARE_ACTIVE)
+		put_word(exporter, "role", share_role_name(backend->part.role));
+	if (backend->part.group[0])
+		put_text(exporter, "group", backend->part.group);
 	close_mapping(exporter);
 }
 
@@ -221,10 +238,12 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	put_timeouts(exporter, wire);
 	if (service->check.type != HEALTH_CHECK_NONE)
 		put_check(exporter, &service->check);
+	if (service->canary.group[0])
+		put_canary(exporter, &service->canary);
 	if (service->n_backends > 0) {
 		open_list(exporter, "backends", YAML_BLOCK_SEQUENCE_STYLE);
 		for (size_t i = 0; i < service->n_backends; i++)
-			put_backend(exporter, &service->backend[i].wire, wire->address.family);
+			put_backend(exporter, &service->backend[i], wire->address.family);
 		close_list(exporter);
 	}
 	close_mapping(exporter);

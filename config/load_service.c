@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "config/load_health_check.h"
 #include "config/read.h"
+#include "config/share.h"
 #include "wire/wire_abi.h"
 
 static void read_state(struct reader *reader, const yaml_node_t *node, const char *path,
@@ -20,7 +21,7 @@ static void read_state(struct reader *reader, const yaml_node_t *node, const cha
 static void read_backend_address(struct reader *reader, const yaml_node_t *node, const char *path,
 				 const struct read_key *key SL_UNUSED, void *target)
 {
-	struct wire_backend *wire = target;
+	struct wire_backend *wire = &((struct config_backend *)target)->wire;
 	const char *text = read_scalar(reader, node, path);
 	const char *reason = NULL;
 
@@ -29,16 +30,32 @@ static void read_backend_address(struct reader *reader, const yaml_node_t *node,
 		READ_FAIL(reader, node, path, "\"%.50s\": %s", text, reason);
 }
 
+static void read_group(struct reader *reader, const yaml_node_t *node, const char *path,
+		       const struct read_key *key SL_UNUSED, void *target)
+{
+	const char *text = read_scalar(reader, node, path);
+
+	if (text != NULL && !share_parse_group(text, target))
+		READ_FAIL(reader, node, path,
+			  "\"%.70s\" (none, or 1 to %d of A-Z a-z 0-9 . _ -, the first a letter or "
+			  "digit)",
+			  text, SL_MAX_NAME - 1);
+}
+
 static const char *const state_words[] = {"ready", "drain", "maint", NULL};
+static const char *const role_words[] = {"active", "backup", "sorry", NULL};
 static const char *const mode_words[] = {"nat", "fullnat", "snat", NULL};
 static const char *const scheduler_words[] = {"maglev", NULL};
 static const char *const boolean_words[] = {"false", "true", NULL};
 
+#define BACKEND(member) offsetof(struct config_backend, member)
+
 static const struct read_key backend_keys[] = {
 	{"address", read_backend_address, 0, 0, 0, NULL},
-	{"weight", read_integer, offsetof(struct wire_backend, weight), 0, SL_MAX_WEIGHT, NULL},
-	{"state", read_state, offsetof(struct wire_backend, state), WIRE_STATE_READY, 0,
-	 state_words},
+	{"weight", read_integer, BACKEND(wire.weight), 0, SL_MAX_WEIGHT, NULL},
+	{"state", read_state, BACKEND(wire.state), WIRE_STATE_READY, 0, state_words},
+	{"role", read_word, BACKEND(part.role), SHARE_ACTIVE, 0, role_words},
+	{"group", read_group, BACKEND(part.group), 0, 0, NULL},
 	{0},
 };
 
@@ -51,7 +68,7 @@ static void read_backend(struct reader *reader, const yaml_node_t *node, const c
 	backend->mark = read_mark(node);
 	backend->wire.weight = 1;
 	backend->wire.state = WIRE_STATE_READY;
-	if (read_mapping(reader, node, path, backend_keys, &backend->wire) &&
+	if (read_mapping(reader, node, path, backend_keys, backend) &&
 	    backend->wire.service.family == 0 && reader->problems->n_errors == errors_before)
 		READ_FAIL(reader, node, path, "has no address");
 }
@@ -189,6 +206,41 @@ static void read_proxy_protocol(struct reader *reader, const yaml_node_t *node, 
 		READ_FAIL(reader, node, path, "\"%.40s\" is not one of: none, v2", text);
 }
 
+static void read_percent(struct reader *reader, const yaml_node_t *node, const char *path,
+			 const struct read_key *key SL_UNUSED, void *target)
+{
+	const char *text = read_scalar(reader, node, path);
+
+	if (text != NULL && (node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
+			     !share_parse_percent(text, target)))
+		READ_FAIL(reader, node, path,
+			  "\"%.40s\" is not a percentage (limit 0..100, two decimals)", text);
+}
+
+static const struct read_key canary_keys[] = {
+	{"group", read_group, offsetof(struct share_canary, group), 0, 0, NULL},
+	{"share_percent", read_percent, offsetof(struct share_canary, share), 0, 0, NULL},
+	{0},
+};
+
+static void read_canary(struct reader *reader, const yaml_node_t *node, const char *path,
+			const struct read_key *key SL_UNUSED, void *target)
+{
+	struct config_service *service = target;
+	struct share_canary *canary = &service->canary;
+	size_t errors_before = reader->problems->n_errors;
+
+	service->canary_mark = read_mark(node);
+	if (!read_mapping(reader, node, path, canary_keys, canary) ||
+	    reader->problems->n_errors != errors_before)
+		return;
+	for (const struct read_key *wanted = canary_keys; wanted->name != NULL; wanted++)
+		if (read_find(reader, node, wanted->name) == NULL)
+			READ_FAIL(reader, node, path, "has no %s", wanted->name);
+	if (canary->group[0] == '\0')
+		canary->share = 0;
+}
+
 #define SERVICE(member) offsetof(struct config_service, wire.member)
 
 static const struct read_key timeout_keys[] = {
@@ -221,6 +273,7 @@ static const struct read_key service_keys[] = {
 	{"flow_log", read_word, SERVICE(flow_log), 0, 0, boolean_words},
 	{"timeouts", read_timeouts, 0, 0, 0, NULL},
 	{"check", read_health_check, offsetof(struct config_service, check), 0, 0, NULL},
+	{"canary", read_canary, 0, 0, 0, NULL},
 	{"backends", read_backends, 0, 0, 0, NULL},
 	{0},
 };

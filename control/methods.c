@@ -9,6 +9,7 @@
 #include <sluice/limits.h>
 
 #include "config/health_check.h"
+#include "config/share.h"
 #include "control/rpc.h"
 
 enum {
@@ -21,6 +22,7 @@ enum {
 #define STRING(n, req, lo, hi, text)   {.name = n, .type = METHOD_STRING, .is_required = req, .min = lo, .max = hi, .help = text}
 #define CHOICE(n, req, list, text)     {.name = n, .type = METHOD_STRING, .is_required = req, .min = 1, .max = 64, .choices = list, .help = text}
 #define INTEGER(n, req, lo, hi, text)  {.name = n, .type = METHOD_INTEGER, .is_required = req, .min = lo, .max = hi, .help = text}
+#define PERCENT(n, text)               {.name = n, .type = METHOD_PERCENT, .min = 0, .max = 100, .help = text}
 #define BOOLEAN(n, text)               {.name = n, .type = METHOD_BOOLEAN, .help = text}
 #define STRINGS(n, lo, hi, text)       {.name = n, .type = METHOD_STRINGS, .min = lo, .max = hi, .help = text}
 #define OBJECT(n, list, text)          {.name = n, .type = METHOD_OBJECT, .members = list, .n_members = SL_ARRAY_LEN(list), .help = text}
@@ -39,6 +41,9 @@ enum {
 #define PROXY             CHOICE("proxy_protocol", false, "none|v2", "what the backend is told about the client; default none")
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
 #define CHECK             OBJECT("check", health_check_params, "how backends are checked; members not given keep their default or value")
+#define CANARY            OBJECT("canary", canary_members, "the share of new flows of a group of backends, whatever it weighs; members not given stay")
+#define ROLE              CHOICE("role", false, SHARE_ROLES, "active serves, backup while no active one can, sorry while no other can; default active")
+#define GROUP             STRING("group", false, 1, SL_MAX_NAME - 1, "a name that a canary can have a share by; none: none, the default")
 #define WEIGHT            INTEGER("weight", false, 0, SL_MAX_WEIGHT, "share of new flows; 0 takes none; default 1")
 #define STATE             CHOICE("state", false, "ready|drain|maint", "ready takes new flows, drain keeps its flows, maint ends them; default ready")
 #define TEXT              STRING("text", true, 0, SL_MAX_RPC_BYTES, "the configuration, YAML")
@@ -66,6 +71,10 @@ static const struct method_param health_check_params[] = {
 	HEALTH_CHECK_TEXT_LIST(X)
 #undef X
 };
+static const struct method_param canary_members[] = {
+	STRING("group", false, 1, SL_MAX_NAME - 1, "the group, which a backend must have; none: there is no canary, weights say all"),
+	PERCENT("share_percent", "of new flows that the group has together; two decimals at most"),
+};
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use"),
@@ -76,12 +85,12 @@ static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use; replaces all; mode nat drops them"),
 	SOURCE_PORTS, DENY_SOURCE("replaces all"), DENY_DESTINATION("replaces all"),
-	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, MUTATION,
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, CANARY, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};
-static const struct method_param params_backend_add[] = {NAME("service", true), BACKEND, WEIGHT, STATE, MUTATION};
-static const struct method_param params_backend_set[] = {NAME("service", true), BACKEND, WEIGHT, STATE, MUTATION};
+static const struct method_param params_backend_add[] = {NAME("service", true), BACKEND, WEIGHT, STATE, ROLE, GROUP, MUTATION};
+static const struct method_param params_backend_set[] = {NAME("service", true), BACKEND, WEIGHT, STATE, ROLE, GROUP, MUTATION};
 static const struct method_param params_backend_delete[] = {NAME("service", true), BACKEND, MUTATION};
 static const struct method_param params_backend_list[] = {NAME("service", false)};
 static const struct method_param params_flow_list[] = {
@@ -152,6 +161,8 @@ const char *method_type_name(enum method_type type)
 		return "string";
 	case METHOD_INTEGER:
 		return "integer";
+	case METHOD_PERCENT:
+		return "number";
 	case METHOD_BOOLEAN:
 		return "boolean";
 	case METHOD_STRINGS:
@@ -277,6 +288,25 @@ static int check_strings(const struct place *place, const struct method_param *p
 	return RPC_OK;
 }
 
+static int check_percent(const struct place *place, const struct method_param *param,
+			 const json_t *value, struct rpc_error *error)
+{
+	char value_text[32], limit_text[64];
+
+	if (!json_is_number(value))
+		return refuse_type(place, value, "number", error);
+	if (json_number_value(value) >= (double)param->min &&
+	    json_number_value(value) <= (double)param->max)
+		return RPC_OK;
+	(void)snprintf(value_text, sizeof(value_text), "%g", json_number_value(value));
+	(void)snprintf(limit_text, sizeof(limit_text), "%lld..%lld", (long long)param->min,
+		       (long long)param->max);
+	rpc_error_set(error, RPC_PARAMS, place->field, "%s: %s is %s, must be %s", place->method,
+		      place->field, value_text, limit_text);
+	rpc_error_data(error, value_text, limit_text);
+	return RPC_PARAMS;
+}
+
 static int check_members(const struct place *place, const struct method_param *params, size_t n,
 			 const json_t *object, struct rpc_error *error);
 
@@ -299,6 +329,8 @@ static int check_value(const struct place *place, const struct method_param *par
 			return refuse_range(place, "", json_integer_value(value), param->min,
 					    param->max, error);
 		return RPC_OK;
+	case METHOD_PERCENT:
+		return check_percent(place, param, value, error);
 	case METHOD_OBJECT:
 		if (!json_is_object(value))
 			return refuse_type(place, value, "object", error);

@@ -20,12 +20,12 @@ struct rpc_error;
 /* upper, lower, name, is_mutation, summary */
 #define METHOD_LIST(X) \
 	X(SERVICE_ADD,    service_add,    "service.add",    true,  "add a service, owned by the API") \
-	X(SERVICE_SET,    service_set,    "service.set",    true,  "change a service of the API; members not given stay") \
+	X(SERVICE_SET,    service_set,    "service.set",    true,  "change a service of the API, or the canary alone of any; members not given stay") \
 	X(SERVICE_DELETE, service_delete, "service.delete", true,  "delete a service of the API and its backends") \
 	X(SERVICE_SHOW,   service_show,   "service.show",   false, "one service with its counters and backends") \
 	X(SERVICE_LIST,   service_list,   "service.list",   false, "all services with their counters") \
 	X(BACKEND_ADD,    backend_add,    "backend.add",    true,  "add a backend to a service") \
-	X(BACKEND_SET,    backend_set,    "backend.set",    true,  "change a backend's weight or state") \
+	X(BACKEND_SET,    backend_set,    "backend.set",    true,  "change a backend's weight, state, role or group") \
 	X(BACKEND_DELETE, backend_delete, "backend.delete", true,  "delete a backend; its flows end") \
 	X(BACKEND_LIST,   backend_list,   "backend.list",   false, "backends of one service, or of all, with their counters") \
 	X(FLOW_LIST,      flow_list,      "flow.list",      false, "live flows") \
@@ -51,6 +51,7 @@ enum method_type {
 	METHOD_STRING = 1,
 	METHOD_INTEGER,
 	METHOD_BOOLEAN,
+	METHOD_PERCENT, /* a number with two decimals at most */
 	METHOD_STRINGS, /* array of strings */
 	METHOD_OBJECT,  /* with members */
 };

@@ -56,7 +56,7 @@ static void print_range(const struct method_param *param)
 		printf("%" PRId64 "..%" PRId64 " items", param->min, param->max);
 	} else if (param->type == METHOD_INTEGER && param->max == INT64_MAX) {
 		printf("from %" PRId64, param->min);
-	} else if (param->type == METHOD_INTEGER) {
+	} else if (param->type == METHOD_INTEGER || param->type == METHOD_PERCENT) {
 		printf("%" PRId64 "..%" PRId64, param->min, param->max);
 	}
 }

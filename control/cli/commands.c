@@ -19,6 +19,9 @@
 #define CHECKS \
 	{.word = "check", .name = "check", .member = "MEMBER", .value = "VALUE", \
 	 .help = "how the backends are checked, a member at a time; those not given keep their default or value"}
+#define CANARY \
+	{.word = "canary", .name = "canary", .member = "MEMBER", .value = "VALUE", \
+	 .help = "the share of new flows of a group of backends, a member at a time; those not given keep their value"}
 #define FLAG(w, text)               {.word = w, .name = w, .kind = VALUE_FLAG, .is_own = true, .help = text}
 #define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
 #define SOURCE_SET \
@@ -60,20 +63,22 @@ static const struct command table[] = {
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
 		.description =
 			"Changes what is given and leaves the rest; mode nat drops the source addresses. Flows that "
-			"live go on as they began. Services of the configuration file are changed there.",
+			"live go on as they began. Services of the configuration file are changed there; their canary alone "
+			"may be moved by hand, until the file is next applied.",
 		.example = {
 			"sluice service set web slots 131071 timeout established 3600",
 			"sluice service set web mode fullnat source 10.0.0.250 source_ports 10000-65535",
 			"sluice service set office deny_destination 192.168.0.0/16 deny_destination 192.0.2.7",
 			"sluice service set office deny_source none",
 			"sluice service set web check type tcp check interval_ms 1000",
+			"sluice service set web canary group v2 canary share_percent 5",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, SOURCE_PORTS, DENIES_SET, REPLIES_AND_LOG,
-			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS, CANARY,
 		},
-		.n_params = 13,
+		.n_params = 14,
 	},
 	{
 		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,
@@ -98,30 +103,36 @@ static const struct command table[] = {
 		.noun = "backend", .verb = "add", .method = "backend.add", .print = output_changes,
 		.description =
 			"Adds a backend to a service. Its share of new flows is its weight over the sum of the "
-			"weights.",
-		.example = {"sluice backend add web 10.0.0.4:8080 weight 2"},
+			"weights of those that serve.",
+		.example = {
+			"sluice backend add web 10.0.0.4:8080 weight 2",
+			"sluice backend add web 10.0.9.9:8080 role sorry",
+		},
 		.param = {
 			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
 			POSITIONAL("address", "ADDR:PORT", VALUE_ENDPOINT),
-			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"),
+			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"), CHOICE("role"),
+			KEYWORD("group", "NAME", VALUE_ANY),
 		},
-		.n_params = 4,
+		.n_params = 6,
 	},
 	{
 		.noun = "backend", .verb = "set", .method = "backend.set", .needs_keyword = true, .print = output_changes,
 		.description =
-			"Changes a backend's weight or state. ready takes new flows; drain keeps the flows it has and "
-			"takes no new ones; maint ends them.",
+			"Changes a backend's weight, state, role or group. ready takes new flows; drain keeps the flows "
+			"it has and takes no new ones; maint ends them.",
 		.example = {
 			"sluice backend set web 10.0.0.2:8080 state drain",
 			"sluice backend set web 10.0.0.2:8080 weight 5 --dry-run",
+			"sluice backend set web 10.0.0.4:8080 role backup group v2",
 		},
 		.param = {
 			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
 			POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND),
-			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"),
+			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"), CHOICE("role"),
+			KEYWORD("group", "NAME", VALUE_ANY),
 		},
-		.n_params = 4,
+		.n_params = 6,
 	},
 	{
 		.noun = "backend", .verb = "delete", .method = "backend.delete", .print = output_changes,
@@ -139,7 +150,8 @@ static const struct command table[] = {
 		.description =
 			"Lists the backends of one service, or of all: state, weight, share of the slots, whether the "
 			"kernel knows the next hop's link address, flows created, flows that live, packets and bytes; with "
-			"mode fullnat, source ports in use of how many, over all source addresses.",
+			"mode fullnat, source ports in use of how many, over all source addresses; and where a backend "
+			"has a role or a group, these, and whether it gets new flows now.",
 		.example = {"sluice backend list web"},
 		.param = {OPTIONAL("service", "SERVICE", VALUE_SERVICE)},
 		.n_params = 1,

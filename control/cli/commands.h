@@ -16,8 +16,8 @@
 #include "control/methods.h"
 
 enum {
-	COMMAND_MAX_PARAMS = 14,
-	COMMAND_MAX_EXAMPLES = 5,
+	COMMAND_MAX_PARAMS = 15,
+	COMMAND_MAX_EXAMPLES = 6,
 };
 
 enum cli_exit {

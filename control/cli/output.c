@@ -186,6 +186,20 @@ static void ports_text(const json_t *of, char *text, size_t size)
 			       all);
 }
 
+/* Whether roles or groups say something. */
+static bool has_roles(const json_t *backends)
+{
+	for (size_t i = 0; i < json_array_size(backends); i++) {
+		const json_t *backend = json_array_get(backends, i);
+
+		const json_t *role = get(backend, "role");
+
+		if (get(backend, "group") || (role && strcmp(string_of(backend, "role"), "active")))
+			return true;
+	}
+	return false;
+}
+
 static bool is_any_checked(const json_t *backends)
 {
 	for (size_t i = 0; i < json_array_size(backends); i++)
@@ -218,14 +232,17 @@ static void print_backends(FILE *out, const json_t *backends)
 					    "health",  "weight",  NULL};
 	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out", "bytes_out",
 					       NULL};
+	static const char *const roles[] = {"role", "group", "in_use", NULL};
 	bool is_fullnat = has_sources(backends), is_checked = is_any_checked(backends);
+	bool is_special = has_roles(backends);
 	char text[256];
 	struct table *table;
 
 	(void)snprintf(text, sizeof(text),
-		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
+		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|%s>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
 		       "%s>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT%s",
-		       is_fullnat ? ">SOURCE-PORTS|" : "", is_checked ? "|LAST-CHECK" : "");
+		       is_special ? "ROLE|GROUP|IN-USE|" : "", is_fullnat ? ">SOURCE-PORTS|" : "",
+		       is_checked ? "|LAST-CHECK" : "");
 	table = table_new(text);
 
 	for (size_t i = 0; i < json_array_size(backends); i++) {
@@ -235,6 +252,8 @@ static void print_backends(FILE *out, const json_t *backends)
 
 		table_row(table);
 		cells(table, backend, names);
+		if (is_special)
+			cells(table, backend, roles);
 		share_text(backend, text, sizeof(text));
 		table_cell(table, text);
 		table_cell_json(table, get(backend, "neighbour"));
@@ -348,6 +367,17 @@ static void print_check(FILE *out, const json_t *check)
 	(void)fputc('\n', out);
 }
 
+static void print_canary(FILE *out, const json_t *canary)
+{
+	char text[128];
+
+	if (!canary)
+		return;
+	(void)snprintf(text, sizeof(text), "group %.64s has %g %% of new flows",
+		       string_of(canary, "group"), json_number_value(get(canary, "share_percent")));
+	line(out, "canary", text);
+}
+
 void output_service(FILE *out, const json_t *result, const json_t *own)
 {
 	const json_t *service = get(result, "service");
@@ -372,6 +402,7 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 		line(out, "flow log", json_is_true(get(service, "flow_log")) ? "yes" : "no");
 	print_timeouts(out, service);
 	print_check(out, get(service, "check"));
+	print_canary(out, get(service, "canary"));
 #define X(name, unit, help) line_integer(out, #name, counters, #name);
 	if (counters) {
 		SL_SERVICE_COUNTER_LIST(X)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/share.h"
 
 enum {
 	MAX_OPTIONS = 16,
@@ -384,6 +385,19 @@ static int check_integer(const struct reading *reading, const struct method_para
 	return CLI_DONE;
 }
 
+/* As the number it is: hundredths make no whole one. */
+static int check_percent(const struct reading *reading, const char *what, const char *text,
+			 json_t **value)
+{
+	uint32_t share;
+
+	if (!share_parse_percent(text, &share))
+		return refuse_value(reading, what, text, "0..100, with two decimals at most");
+	*value = share % SHARE_PERCENT == 0 ? json_integer(share / SHARE_PERCENT)
+					    : json_real((double)share / SHARE_PERCENT);
+	return CLI_DONE;
+}
+
 /* Words of the command */
 
 static const char *what_of(const struct command_param *param)
@@ -449,6 +463,8 @@ static int take_member_value(const struct reading *reading, const struct command
 
 	if (member->type == METHOD_INTEGER)
 		return check_integer(reading, member, what, word, value);
+	if (member->type == METHOD_PERCENT)
+		return check_percent(reading, what, word, value);
 	if (member->type == METHOD_BOOLEAN) {
 		if (!is_choice("yes|no", word))
 			return refuse_value(reading, what, word, "yes|no");

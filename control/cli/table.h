@@ -12,7 +12,7 @@
 #include <sluice/base.h>
 
 enum {
-	TABLE_MAX_COLUMNS = 16,
+	TABLE_MAX_COLUMNS = 20,
 };
 
 struct table;

@@ -272,14 +272,19 @@ bool change_follow_health(struct daemon *daemon)
 	return true;
 }
 
-void change_recall_health(struct daemon *daemon)
+bool change_make_live(struct daemon *daemon)
 {
-	struct desired *live;
+	struct desired *live = health_apply(daemon->health, daemon->desired);
 
-	health_recall(daemon->health, reconcile_client(daemon->reconcile));
-	live = health_apply(daemon->health, daemon->desired);
 	if (!live)
-		return;
+		return false;
 	desired_free(daemon->live);
 	daemon->live = live;
+	return true;
+}
+
+void change_recall_health(struct daemon *daemon)
+{
+	health_recall(daemon->health, reconcile_client(daemon->reconcile));
+	(void)!change_make_live(daemon);
 }

@@ -41,6 +41,12 @@ void change_adopt_generation(struct daemon *daemon, uint64_t generation);
  */
 bool change_follow_health(struct daemon *daemon) SL_MUST_USE;
 
+/**
+ * Makes what the dataplane shall hold anew from the state and what is known of the backends' health, and tells
+ * nobody. False: out of memory; then it stays.
+ */
+bool change_make_live(struct daemon *daemon) SL_MUST_USE;
+
 /** Takes over what the dataplane, which is connected, holds of the health of backends not checked yet. */
 void change_recall_health(struct daemon *daemon);
 

@@ -12,6 +12,7 @@
 #include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/service_json.h"
+#include "control/daemon/share_overlay.h"
 #include "control/daemon/text.h"
 
 json_t *counters_of_service(const struct wire_service_counters_reply *counters)
@@ -73,7 +74,7 @@ static json_t *sources_of_backend(const struct wire_service *service,
 }
 
 static void add_health(json_t *entry, const struct daemon *daemon,
-		       const struct desired_service *service, const struct wire_backend *backend)
+		       const struct desired_service *service, const struct desired_backend *backend)
 {
 	struct health_view view;
 
@@ -128,19 +129,23 @@ json_t *counters_of_backends(const struct daemon *daemon, const struct desired_s
 {
 	struct client *client = reconcile_client(daemon->reconcile);
 	struct wire_backend_counters_record *records = NULL;
+	const struct desired_service *live = desired_find(daemon_live(daemon), service->wire.name);
 	json_t *list = json_array();
 	uint32_t n_records = 0;
 
 	if (client)
 		records = backend_records_fetch(client, service, &n_records);
 	for (uint32_t i = 0; i < service->n_backends; i++) {
-		const struct wire_backend *backend = &service->backend[i];
+		const struct wire_backend *backend = &service->backend[i].wire;
 		const struct wire_backend_counters_record *record =
 			backend_records_find(records, n_records, backend);
-		json_t *entry = backend_to_json(backend);
+		json_t *entry = backend_to_json(&service->backend[i]);
 
 		json_object_set_new(entry, "service", json_string(service->wire.name));
-		add_health(entry, daemon, service, backend);
+		json_object_set_new(entry, "role",
+				    json_string(share_role_name(service->backend[i].part.role)));
+		json_object_set_new(entry, "in_use", json_boolean(share_is_in_use(live, backend)));
+		add_health(entry, daemon, service, &service->backend[i]);
 		if (record)
 			add_record(entry, service, record);
 		json_array_append_new(list, entry);

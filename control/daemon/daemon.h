@@ -30,8 +30,9 @@ struct daemon {
 	uint64_t generation;
 	uint64_t file_digest; /* of config_file as last read; 0: never */
 	struct sl_hash_key hash_key;
-	struct desired *desired;     /* never NULL; replaced whole */
-	struct desired *live;        /* the same with the backends' health; NULL: no different */
+	struct desired *desired; /* never NULL; replaced whole */
+	struct desired
+		*live; /* the same with health, roles and canaries laid over; NULL: no different */
 	struct health *health;       /* NULL: nobody checks */
 	bool may_exec;               /* whether checks may be programs */
 	struct reconcile *reconcile; /* NULL: there is no dataplane to talk to */

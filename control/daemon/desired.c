@@ -130,7 +130,7 @@ static uint32_t find_backend_place(const struct desired_service *service, const 
 	*is_there = false;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		int order = compare_backend(&service->backend[middle], addr, port);
+		int order = compare_backend(&service->backend[middle].wire, addr, port);
 
 		if (order == 0) {
 			*is_there = true;
@@ -144,8 +144,8 @@ static uint32_t find_backend_place(const struct desired_service *service, const 
 	return low;
 }
 
-const struct wire_backend *desired_find_backend(const struct desired_service *service,
-						const union sl_addr *addr, be16_t port)
+const struct desired_backend *desired_find_backend(const struct desired_service *service,
+						   const union sl_addr *addr, be16_t port)
 {
 	bool is_there;
 	uint32_t at = find_backend_place(service, addr, port, &is_there);
@@ -180,8 +180,8 @@ bool desired_next_services(const struct desired *old, const struct desired *new,
 }
 
 bool desired_next_backends(const struct desired_service *old, const struct desired_service *new,
-			   uint32_t *i, uint32_t *k, const struct wire_backend **was,
-			   const struct wire_backend **is)
+			   uint32_t *i, uint32_t *k, const struct desired_backend **was,
+			   const struct desired_backend **is)
 {
 	uint32_t n_old = old ? old->n_backends : 0, n_new = new ? new->n_backends : 0;
 	int order;
@@ -190,7 +190,9 @@ bool desired_next_backends(const struct desired_service *old, const struct desir
 	*is = *k < n_new ? &new->backend[*k] : NULL;
 	if (!*was && !*is)
 		return false;
-	order = !*was ? 1 : !*is ? -1 : compare_backend(*was, &(*is)->addr, (*is)->port);
+	order = !*was  ? 1
+		: !*is ? -1
+		       : compare_backend(&(*was)->wire, &(*is)->wire.addr, (*is)->wire.port);
 	if (order < 0)
 		*is = NULL;
 	if (order > 0)
@@ -223,10 +225,18 @@ struct desired_service *desired_service_new(const char *name, const struct wire_
 	return service;
 }
 
+static void forget_overlaid(struct desired_service *service)
+{
+	if (service->overlaid != service)
+		desired_service_put(service->overlaid);
+	service->overlaid = NULL;
+}
+
 void desired_service_put(struct desired_service *service)
 {
 	if (!service || --service->n_references > 0)
 		return;
+	forget_overlaid(service);
 	free(service->backend);
 	free(service->deny);
 	free(service);
@@ -234,12 +244,12 @@ void desired_service_put(struct desired_service *service)
 
 static int compare_backends(const void *a, const void *b)
 {
-	const struct wire_backend *right = b;
+	const struct desired_backend *left = a, *right = b;
 
-	return compare_backend(a, &right->addr, right->port);
+	return compare_backend(&left->wire, &right->wire.addr, right->wire.port);
 }
 
-void desired_service_fill(struct desired_service *service, struct wire_backend *backend,
+void desired_service_fill(struct desired_service *service, struct desired_backend *backend,
 			  uint32_t n_backends)
 {
 	if (n_backends)
@@ -341,6 +351,7 @@ struct desired_service *desired_service_copy(const struct desired_service *old)
 	*copy = *old;
 	copy->n_references = 1;
 	copy->has_digest = false;
+	copy->overlaid = NULL;
 	copy->capacity = old->n_backends + 1;
 	copy->backend = malloc(copy->capacity * sizeof(*copy->backend));
 	copy->deny = malloc((old->n_denies + 1) * sizeof(*copy->deny));
@@ -372,6 +383,7 @@ int desired_edit(struct desired *desired, const char *name, struct desired_servi
 		desired->service[at] = copy;
 	}
 	desired->service[at]->has_digest = false;
+	forget_overlaid(desired->service[at]);
 	*service = desired->service[at];
 	return RPC_OK;
 }
@@ -409,7 +421,7 @@ int desired_delete(struct desired *desired, const char *name, struct rpc_error *
 static int reserve_backend(struct desired_service *service)
 {
 	uint32_t capacity = service->capacity + service->capacity / 2 + 4;
-	struct wire_backend *grown;
+	struct desired_backend *grown;
 
 	if (service->n_backends < service->capacity)
 		return 0;
@@ -435,7 +447,7 @@ static int check_backend_limits(const struct desired *desired,
 }
 
 int desired_add_backend(struct desired *desired, const char *name,
-			const struct wire_backend *backend, struct rpc_error *error)
+			const struct desired_backend *backend, struct rpc_error *error)
 {
 	struct desired_service *service;
 	bool is_there;
@@ -444,11 +456,11 @@ int desired_add_backend(struct desired *desired, const char *name,
 
 	if (code)
 		return code;
-	at = find_backend_place(service, &backend->addr, backend->port, &is_there);
+	at = find_backend_place(service, &backend->wire.addr, backend->wire.port, &is_there);
 	if (is_there) {
 		char address[WIRE_ADDRESS_TEXT];
 
-		text_backend_address(&service->backend[at], address);
+		text_backend_address(&service->backend[at].wire, address);
 		rpc_error_set(error, RPC_EXISTS, "address",
 			      "service %s: backend %s: exists already", name, address);
 		rpc_error_data(error, address, NULL);
@@ -462,7 +474,7 @@ int desired_add_backend(struct desired *desired, const char *name,
 	memmove(&service->backend[at + 1], &service->backend[at],
 		(service->n_backends - at) * sizeof(*service->backend));
 	service->backend[at] = *backend;
-	service->backend[at].service = service->wire.address;
+	service->backend[at].wire.service = service->wire.address;
 	service->n_backends++;
 	desired->n_backends++;
 	return RPC_OK;
@@ -497,16 +509,18 @@ static int edit_backend(struct desired *desired, const char *name, const union s
 }
 
 int desired_set_backend(struct desired *desired, const char *name,
-			const struct wire_backend *backend, struct rpc_error *error)
+			const struct desired_backend *backend, struct rpc_error *error)
 {
 	struct desired_service *service;
 	uint32_t at;
-	int code = edit_backend(desired, name, &backend->addr, backend->port, &service, &at, error);
+	int code = edit_backend(desired, name, &backend->wire.addr, backend->wire.port, &service,
+				&at, error);
 
 	if (code)
 		return code;
-	service->backend[at].weight = backend->weight;
-	service->backend[at].state = backend->state;
+	service->backend[at].wire.weight = backend->wire.weight;
+	service->backend[at].wire.state = backend->wire.state;
+	service->backend[at].part = backend->part;
 	return RPC_OK;
 }
 
@@ -531,7 +545,7 @@ static uint64_t service_digest(const struct desired_service *service)
 	uint64_t digest = wire_digest(&service->wire, sizeof(service->wire));
 
 	for (uint32_t k = 0; k < service->n_backends; k++)
-		digest += wire_digest(&service->backend[k], sizeof(service->backend[k]));
+		digest += wire_digest(&service->backend[k].wire, sizeof(service->backend[k].wire));
 	for (uint32_t k = 0; k < service->n_denies; k++)
 		digest += wire_digest(&service->deny[k], sizeof(service->deny[k]));
 	return digest;

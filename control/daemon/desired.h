@@ -15,6 +15,7 @@
 #include <sluice/wire.h>
 
 #include "config/health_check.h"
+#include "config/share.h"
 #include "control/rpc.h"
 
 struct config;
@@ -24,17 +25,26 @@ enum desired_owner {
 	DESIRED_OWNER_API = 2,  /* added over the API */
 };
 
+/** A backend: its record, and what no dataplane knows of. */
+struct desired_backend {
+	struct wire_backend wire;
+	struct share_part part;
+};
+
 /** One service with its backends, sorted by address and port. Immutable once shared. */
 struct desired_service {
 	uint32_t n_references;
 	uint8_t owner;   /* enum desired_owner */
 	bool has_digest; /* once desired_digest() was asked */
 	uint64_t digest; /* of its records */
+	/* What share_overlay() made of it; NULL: nobody asked; itself, not counted: no different. */
+	struct desired_service *overlaid;
 	struct wire_service wire;
-	struct health_check check; /* what no dataplane knows of */
+	struct health_check check; /* what no dataplane knows of, and so the next */
+	struct share_canary canary;
 	uint32_t n_backends;
 	uint32_t capacity;
-	struct wire_backend *backend;
+	struct desired_backend *backend;
 	uint32_t n_denies;
 	struct wire_deny *deny; /* in the order of wire_compare_denies() */
 };
@@ -66,12 +76,12 @@ const struct desired_service *desired_find_address(const struct desired *desired
 						   const struct wire_address *address);
 
 /** The backend of @service at @addr and @port, or NULL. */
-const struct wire_backend *desired_find_backend(const struct desired_service *service,
-						const union sl_addr *addr, be16_t port);
+const struct desired_backend *desired_find_backend(const struct desired_service *service,
+						   const union sl_addr *addr, be16_t port);
 
 /**
- * Whether the two differ in their backends, their owner and their check at most: record and deny list are
- * the same.
+ * Whether the two differ in their backends, their owner, their check and their canary at most: record and
+ * deny list are the same.
  */
 bool desired_has_same_record(const struct desired_service *a, const struct desired_service *b);
 
@@ -84,8 +94,8 @@ bool desired_next_services(const struct desired *old, const struct desired *new,
 			   size_t *k, const struct desired_service **was,
 			   const struct desired_service **is);
 bool desired_next_backends(const struct desired_service *old, const struct desired_service *new,
-			   uint32_t *i, uint32_t *k, const struct wire_backend **was,
-			   const struct wire_backend **is);
+			   uint32_t *i, uint32_t *k, const struct desired_backend **was,
+			   const struct desired_backend **is);
 
 /** A service with default values and no backends; n_references 1. NULL: out of memory. */
 struct desired_service *desired_service_new(const char *name, const struct wire_address *address,
@@ -96,7 +106,7 @@ void desired_service_put(struct desired_service *service);
 struct desired_service *desired_service_copy(const struct desired_service *service);
 
 /** Gives a service without backends those of the array, in any order, taken over. */
-void desired_service_fill(struct desired_service *service, struct wire_backend *backend,
+void desired_service_fill(struct desired_service *service, struct desired_backend *backend,
 			  uint32_t n_backends);
 
 /** Gives a service another deny list, in any order, taken over; whose it is is filled in. */
@@ -120,13 +130,13 @@ int desired_check_owner(const struct desired *desired, const char *name,
 
 int desired_delete(struct desired *desired, const char *name, struct rpc_error *error) SL_MUST_USE;
 
-/** @backend: addr, port, state, weight; its service is filled in. EXISTS, LIMIT. */
+/** @backend: addr, port, state, weight, part; its service is filled in. EXISTS, LIMIT. */
 int desired_add_backend(struct desired *desired, const char *service,
-			const struct wire_backend *backend, struct rpc_error *error) SL_MUST_USE;
+			const struct desired_backend *backend, struct rpc_error *error) SL_MUST_USE;
 
-/** Replaces weight and state of the backend with @backend's address. NOT_FOUND. */
+/** Replaces weight, state and part of the backend with @backend's address. NOT_FOUND. */
 int desired_set_backend(struct desired *desired, const char *service,
-			const struct wire_backend *backend, struct rpc_error *error) SL_MUST_USE;
+			const struct desired_backend *backend, struct rpc_error *error) SL_MUST_USE;
 int desired_delete_backend(struct desired *desired, const char *service, const union sl_addr *addr,
 			   be16_t port, struct rpc_error *error) SL_MUST_USE;
 

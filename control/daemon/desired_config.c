@@ -61,6 +61,7 @@ static bool listing_init(struct listing *listing, const struct desired *desired,
 			.deny = deny,
 			.n_denies = from->n_denies,
 			.check = from->check,
+			.canary = from->canary,
 			.is_judged = is_judged(judged, desired, i),
 		};
 		for (uint32_t k = 0; k < from->wire.n_sources; k++)
@@ -68,7 +69,8 @@ static bool listing_init(struct listing *listing, const struct desired *desired,
 		if (listing->service[i].is_judged)
 			continue;
 		for (uint32_t k = 0; k < from->n_backends; k++)
-			backend++->wire = from->backend[k];
+			*backend++ = (struct config_backend){.wire = from->backend[k].wire,
+							     .part = from->backend[k].part};
 		for (uint32_t k = 0; k < from->n_denies; k++)
 			deny++->wire = from->deny[k];
 	}
@@ -155,7 +157,7 @@ static struct desired_service *make_service(const struct config_service *from)
 {
 	struct desired_service *service =
 		desired_service_new(from->wire.name, &from->wire.address, DESIRED_OWNER_FILE);
-	struct wire_backend *backend = calloc(from->n_backends + 1, sizeof(*backend));
+	struct desired_backend *backend = calloc(from->n_backends + 1, sizeof(*backend));
 	struct wire_deny *deny = calloc(from->n_denies + 1, sizeof(*deny));
 
 	if (!service || !backend || !deny) {
@@ -166,9 +168,11 @@ static struct desired_service *make_service(const struct config_service *from)
 	}
 	service->wire = from->wire;
 	service->check = from->check;
+	service->canary = from->canary;
 	for (size_t i = 0; i < from->n_backends; i++) {
-		backend[i] = from->backend[i].wire;
-		backend[i].service = from->wire.address;
+		backend[i].wire = from->backend[i].wire;
+		backend[i].wire.service = from->wire.address;
+		backend[i].part = from->backend[i].part;
 	}
 	desired_service_fill(service, backend, (uint32_t)from->n_backends);
 	for (size_t i = 0; i < from->n_denies; i++)

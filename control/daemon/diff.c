@@ -198,6 +198,26 @@ static void add_change(struct changes *changes, const char *action, const char *
 	json_array_append_new(changes->list, entry);
 }
 
+/* A group or share of a canary that there is not, and was not, says nothing. */
+static void canary_fields(struct change *change, const struct desired_service *old,
+			  const struct desired_service *new)
+{
+	const struct share_canary *was = old ? &old->canary : NULL, *is = &new->canary;
+	char before[SHARE_PERCENT_TEXT], after[SHARE_PERCENT_TEXT];
+	bool is_there = is->group[0] != '\0', was_there = was && was->group[0] != '\0';
+
+	if (is_there || was_there)
+		field_text(change, "canary.group",
+			   !was        ? NULL
+			   : was_there ? was->group
+				       : "none",
+			   is_there ? is->group : "none");
+	if (is_there)
+		field_text(change, "canary.share_percent",
+			   was_there ? share_percent_text(was->share, before) : NULL,
+			   share_percent_text(is->share, after));
+}
+
 static void service_fields(struct change *change, const struct desired_service *old,
 			   const struct desired_service *new)
 {
@@ -238,21 +258,32 @@ static void service_fields(struct change *change, const struct desired_service *
 		     is->timeout_embryonic_sec);
 	field_number(change, "udp", old ? &was->timeout_udp_sec : NULL, is->timeout_udp_sec);
 	check_fields(change, old, new);
+	canary_fields(change, old, new);
+}
+
+static const char *group_text(const struct desired_backend *backend)
+{
+	return backend->part.group[0] ? backend->part.group : "none";
 }
 
 static void backend_change(struct changes *changes, const char *service,
-			   const struct wire_backend *old, const struct wire_backend *new)
+			   const struct desired_backend *old, const struct desired_backend *new)
 {
 	struct change change = {.fields = json_object()};
 	const char *action = !old ? "add" : !new ? "delete" : "set";
 	char address[WIRE_ADDRESS_TEXT];
 
-	text_backend_address(new ? new : old, address);
+	text_backend_address(new ? &new->wire : &old->wire, address);
 	change_text(&change, "%s backend %s %s", !old ? "+" : !new ? "-" : "~", service, address);
 	if (new) {
-		field_number(&change, "weight", old ? &old->weight : NULL, new->weight);
-		field_text(&change, "state", old ? wire_state_name(old->state) : NULL,
-			   wire_state_name(new->state));
+		field_number(&change, "weight", old ? &old->wire.weight : NULL, new->wire.weight);
+		field_text(&change, "state", old ? wire_state_name(old->wire.state) : NULL,
+			   wire_state_name(new->wire.state));
+		if (old || new->part.role != SHARE_ACTIVE)
+			field_text(&change, "role", old ? share_role_name(old->part.role) : NULL,
+				   share_role_name(new->part.role));
+		if (old || new->part.group[0])
+			field_text(&change, "group", old ? group_text(old) : NULL, group_text(new));
 		if (old && json_object_size(change.fields) == 0) {
 			json_decref(change.fields);
 			return;
@@ -267,7 +298,7 @@ static void service_change(struct changes *changes, const struct desired_service
 	/* cppcheck-suppress nullPointerRedundantCheck ; old or new is there */
 	const char *name = new ? new->wire.name : old->wire.name;
 	struct change change = {.fields = json_object()};
-	const struct wire_backend *was, *is;
+	const struct desired_backend *was, *is;
 	uint32_t i = 0, k = 0;
 
 	change_text(&change, "%s service %s", !old ? "+" : !new ? "-" : "~", name);
@@ -325,19 +356,19 @@ static int sort_by_address(const struct desired *desired, const struct desired_s
 static int delta_backends(const struct desired_service *old, const struct desired_service *new,
 			  struct diff_delta *delta)
 {
-	const struct wire_backend *was, *is;
+	const struct desired_backend *was, *is;
 	uint32_t i = 0, k = 0;
 
 	while (desired_next_backends(old, new, &i, &k, &was, &is)) {
 		if (!is)
 			delta->deleted_backend[delta->n_deleted_backends++] =
 				(struct wire_backend_delete_request){
-					.service = was->service,
-					.addr = was->addr,
-					.port = was->port,
+					.service = was->wire.service,
+					.addr = was->wire.addr,
+					.port = was->wire.port,
 				};
-		else if (!was || memcmp(was, is, sizeof(*is)) != 0)
-			delta->backend[delta->n_backends++] = *is;
+		else if (!was || memcmp(&was->wire, &is->wire, sizeof(is->wire)) != 0)
+			delta->backend[delta->n_backends++] = is->wire;
 	}
 	return 0;
 }

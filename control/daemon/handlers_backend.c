@@ -33,27 +33,40 @@ static int take_address(const struct call *call, const struct desired_service **
 	return RPC_PARAMS;
 }
 
-static void take_values(const struct call *call, struct wire_backend *backend)
+static int take_values(const struct call *call, struct desired_backend *backend)
 {
 	const char *state = call_string(call, "state");
+	const char *role = call_string(call, "role");
+	const char *group = call_string(call, "group");
 
-	backend->weight = (uint32_t)call_integer(call, "weight", backend->weight);
+	backend->wire.weight = (uint32_t)call_integer(call, "weight", backend->wire.weight);
 	if (state)
-		backend->state = wire_state_from_name(state);
+		backend->wire.state = wire_state_from_name(state);
+	if (role)
+		(void)share_role_from_name(role, &backend->part.role);
+	if (!group || share_parse_group(group, backend->part.group))
+		return RPC_OK;
+	rpc_error_set(call->error, RPC_PARAMS, "group",
+		      "service %s: backend %s: group \"%.63s\" is neither none nor made of A-Z a-z "
+		      "0-9 . _ -, the first a letter or digit",
+		      call_string(call, "service"), call_string(call, "address"), group);
+	rpc_error_data(call->error, group, NULL);
+	return RPC_PARAMS;
 }
 
 int handle_backend_add(struct call *call)
 {
-	struct wire_backend backend = {.weight = 1, .state = WIRE_STATE_READY};
+	struct desired_backend backend = {.wire = {.weight = 1, .state = WIRE_STATE_READY}};
 	const struct desired_service *service;
 	struct desired *next;
-	int code = take_address(call, &service, &backend);
+	int code = take_address(call, &service, &backend.wire);
 
+	if (!code)
+		code = take_values(call, &backend);
 	if (!code)
 		code = call_clone(call, &next);
 	if (code)
 		return code;
-	take_values(call, &backend);
 	code = desired_add_backend(next, service->wire.name, &backend, call->error);
 	if (code) {
 		desired_free(next);
@@ -64,20 +77,22 @@ int handle_backend_add(struct call *call)
 
 int handle_backend_set(struct call *call)
 {
-	struct wire_backend backend = {0};
+	struct desired_backend backend = {0};
 	const struct desired_service *service;
-	const struct wire_backend *old;
+	const struct desired_backend *old;
 	struct desired *next;
-	int code = take_address(call, &service, &backend);
+	int code = take_address(call, &service, &backend.wire);
 
+	if (code)
+		return code;
+	old = desired_find_backend(service, &backend.wire.addr, backend.wire.port);
+	if (old)
+		backend = *old;
+	code = take_values(call, &backend);
 	if (!code)
 		code = call_clone(call, &next);
 	if (code)
 		return code;
-	old = desired_find_backend(service, &backend.addr, backend.port);
-	if (old)
-		backend = *old;
-	take_values(call, &backend);
 	code = desired_set_backend(next, service->wire.name, &backend, call->error);
 	if (code) {
 		desired_free(next);

@@ -133,6 +133,7 @@ static int take_values(const struct call *call, struct desired_service *service)
 	const json_t *stateless_replies = json_object_get(call->params, "stateless_replies");
 	const json_t *flow_log = json_object_get(call->params, "flow_log");
 	const json_t *check = json_object_get(call->params, "check");
+	const json_t *canary = json_object_get(call->params, "canary");
 	int code;
 
 	if (mode)
@@ -154,6 +155,8 @@ static int take_values(const struct call *call, struct desired_service *service)
 	if (!code && check)
 		code = health_check_from_json(check, service->wire.name, &service->check,
 					      call->error);
+	if (!code && canary)
+		code = canary_from_json(canary, service->wire.name, &service->canary, call->error);
 	if (code)
 		return code;
 	return denies_from_json(service, json_object_get(call->params, "deny_source"),
@@ -206,12 +209,26 @@ int handle_service_add(struct call *call)
 	return call_commit(call, next);
 }
 
+/* Like a backend's weight, a canary may be moved by hand whoever owns the service. */
+static bool is_canary_alone(const struct call *call)
+{
+	static const char *const others[] = {"name", "if_generation", "dry_run"};
+	size_t n = json_object_size(call->params);
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(others); i++)
+		n -= json_object_get(call->params, others[i]) != NULL;
+	return n == 1 && json_object_get(call->params, "canary");
+}
+
 int handle_service_set(struct call *call)
 {
 	const char *name = call_string(call, "name");
+	const struct desired_service *found;
 	struct desired_service *service;
 	struct desired *next;
-	int code = desired_check_owner(call->daemon->desired, name, call->error);
+	int code = is_canary_alone(call)
+			   ? call_service(call, "name", &found)
+			   : desired_check_owner(call->daemon->desired, name, call->error);
 
 	if (!code)
 		code = call_clone(call, &next);

@@ -54,7 +54,7 @@ static bool move_targets(struct health_service *service, const struct desired_se
 	uint32_t k = 0;
 
 	for (uint32_t i = 0; i < seen->n_backends; i++) {
-		const struct wire_backend *backend = &seen->backend[i];
+		const struct wire_backend *backend = &seen->backend[i].wire;
 
 		while (k < service->n_targets &&
 		       health_target_compare(service->target[k], backend) < 0)
@@ -90,7 +90,7 @@ static bool service_follow(struct health_service *service, struct desired_servic
 	seen->n_references++;
 	service->seen = seen;
 	for (uint32_t i = 0; is_done && i < seen->n_backends; i++)
-		health_target_arm(list[i], &seen->backend[i], is_anew);
+		health_target_arm(list[i], &seen->backend[i].wire, is_anew);
 	return is_done;
 }
 
@@ -193,16 +193,14 @@ struct desired *health_apply(struct health *health, const struct desired *desire
 {
 	struct desired *live = desired_clone(desired);
 
-	for (size_t i = 0; live && health && i < live->n_services; i++) {
+	for (size_t i = 0; live && i < live->n_services; i++) {
 		struct health_service *service =
 			is_checked(live->service[i])
 				? find_service(health, live->service[i]->wire.name)
 				: NULL;
-		struct desired_service *applied;
+		struct desired_service *applied = service ? apply_kept(service, live->service[i])
+							  : share_overlay(live->service[i]);
 
-		if (!service)
-			continue;
-		applied = apply_kept(service, live->service[i]);
 		if (!applied) {
 			desired_free(live);
 			return NULL;
@@ -256,7 +254,7 @@ static void recall_service(struct health_service *service, struct client *client
 	for (uint32_t i = 0; i < service->n_targets; i++) {
 		struct health_target *target = service->target[i];
 		const struct wire_backend_counters_record *found =
-			backend_records_find(record, n, &service->seen->backend[i]);
+			backend_records_find(record, n, &service->seen->backend[i].wire);
 
 		if (found && !target->state.is_proven)
 			health_state_recall(&target->state, found->health == WIRE_HEALTH_UP,
@@ -291,17 +289,24 @@ static enum health_word word_of(const struct health_target *target,
 	return target->state.is_up ? HEALTH_UP : HEALTH_DOWN;
 }
 
+static bool is_used_though_down(const struct health_service *service,
+				const struct desired_backend *backend)
+{
+	return service->choice.is_all_used && service->choice.role == backend->part.role &&
+	       share_takes_flows(&backend->wire);
+}
+
 void health_look(const struct health *health, const struct desired_service *service,
-		 const struct wire_backend *backend, struct health_view *view)
+		 const struct desired_backend *backend, struct health_view *view)
 {
 	const struct health_service *checked = find_service(health, service->wire.name);
-	const struct health_target *target = health_find_target(checked, backend);
+	const struct health_target *target = health_find_target(checked, &backend->wire);
 
-	*view = (struct health_view){.word = word_of(target, backend), .share = 100, .reason = ""};
+	*view = (struct health_view){
+		.word = word_of(target, &backend->wire), .share = 100, .reason = ""};
 	if (!target)
 		return;
-	view->is_panic =
-		checked->is_panic && view->word == HEALTH_DOWN && health_takes_flows(backend);
+	view->is_panic = view->word == HEALTH_DOWN && is_used_though_down(checked, backend);
 	view->share = health_share(target, &service->check, daemon_now_ns());
 	view->since_ns = target->state.changed_ns;
 	if (view->word == HEALTH_DOWN && target->state.held_until_ns > daemon_now_ns())
@@ -324,10 +329,10 @@ void health_count(const struct health *health, struct health_totals *totals)
 	for (size_t i = 0; i < health->n_services; i++) {
 		const struct health_service *service = health->service[i];
 
-		totals->n_panics += service->is_panic;
+		totals->n_panics += service->choice.is_all_used;
 		for (uint32_t k = 0; k < service->n_targets; k++) {
 			enum health_word word =
-				word_of(service->target[k], &service->seen->backend[k]);
+				word_of(service->target[k], &service->seen->backend[k].wire);
 
 			totals->n_backends += word != HEALTH_UNCHECKED;
 			totals->n_up += word == HEALTH_UP;

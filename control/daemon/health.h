@@ -15,9 +15,9 @@
 struct client;
 struct daemon;
 struct desired;
+struct desired_backend;
 struct desired_service;
 struct health;
-struct wire_backend;
 
 enum health_word {
 	HEALTH_UNCHECKED = 0, /* nobody checks it */
@@ -56,8 +56,8 @@ void health_free(struct health *health);
 void health_follow(struct health *health, const struct desired *desired);
 
 /**
- * What the dataplane shall hold for @desired, which need not be what is followed yet. @health: NULL for
- * nobody's health. The caller's; NULL: out of memory.
+ * What the dataplane shall hold for @desired, which need not be what is followed yet: with the backends' health,
+ * and with weights by role and canary. @health: NULL for nobody's health. The caller's; NULL: out of memory.
  */
 struct desired *health_apply(struct health *health, const struct desired *desired) SL_MUST_USE;
 
@@ -66,7 +66,7 @@ void health_recall(struct health *health, struct client *client);
 
 /** @backend: one of @service. */
 void health_look(const struct health *health, const struct desired_service *service,
-		 const struct wire_backend *backend, struct health_view *view);
+		 const struct desired_backend *backend, struct health_view *view);
 
 void health_count(const struct health *health, struct health_totals *totals);
 

@@ -9,6 +9,7 @@
 #include "control/daemon/health.h"
 #include "control/daemon/health_state.h"
 #include "control/daemon/probe.h"
+#include "control/daemon/share_overlay.h"
 
 enum {
 	HEALTH_RAMP_MS = 250, /* between two steps of slow start */
@@ -34,7 +35,7 @@ struct health_service {
 	struct desired_service *seen; /* as it is followed; our reference */
 	struct desired_service
 		*applied; /* what the dataplane shall hold for seen; ours; NULL: to be made */
-	bool is_panic;
+	struct share_choice choice; /* as it was last told of seen */
 	uint32_t n_targets;
 	struct health_target **target; /* beside seen->backend */
 };
@@ -78,8 +79,6 @@ void health_publish_soon(struct health_service *service);
 /** The target of @backend, or NULL; @service may be NULL. */
 struct health_target *health_find_target(const struct health_service *service,
 					 const struct wire_backend *backend);
-
-bool health_takes_flows(const struct wire_backend *backend);
 
 /** How much of its weight the backend of @target, which may be NULL, has, percent. */
 uint32_t health_share(const struct health_target *target, const struct health_check *check,

@@ -7,11 +7,6 @@
 #include "control/daemon/health_internal.h"
 #include "log/log.h"
 
-bool health_takes_flows(const struct wire_backend *backend)
-{
-	return backend->state == WIRE_STATE_READY && backend->weight > 0;
-}
-
 static int compare_backend(const void *backend, const void *element)
 {
 	const struct health_target *const *target = element;
@@ -35,31 +30,39 @@ static bool is_down(const struct health_target *target)
 	return target && !target->state.is_up;
 }
 
-/* Whether fewer of the backends that take flows are up than shall be. */
-static bool is_panic(const struct health_service *service, const struct desired_service *to)
+static void note_role(const char *name, uint8_t role)
 {
-	uint32_t n = 0, n_up = 0;
-
-	for (uint32_t i = 0; i < to->n_backends; i++) {
-		if (!health_takes_flows(&to->backend[i]))
-			continue;
-		n++;
-		n_up += !is_down(health_find_target(service, &to->backend[i]));
-	}
-	return n > 0 && (uint64_t)n_up * 100 < (uint64_t)n * to->check.panic_percent;
+	if (role == SHARE_ACTIVE)
+		log_info("service %s: new flows go to its active backends again", name);
+	else
+		log_warn("service %s: new flows go to its %s backends: no other can be used", name,
+			 share_role_name(role));
 }
 
-static void note_panic(struct health_service *service, bool is_panic)
+static void note_panic(const struct health_service *service, const struct share_choice *choice)
 {
-	if (is_panic == service->is_panic)
-		return;
-	service->is_panic = is_panic;
-	if (is_panic)
-		log_err("service %s: fewer than %u %% of its backends are up: all are used",
-			service->seen->wire.name, service->seen->check.panic_percent);
-	else
+	const char *name = service->seen->wire.name;
+
+	if (!choice->is_all_used)
 		log_info("service %s: those of its backends that are down are not used any more",
-			 service->seen->wire.name);
+			 name);
+	else if (choice->role == SHARE_SORRY)
+		log_err("service %s: too few of its sorry backends are up: all of them are used",
+			name);
+	else
+		log_err("service %s: fewer than %u %% of its %s backends are up: all are used",
+			name, service->seen->check.panic_percent, share_role_name(choice->role));
+}
+
+static void note_choice(struct health_service *service, const struct share_choice *choice)
+{
+	const struct share_choice before = service->choice;
+
+	service->choice = *choice;
+	if (choice->role != before.role)
+		note_role(service->seen->wire.name, choice->role);
+	if (choice->is_all_used != before.is_all_used)
+		note_panic(service, choice);
 }
 
 uint32_t health_share(const struct health_target *target, const struct health_check *check,
@@ -74,8 +77,8 @@ static uint32_t weight_scale(const struct desired_service *service)
 	uint32_t heaviest = 1;
 
 	for (uint32_t i = 0; i < service->n_backends; i++)
-		if (service->backend[i].weight > heaviest)
-			heaviest = service->backend[i].weight;
+		if (service->backend[i].wire.weight > heaviest)
+			heaviest = service->backend[i].wire.weight;
 	return heaviest * 100 <= SL_MAX_WEIGHT ? 100 : SL_MAX_WEIGHT / heaviest;
 }
 
@@ -86,7 +89,7 @@ static void apply_shares(const struct health_service *service, struct desired_se
 	uint32_t scale = weight_scale(to);
 
 	for (uint32_t i = 0; i < to->n_backends; i++) {
-		struct wire_backend *backend = &to->backend[i];
+		struct wire_backend *backend = &to->backend[i].wire;
 		uint32_t share =
 			health_share(health_find_target(service, backend), &to->check, now_ns);
 		uint32_t weight = (uint32_t)((uint64_t)backend->weight * scale * share / 100);
@@ -101,8 +104,8 @@ static bool is_ramping(const struct health_service *service, const struct desire
 	bool is_any = false;
 
 	for (uint32_t i = 0; to->check.slow_start_ms && !is_any && i < to->n_backends; i++)
-		is_any = health_takes_flows(&to->backend[i]) &&
-			 health_share(health_find_target(service, &to->backend[i]), &to->check,
+		is_any = share_takes_flows(&to->backend[i].wire) &&
+			 health_share(health_find_target(service, &to->backend[i].wire), &to->check,
 				      now_ns) < 100;
 	return is_any;
 }
@@ -115,36 +118,42 @@ bool health_is_ramping(const struct health_service *service, uint64_t now_ns)
 static bool is_any_down(const struct health_service *service, const struct desired_service *to)
 {
 	for (uint32_t i = 0; i < to->n_backends; i++)
-		if (is_down(health_find_target(service, &to->backend[i])))
+		if (is_down(health_find_target(service, &to->backend[i].wire)))
 			return true;
 	return false;
+}
+
+static void mark_down(const struct health_service *service, struct desired_service *applied)
+{
+	for (uint32_t i = 0; i < applied->n_backends; i++) {
+		struct wire_backend *backend = &applied->backend[i].wire;
+
+		if (is_down(health_find_target(service, backend)))
+			backend->health = applied->check.on_down == HEALTH_CHECK_KEEP
+						  ? WIRE_HEALTH_DOWN_KEEP
+						  : WIRE_HEALTH_DOWN;
+	}
 }
 
 struct desired_service *health_overlay(struct health_service *service, struct desired_service *to)
 {
 	uint64_t now = daemon_now_ns();
-	bool is_slow = is_ramping(service, to, now), is_all_used = is_panic(service, to);
-	struct desired_service *applied;
+	struct share_choice choice = {SHARE_ACTIVE, false};
+	struct desired_service *applied = to;
 
-	if (to == service->seen)
-		note_panic(service, is_all_used);
-	if (!is_slow && !is_any_down(service, to)) {
+	if (share_is_special(to) || is_any_down(service, to) || is_ramping(service, to, now)) {
+		applied = desired_service_copy(to);
+		if (!applied)
+			return NULL;
+		mark_down(service, applied);
+		choice = share_lay_over(applied);
+		/* Of what the canary gives them, too, those that came up a moment ago have a part. */
+		if (is_ramping(service, applied, now))
+			apply_shares(service, applied, now);
+	} else {
 		to->n_references++;
-		return to;
 	}
-	applied = desired_service_copy(to);
-	if (!applied)
-		return NULL;
-	for (uint32_t i = 0; i < to->n_backends; i++) {
-		struct wire_backend *backend = &applied->backend[i];
-
-		if (is_down(health_find_target(service, backend)) &&
-		    !(is_all_used && health_takes_flows(backend)))
-			backend->health = to->check.on_down == HEALTH_CHECK_KEEP
-						  ? WIRE_HEALTH_DOWN_KEEP
-						  : WIRE_HEALTH_DOWN;
-	}
-	if (is_slow)
-		apply_shares(service, applied, now);
+	if (to == service->seen)
+		note_choice(service, &choice);
 	return applied;
 }

@@ -45,19 +45,25 @@ void journal_begin(struct journal *journal, const struct state *state, uint64_t 
 
 /* ---- records ---- */
 
+static bool is_same(const struct desired_backend *a, const struct desired_backend *b)
+{
+	return memcmp(&a->wire, &b->wire, sizeof(a->wire)) == 0 &&
+	       memcmp(&a->part, &b->part, sizeof(a->part)) == 0;
+}
+
 /* {service, put: [backends], delete: [addresses]}: what makes the one's backends the other's. */
 static json_t *encode_backends(const struct desired_service *old, const struct desired_service *new)
 {
 	json_t *put = json_array(), *deleted = json_array();
-	const struct wire_backend *was, *is;
+	const struct desired_backend *was, *is;
 	char address[WIRE_ADDRESS_TEXT];
 	uint32_t i = 0, k = 0;
 
 	while (desired_next_backends(old, new, &i, &k, &was, &is)) {
 		if (!is) {
-			text_backend_address(was, address);
+			text_backend_address(&was->wire, address);
 			json_array_append_new(deleted, json_string(address));
-		} else if (!was || memcmp(was, is, sizeof(*is)) != 0) {
+		} else if (!was || !is_same(was, is)) {
 			json_array_append_new(put, backend_to_json(is));
 		}
 	}
@@ -78,7 +84,8 @@ static void encode_services(const struct desired *old, const struct desired *new
 		if (!is)
 			json_array_append_new(deleted, json_string(was->wire.name));
 		else if (!was || was->owner != is->owner || !desired_has_same_record(was, is) ||
-			 memcmp(&was->check, &is->check, sizeof(is->check)) != 0)
+			 memcmp(&was->check, &is->check, sizeof(is->check)) != 0 ||
+			 memcmp(&was->canary, &is->canary, sizeof(is->canary)) != 0)
 			json_array_append_new(services, service_to_json_whole(is));
 		else
 			json_array_append_new(backends, encode_backends(was, is));

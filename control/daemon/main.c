@@ -15,6 +15,7 @@
 
 #include "config/config.h"
 #include "control/daemon/api.h"
+#include "control/daemon/change.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
@@ -204,7 +205,7 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 	if (daemon->base)
 		daemon->health = health_new(daemon, daemon->may_exec);
 	health_follow(daemon->health, daemon->desired);
-	if (daemon->health)
+	if (daemon->health && change_make_live(daemon))
 		daemon->reconcile = reconcile_new(daemon, path);
 	if (daemon->reconcile)
 		daemon->api = api_new(daemon, api, fd);

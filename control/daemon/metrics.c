@@ -17,6 +17,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
+#include "control/daemon/share_overlay.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
 
@@ -94,6 +95,23 @@ static void print_health_totals(struct scrape *scrape)
 		totals.n_failed);
 	counter(scrape, "health_checks_delayed_total", "checks begun late, for there were too many",
 		totals.n_delayed);
+}
+
+static void print_roles(struct scrape *scrape)
+{
+	const struct desired *live = daemon_live(scrape->daemon);
+	uint32_t n[SHARE_N_ROLES] = {0};
+
+	for (size_t i = 0; i < live->n_services; i++) {
+		uint8_t role;
+
+		if (share_role_in_use(live->service[i], &role))
+			n[role]++;
+	}
+	gauge(scrape, "services_on_backup", "services whose new flows go to backup backends",
+	      n[SHARE_BACKUP]);
+	gauge(scrape, "services_on_sorry", "services whose new flows go to sorry backends",
+	      n[SHARE_SORRY]);
 }
 
 static void print_status(struct scrape *scrape)
@@ -231,6 +249,7 @@ struct backend {
 	struct wire_backend_counters_record counters;
 	struct health_view health;
 	bool is_known; /* to the dataplane */
+	bool is_in_use;
 };
 
 static void take_service(struct scrape *scrape, const struct desired_service *service,
@@ -239,9 +258,11 @@ static void take_service(struct scrape *scrape, const struct desired_service *se
 	uint32_t n = 0;
 	struct wire_backend_counters_record *record =
 		scrape->client ? backend_records_fetch(scrape->client, service, &n) : NULL;
+	const struct desired_service *live =
+		desired_find(daemon_live(scrape->daemon), service->wire.name);
 
 	for (uint32_t i = 0; i < service->n_backends; i++) {
-		const struct wire_backend *wire = &service->backend[i];
+		const struct wire_backend *wire = &service->backend[i].wire;
 		const struct wire_backend_counters_record *found =
 			backend_records_find(record, n, wire);
 		char address[WIRE_ADDRESS_TEXT];
@@ -249,7 +270,9 @@ static void take_service(struct scrape *scrape, const struct desired_service *se
 		text_backend_address(wire, address);
 		(void)snprintf(backend[i].label, sizeof(backend[i].label),
 			       "{service=\"%s\",backend=\"%s\"}", service->wire.name, address);
-		health_look(scrape->daemon->health, service, wire, &backend[i].health);
+		health_look(scrape->daemon->health, service, &service->backend[i],
+			    &backend[i].health);
+		backend[i].is_in_use = share_is_in_use(live, wire);
 		backend[i].is_known = found != NULL;
 		if (found)
 			backend[i].counters = *found;
@@ -272,6 +295,10 @@ static void print_backend_families(struct scrape *scrape, const struct backend *
 #undef X
 	EACH("backend_slots", "gauge", "of the service's, so its share of new flows",
 	     backend[i].is_known, "%u", backend[i].counters.n_slots);
+	EACH("backend_in_use", "gauge",
+	     "1 while it gets new flows: its state, weight, role, group "
+	     "and health have it so",
+	     true, "%d", backend[i].is_in_use);
 	EACH("backend_up", "gauge", "1 while its checks find it up, or nobody knows yet; 0: down",
 	     backend[i].health.word != HEALTH_UNCHECKED, "%d",
 	     backend[i].health.word != HEALTH_DOWN);
@@ -312,6 +339,7 @@ void metrics_print(const struct daemon *daemon, struct evbuffer *out)
 
 	print_daemon(&scrape);
 	print_health_totals(&scrape);
+	print_roles(&scrape);
 	if (scrape.client) {
 		print_status(&scrape);
 		print_counters(&scrape);

@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 The Sluice authors */
 #include "control/daemon/service_json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,16 @@ json_t *sources_to_json(const struct wire_service *service)
 	return list;
 }
 
+static json_t *canary_to_json(const struct share_canary *canary)
+{
+	if (!canary->group[0])
+		return NULL;
+	return json_pack("{s:s, s:o}", "group", canary->group, "share_percent",
+			 canary->share % SHARE_PERCENT == 0
+				 ? json_integer(canary->share / SHARE_PERCENT)
+				 : json_real((double)canary->share / SHARE_PERCENT));
+}
+
 json_t *service_to_json(const struct desired_service *service)
 {
 	const struct wire_service *wire = &service->wire;
@@ -30,14 +41,15 @@ json_t *service_to_json(const struct desired_service *service)
 	(void)wire_format_address(&wire->address, text);
 	text_source_ports(wire, ports);
 	return json_pack(
-		"{s:o*, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, s:s, s:{s:I, "
+		"{s:o*, s:o*, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, s:s, "
+		"s:{s:I, "
 		"s:I, "
 		"s:I, s:I}}",
-		"check", health_check_to_json(&service->check), "name", wire->name, "address", text,
-		"mode", wire_mode_name(wire->mode), "scheduler",
-		wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
-		"source_ports", ports[0] ? ports : NULL, "deny_source",
-		denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
+		"check", health_check_to_json(&service->check), "canary",
+		canary_to_json(&service->canary), "name", wire->name, "address", text, "mode",
+		wire_mode_name(wire->mode), "scheduler", wire_scheduler_name(wire->scheduler),
+		"source", sources_to_json(wire), "source_ports", ports[0] ? ports : NULL,
+		"deny_source", denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
 		denies_to_json(service, WIRE_DENY_DESTINATION), "stateless_replies",
 		(int)wire->stateless_replies, "proxy_protocol",
 		wire_proxy_protocol_name(wire->proxy_protocol), "flow_log", (int)wire->flow_log,
@@ -47,13 +59,17 @@ json_t *service_to_json(const struct desired_service *service)
 		(json_int_t)wire->timeout_embryonic_sec, "udp", (json_int_t)wire->timeout_udp_sec);
 }
 
-json_t *backend_to_json(const struct wire_backend *backend)
+json_t *backend_to_json(const struct desired_backend *backend)
 {
+	const struct share_part *part = &backend->part;
 	char text[WIRE_ADDRESS_TEXT];
 
-	text_backend_address(backend, text);
-	return json_pack("{s:s, s:I, s:s}", "address", text, "weight", (json_int_t)backend->weight,
-			 "state", wire_state_name(backend->state));
+	text_backend_address(&backend->wire, text);
+	return json_pack("{s:s, s:I, s:s, s:s*, s:s*}", "address", text, "weight",
+			 (json_int_t)backend->wire.weight, "state",
+			 wire_state_name(backend->wire.state), "role",
+			 part->role != SHARE_ACTIVE ? share_role_name(part->role) : NULL, "group",
+			 part->group[0] ? part->group : NULL);
 }
 
 static int refuse_json(const char *what, const json_error_t *reason, struct rpc_error *error)
@@ -77,31 +93,86 @@ static bool is_in(json_int_t value, json_int_t min, json_int_t max)
 	return value >= min && value <= max;
 }
 
+static int refuse_canary(const char *service, const char *member, const char *reason,
+			 struct rpc_error *error)
+{
+	char field[32];
+
+	(void)snprintf(field, sizeof(field), "canary.%s", member);
+	return rpc_error_set(error, RPC_PARAMS, field, "service %.64s: %s: %s", service, field,
+			     reason);
+}
+
+/* Hundredths of a percent; a number that is between two of them is refused. */
+static bool take_percent(const json_t *json, uint32_t *share)
+{
+	double hundredths = json_number_value(json) * SHARE_PERCENT;
+	uint32_t nearest;
+
+	if (!json_is_number(json) || !(hundredths >= 0 && hundredths <= SHARE_WHOLE))
+		return false;
+	nearest = (uint32_t)(hundredths + 0.5);
+	if (hundredths - nearest > 1e-6 || nearest - hundredths > 1e-6)
+		return false;
+	*share = nearest;
+	return true;
+}
+
+int canary_from_json(const json_t *json, const char *service, struct share_canary *canary,
+		     struct rpc_error *error)
+{
+	const json_t *group = json_object_get(json, "group");
+	const json_t *percent = json_object_get(json, "share_percent");
+	bool was_there = canary->group[0] != '\0';
+
+	if (group &&
+	    (!json_is_string(group) || !share_parse_group(json_string_value(group), canary->group)))
+		return refuse_canary(service, "group",
+				     "is neither none nor made of A-Z a-z 0-9 . _ -, the first a "
+				     "letter or digit",
+				     error);
+	if (percent && !take_percent(percent, &canary->share))
+		return refuse_canary(service, "share_percent",
+				     "is no number of 0..100 with two decimals at most", error);
+	if (!canary->group[0] && (percent || !group))
+		return refuse_canary(service, "group", "is missing: whose share is it?", error);
+	if (canary->group[0] && !was_there && !percent)
+		return refuse_canary(service, "share_percent", "is missing", error);
+	if (!canary->group[0])
+		canary->share = 0;
+	return RPC_OK;
+}
+
 int backend_from_json(const json_t *json, const char *service, struct desired *desired,
 		      struct rpc_error *error)
 {
-	struct wire_backend backend = {0};
-	const char *address, *state;
+	struct desired_backend backend = {0};
+	const char *address, *state, *role = "active", *group = "none";
 	json_error_t reason;
 	json_int_t weight;
 	uint8_t family;
 	int code;
 
-	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT, "{s:s, s:I, s:s}",
-			   "address", &address, "weight", &weight, "state", &state))
+	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
+			   "{s:s, s:I, s:s, s?s, s?s}", "address", &address, "weight", &weight,
+			   "state", &state, "role", &role, "group", &group))
 		return refuse_json("backend", &reason, error);
-	code = text_parse_addr_port(service, "address", address, &backend.addr, &backend.port,
-				    &family, error);
+	code = text_parse_addr_port(service, "address", address, &backend.wire.addr,
+				    &backend.wire.port, &family, error);
 	if (code)
 		return code;
-	backend.state = wire_state_from_name(state);
-	if (!backend.state || !is_in(weight, 0, SL_MAX_WEIGHT) ||
+	backend.wire.state = wire_state_from_name(state);
+	if (!backend.wire.state || !is_in(weight, 0, SL_MAX_WEIGHT) ||
+	    !share_role_from_name(role, &backend.part.role) ||
+	    !share_parse_group(group, backend.part.group) ||
 	    family != desired_find(desired, service)->wire.address.family)
-		return rpc_error_set(error, RPC_PARAMS, "backend",
-				     "service %s: backend %s: state, weight or family is wrong",
-				     service, address);
-	backend.weight = (uint32_t)weight;
-	if (desired_find_backend(desired_find(desired, service), &backend.addr, backend.port))
+		return rpc_error_set(
+			error, RPC_PARAMS, "backend",
+			"service %s: backend %s: state, weight, role, group or family is wrong",
+			service, address);
+	backend.wire.weight = (uint32_t)weight;
+	if (desired_find_backend(desired_find(desired, service), &backend.wire.addr,
+				 backend.wire.port))
 		return desired_set_backend(desired, service, &backend, error);
 	return desired_add_backend(desired, service, &backend, error);
 }
@@ -113,6 +184,7 @@ struct newer {
 	json_t *deny_source;
 	json_t *deny_destination;
 	json_t *check;
+	json_t *canary;
 	const char *proxy_protocol;
 	int stateless_replies;
 	int flow_log;
@@ -170,17 +242,18 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	struct desired_service *service;
 	int code;
 
-	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s?o, s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
-			   "s:{s:I, s:I, s:I, s:I}, s:o}",
-			   "check", &newer.check, "name", &name, "address", &address, "mode", &mode,
-			   "scheduler", &scheduler, "source", &newer.source, "source_ports",
-			   &newer.source_ports, "deny_source", &newer.deny_source,
-			   "deny_destination", &newer.deny_destination, "stateless_replies",
-			   &newer.stateless_replies, "proxy_protocol", &newer.proxy_protocol,
-			   "flow_log", &newer.flow_log, "slots", &slots, "owner", &owner,
-			   "timeouts", "established", &established, "transitory", &transitory,
-			   "embryonic", &embryonic, "udp", &udp, "backends", &list))
+	if (json_unpack_ex(
+		    (json_t *)(uintptr_t)json, &reason, JSON_STRICT,
+		    "{s?o, s?o, s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
+		    "s:{s:I, s:I, s:I, s:I}, s:o}",
+		    "check", &newer.check, "canary", &newer.canary, "name", &name, "address",
+		    &address, "mode", &mode, "scheduler", &scheduler, "source", &newer.source,
+		    "source_ports", &newer.source_ports, "deny_source", &newer.deny_source,
+		    "deny_destination", &newer.deny_destination, "stateless_replies",
+		    &newer.stateless_replies, "proxy_protocol", &newer.proxy_protocol, "flow_log",
+		    &newer.flow_log, "slots", &slots, "owner", &owner, "timeouts", "established",
+		    &established, "transitory", &transitory, "embryonic", &embryonic, "udp", &udp,
+		    "backends", &list))
 		return refuse_json("service", &reason, error);
 	code = text_parse_service_address(name, "address", address, &wire, error);
 	if (code)
@@ -207,6 +280,8 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	if (!code && newer.check)
 		code = health_check_from_json(newer.check, service->wire.name, &service->check,
 					      error);
+	if (!code && newer.canary)
+		code = canary_from_json(newer.canary, service->wire.name, &service->canary, error);
 	if (!code)
 		code = denies_from_json(service, newer.deny_source, newer.deny_destination, error);
 	if (code) {

@@ -10,9 +10,9 @@
 #include "control/daemon/desired.h"
 
 /**
- * {name, address, mode, scheduler, source[], source_ports (null in nat), deny_source[],
- * deny_destination[], stateless_replies, proxy_protocol, flow_log, slots, owner, timeouts{}}; NULL: out of
- * memory.
+ * {check{}, canary{} (each where there is one), name, address, mode, scheduler, source[], source_ports (null
+ * in nat), deny_source[], deny_destination[], stateless_replies, proxy_protocol, flow_log, slots, owner,
+ * timeouts{}}; NULL: out of memory.
  */
 json_t *service_to_json(const struct desired_service *service);
 
@@ -22,12 +22,19 @@ json_t *service_to_json_whole(const struct desired_service *service);
 /** ["10.0.0.1", ...], the service's source addresses in their order. */
 json_t *sources_to_json(const struct wire_service *service);
 
-/** {address, weight, state}. */
-json_t *backend_to_json(const struct wire_backend *backend);
+/** {address, weight, state}, with role and group where they say something. */
+json_t *backend_to_json(const struct desired_backend *backend);
+
+/**
+ * Changes @canary by the members of @json that are given: group, share_percent. 0 or an error's code with
+ * @error filled.
+ */
+int canary_from_json(const json_t *json, const char *service, struct share_canary *canary,
+		     struct rpc_error *error) SL_MUST_USE;
 
 /**
  * Reads what backend_to_json() wrote into the service called @service of @desired, which is there: a new
- * backend, or another weight and state. 0 or an error's code with @error filled.
+ * backend, or another weight, state, role and group. 0 or an error's code with @error filled.
  */
 int backend_from_json(const json_t *json, const char *service, struct desired *desired,
 		      struct rpc_error *error) SL_MUST_USE;

@@ -127,7 +127,7 @@ uint64_t state_file_digest(int version, const struct desired *desired,
 		digest -= wire_digest(&service->wire, sizeof(service->wire));
 		digest += service_digest(version, &service->wire);
 		for (uint32_t k = 0; k < service->n_backends; k++) {
-			const struct wire_backend *wire = &service->backend[k];
+			const struct wire_backend *wire = &service->backend[k].wire;
 
 			digest -= wire_digest(wire, sizeof(*wire));
 			digest += backend_digest(wire);

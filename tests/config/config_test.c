@@ -116,6 +116,12 @@ static void expect_same(const struct config *a, const struct config *b, const ch
 		cr_expect_arr_eq(&left->wire, &right->wire, sizeof(left->wire), "%s: service %s",
 				 what, left->wire.name);
 		cr_assert_eq(left->n_backends, right->n_backends, "%s", what);
+		cr_expect_arr_eq(&left->canary, &right->canary, sizeof(left->canary),
+				 "%s: service %s", what, left->wire.name);
+		for (size_t k = 0; k < left->n_backends; k++)
+			cr_expect_arr_eq(&left->backend[k].part, &right->backend[k].part,
+					 sizeof(left->backend[k].part), "%s: %s backend %zu", what,
+					 left->wire.name, k);
 		for (size_t k = 0; k < left->n_backends; k++)
 			cr_expect_arr_eq(&left->backend[k].wire, &right->backend[k].wire,
 					 sizeof(left->backend[k].wire), "%s: %s backend %zu", what,

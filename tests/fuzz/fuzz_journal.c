@@ -38,11 +38,11 @@ static struct state make_state(void)
 		.protocol = SL_PROTOCOL_TCP,
 		.family = SL_FAMILY_IPV4,
 	};
-	struct wire_backend backend = {
-		.addr.word = {SL_BE32(0x0a000002)},
-		.port = SL_BE16(8080),
-		.state = WIRE_STATE_READY,
-		.weight = 1,
+	struct desired_backend backend = {
+		.wire.addr.word = {SL_BE32(0x0a000002)},
+		.wire.port = SL_BE16(8080),
+		.wire.state = WIRE_STATE_READY,
+		.wire.weight = 1,
 	};
 	struct state state = {.generation = 7, .desired = desired_new()};
 	struct rpc_error error;

@@ -205,6 +205,13 @@ Test(cli, good_command_lines_become_requests)
 		 "{\"name\":\"web\",\"address\":\"203.0.113.10:80/tcp\",\"mode\":\"fullnat\","
 		 "\"source\":[\"192.0.2.1\"],\"source_ports\":\"1024-65535\","
 		 "\"stateless_replies\":false,\"proxy_protocol\":\"v2\"}"},
+		{"service set web canary group v2 canary share_percent 0.5", "service.set",
+		 "{\"name\":\"web\",\"canary\":{\"group\":\"v2\",\"share_percent\":0.5}}"},
+		{"service set web canary share_percent 100", "service.set",
+		 "{\"name\":\"web\",\"canary\":{\"share_percent\":100}}"},
+		{"backend set web 10.0.0.2:80 role backup group none", "backend.set",
+		 "{\"service\":\"web\",\"address\":\"10.0.0.2:80\",\"role\":\"backup\",\"group\":"
+		 "\"none\"}"},
 		{"service set web stateless_replies yes source_ports 7", "service.set",
 		 "{\"name\":\"web\",\"stateless_replies\":true,\"source_ports\":\"7\"}"},
 		{"service add office 10.0.0.0/16 source 192.0.2.1 deny_source 10.0.1.0/24 "
@@ -428,6 +435,14 @@ Test(cli, bad_command_lines_are_refused_and_name_the_word)
 		 "timeout is \"idle\", must be established|transitory|embryonic|udp"},
 		{"service add web 1.2.3.4:5/tcp timeout udp",
 		 "SECONDS is missing after timeout udp"},
+		{"service set web canary share_percent 100.5",
+		 "canary share_percent is \"100.5\", must be 0..100, with two decimals at most"},
+		{"service set web canary share_percent 0.125", "canary share_percent is \"0.125\""},
+		{"service set web canary weight 5",
+		 "canary is \"weight\", must be group|share_percent"},
+		{"service add web 1.2.3.4:5/tcp canary group v2", "\"canary\": no such keyword"},
+		{"backend add web 1.2.3.4:5 role spare",
+		 "role is \"spare\", must be active|backup|sorry"},
 		{"service add web 1.2.3.4:5/tcp timeout udp 0",
 		 "timeout udp is \"0\", must be 1..604800"},
 		{"service add web 1.2.3.4:5/tcp timeout udp 5s", "timeout udp is \"5s\""},
@@ -670,6 +685,22 @@ Test(cli, backends_that_are_checked_show_how_it_went)
 		"-         -            -          -  -\n");
 }
 
+Test(cli, backends_with_roles_show_them_and_whom_new_flows_go_to)
+{
+	expect_printed(
+		output_backends,
+		"{\"backends\":[{\"service\":\"web\",\"address\":\"10.0.0.2:80\",\"role\":"
+		"\"active\",\"group\":\"v2\",\"in_use\":true},{\"service\":\"web\",\"address\":"
+		"\"10.0.0.3:80\",\"role\":\"sorry\",\"in_use\":false}]}",
+		"{}",
+		"SERVICE  ADDRESS      STATE  HEALTH  WEIGHT  ROLE    GROUP  IN-USE  SHARE  "
+		"NEIGHBOUR  FLOWS  LIVE  PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT\n"
+		"web      10.0.0.2:80  -      -            -  active  v2     yes         -  "
+		"-              -     -           -         -            -          -\n"
+		"web      10.0.0.3:80  -      -            -  sorry   -      no          -  "
+		"-              -     -           -         -            -          -\n");
+}
+
 Test(cli, changes_say_what_became_of_them)
 {
 	expect_printed(
@@ -823,7 +854,8 @@ Test(cli, usage_lines_are_made_from_the_table)
 	cr_assert_not_null(request.command);
 	command_usage(request.command, usage, sizeof(usage));
 	cr_expect_str_eq(
-		usage, "sluice backend add SERVICE ADDR:PORT [weight N] [state ready|drain|maint]");
+		usage, "sluice backend add SERVICE ADDR:PORT [weight N] [state ready|drain|maint] "
+		       "[role active|backup|sorry] [group NAME]");
 	request_fini(&request);
 }
 

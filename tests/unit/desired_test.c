@@ -21,13 +21,13 @@ static struct wire_address address_of(unsigned number)
 	};
 }
 
-static struct wire_backend backend_of(unsigned number, uint32_t weight)
+static struct desired_backend backend_of(unsigned number, uint32_t weight)
 {
-	return (struct wire_backend){
-		.addr.ipv4 = sl_to_be32(0x0a000000u + number),
-		.port = sl_to_be16(8080),
-		.state = WIRE_STATE_READY,
-		.weight = weight,
+	return (struct desired_backend){
+		.wire.addr.ipv4 = sl_to_be32(0x0a000000u + number),
+		.wire.port = sl_to_be16(8080),
+		.wire.state = WIRE_STATE_READY,
+		.wire.weight = weight,
 	};
 }
 
@@ -43,7 +43,7 @@ static void add_service(struct desired *desired, const char *name, unsigned numb
 
 static void add_backend(struct desired *desired, const char *name, unsigned number, uint32_t weight)
 {
-	struct wire_backend backend = backend_of(number, weight);
+	struct desired_backend backend = backend_of(number, weight);
 	struct rpc_error error;
 
 	cr_assert_eq(desired_add_backend(desired, name, &backend, &error), RPC_OK, "%s",
@@ -53,7 +53,7 @@ static void add_backend(struct desired *desired, const char *name, unsigned numb
 Test(desired, a_change_to_a_clone_is_not_seen_in_the_original)
 {
 	struct desired *desired = desired_new(), *clone;
-	struct wire_backend backend = backend_of(1, 5);
+	struct desired_backend backend = backend_of(1, 5);
 	struct sl_hash_key key = {{1, 2}};
 	struct rpc_error error;
 	uint64_t digest;
@@ -114,7 +114,7 @@ Test(desired, what_was_judged_is_judged_again_where_it_matters)
 	next = desired_clone(judged);
 	add_service(next, "new", 3);
 	cr_assert_eq(desired_edit(next, "new", &service, &error), RPC_OK);
-	service->wire.address.addr.ipv4 = backend_of(2, 1).addr.ipv4;
+	service->wire.address.addr.ipv4 = backend_of(2, 1).wire.addr.ipv4;
 	judge_both(next, judged, "the address is a service's");
 	desired_free(next);
 	/* One gets a source that is a backend of one that stays as it is. */
@@ -122,7 +122,7 @@ Test(desired, what_was_judged_is_judged_again_where_it_matters)
 	cr_assert_eq(desired_edit(next, "web", &service, &error), RPC_OK);
 	service->wire.mode = WIRE_MODE_FULLNAT;
 	service->wire.n_sources = 1;
-	service->wire.source[0] = backend_of(2, 1).addr;
+	service->wire.source[0] = backend_of(2, 1).wire.addr;
 	service->wire.source_port_first = 1;
 	service->wire.source_port_last = 9;
 	judge_both(next, judged, "the address is a source");
@@ -134,7 +134,7 @@ Test(desired, what_is_taken_and_what_is_missing_is_named)
 {
 	struct desired *desired = desired_new();
 	struct wire_address address = address_of(9);
-	struct wire_backend backend = backend_of(1, 1);
+	struct desired_backend backend = backend_of(1, 1);
 	struct rpc_error error;
 
 	add_service(desired, "web", 1);
@@ -179,7 +179,7 @@ Test(desired, a_deny_list_is_sorted_and_copied_on_write)
 	struct desired *desired = desired_new(), *clone;
 	struct sl_hash_key key = {{1, 2}};
 	struct desired_service *service;
-	struct wire_backend backend = backend_of(1, 1);
+	struct desired_backend backend = backend_of(1, 1);
 	const struct desired_service *found;
 	struct rpc_error error;
 	uint64_t without, digest;
@@ -216,7 +216,7 @@ Test(desired, a_deny_list_is_sorted_and_copied_on_write)
 Test(desired, backends_of_a_service_are_limited)
 {
 	struct desired *desired = desired_new();
-	struct wire_backend backend = backend_of(SL_MAX_BACKENDS_PER_SERVICE, 1);
+	struct desired_backend backend = backend_of(SL_MAX_BACKENDS_PER_SERVICE, 1);
 	struct rpc_error error;
 
 	add_service(desired, "web", 1);
@@ -356,7 +356,7 @@ static void twin_compare(struct twin *twin, const struct desired *desired, unsig
 					    sizeof(service->wire)) == 0,
 			  "seed %u", seed);
 		for (uint32_t k = 0; k < service->n_backends; k++) {
-			const struct wire_backend *backend = &service->backend[k];
+			const struct wire_backend *backend = &service->backend[k].wire;
 			struct wire_backend *found = twin_find_backend(
 				twin, &backend->service, &backend->addr, backend->port);
 
@@ -422,7 +422,7 @@ Test(diff, a_delta_makes_the_naive_twin_equal)
 Test(diff, changes_are_told_in_words)
 {
 	struct desired *old = desired_new(), *new;
-	struct wire_backend backend = backend_of(1, 3);
+	struct desired_backend backend = backend_of(1, 3);
 	struct desired_service *service;
 	struct rpc_error error;
 	size_t n;
@@ -437,7 +437,7 @@ Test(diff, changes_are_told_in_words)
 	cr_assert_eq(desired_edit(new, "web", &service, &error), RPC_OK);
 	service->wire.n_slots = 1009;
 	cr_assert_eq(desired_set_backend(new, "web", &backend, &error), RPC_OK);
-	cr_assert_eq(desired_delete_backend(new, "web", &old->service[1]->backend[1].addr,
+	cr_assert_eq(desired_delete_backend(new, "web", &old->service[1]->backend[1].wire.addr,
 					    sl_to_be16(8080), &error),
 		     RPC_OK);
 	add_backend(new, "web", 3, 2);
@@ -489,6 +489,39 @@ Test(diff, a_check_is_told_where_it_changes)
 	cr_expect(diff_delta_is_empty(&delta), "no dataplane hears of a check");
 	diff_delta_fini(&delta);
 	desired_free(none);
+	desired_free(with);
+	desired_free(changed);
+}
+
+Test(diff, roles_and_a_canary_are_told_where_they_change)
+{
+	struct desired *none = desired_new(), *with, *changed, *placed;
+	struct desired_backend backend = backend_of(1, 1);
+	struct desired_service *service;
+	struct diff_delta delta;
+	struct rpc_error error;
+
+	add_service(none, "web", 1);
+	add_backend(none, "web", 1, 1);
+	placed = desired_clone(none);
+	backend.part = (struct share_part){.role = SHARE_BACKUP, .group = "v2"};
+	cr_assert_eq(desired_set_backend(placed, "web", &backend, &error), RPC_OK);
+	expect_text(none, placed,
+		    "~ backend web 10.0.0.1:8080 role active -> backup group none -> v2");
+	with = desired_clone(placed);
+	cr_assert_eq(desired_edit(with, "web", &service, &error), RPC_OK);
+	service->canary = (struct share_canary){.share = 50, .group = "v2"};
+	expect_text(placed, with, "~ service web canary.group none -> v2 canary.share_percent 0.5");
+	changed = desired_clone(with);
+	cr_assert_eq(desired_edit(changed, "web", &service, &error), RPC_OK);
+	service->canary.share = SHARE_WHOLE;
+	expect_text(with, changed, "~ service web canary.share_percent 0.5 -> 100");
+	expect_text(changed, placed, "~ service web canary.group v2 -> none");
+	cr_assert_eq(diff_delta(none, changed, &delta), 0);
+	cr_expect(diff_delta_is_empty(&delta), "no dataplane hears of any of it");
+	diff_delta_fini(&delta);
+	desired_free(none);
+	desired_free(placed);
 	desired_free(with);
 	desired_free(changed);
 }

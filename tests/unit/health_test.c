@@ -55,7 +55,7 @@ static void open_world(struct world *world)
 					     .protocol = SL_PROTOCOL_TCP,
 					     .family = SL_FAMILY_IPV4};
 	struct desired_service *service = desired_service_new("web", &address, DESIRED_OWNER_API);
-	struct wire_backend *backend = calloc(N_BACKENDS, sizeof(*backend));
+	struct desired_backend *backend = calloc(N_BACKENDS, sizeof(*backend));
 	struct rpc_error error;
 
 	*world = (struct world){.daemon.base = event_base_new(), .daemon.desired = desired_new()};
@@ -63,11 +63,11 @@ static void open_world(struct world *world)
 		world->fd[i] = take_port(&world->port[i]);
 		if (i < GOOD)
 			cr_assert_eq(listen(world->fd[i], 16), 0);
-		backend[i] = (struct wire_backend){.service = address,
-						   .addr.word = {SL_BE32(0x7f000001)},
-						   .port = world->port[i],
-						   .state = WIRE_STATE_READY,
-						   .weight = 3};
+		backend[i].wire = (struct wire_backend){.service = address,
+							.addr.word = {SL_BE32(0x7f000001)},
+							.port = world->port[i],
+							.state = WIRE_STATE_READY,
+							.weight = 3};
 	}
 	desired_service_fill(service, backend, N_BACKENDS);
 	health_check_init(&service->check);
@@ -119,7 +119,7 @@ static const struct wire_backend *live_backend(const struct world *world, int i)
 	const union sl_addr loopback = {.word = {SL_BE32(0x7f000001)}};
 	const struct desired_service *service = desired_find(daemon_live(&world->daemon), "web");
 
-	return desired_find_backend(service, &loopback, world->port[i]);
+	return &desired_find_backend(service, &loopback, world->port[i])->wire;
 }
 
 /* Replaces the service by a copy that the caller may write, as a change does. */
@@ -146,8 +146,8 @@ Test(health, what_is_down_is_laid_over_the_desired_state, .timeout = 60)
 		cr_expect_eq(live_backend(&world, i)->health,
 			     i < GOOD ? WIRE_HEALTH_UP : WIRE_HEALTH_DOWN);
 	for (uint32_t k = 0; k < N_BACKENDS; k++)
-		cr_expect_eq(world.daemon.desired->service[0]->backend[k].health, WIRE_HEALTH_UP,
-			     "the desired state says nothing of health");
+		cr_expect_eq(world.daemon.desired->service[0]->backend[k].wire.health,
+			     WIRE_HEALTH_UP, "the desired state says nothing of health");
 	for (int i = GOOD; i < N_BACKENDS; i++)
 		cr_assert_eq(listen(world.fd[i], 16), 0);
 	await(&world, N_BACKENDS, 0);
@@ -163,7 +163,7 @@ Test(health, when_none_is_up_all_that_take_flows_are_used, .timeout = 60)
 
 	open_world(&world);
 	service = edit(&world);
-	service->backend[0].state = WIRE_STATE_DRAIN;
+	service->backend[0].wire.state = WIRE_STATE_DRAIN;
 	service->check.on_down = HEALTH_CHECK_KEEP;
 	health_follow(world.daemon.health, world.daemon.desired);
 	for (int i = 0; i < GOOD; i++)
@@ -171,7 +171,7 @@ Test(health, when_none_is_up_all_that_take_flows_are_used, .timeout = 60)
 	await(&world, 0, N_BACKENDS);
 	cr_expect_eq(totals_of(&world).n_panics, 1);
 	for (uint32_t k = 0; k < N_BACKENDS; k++)
-		cr_expect_eq(daemon_live(&world.daemon)->service[0]->backend[k].health,
+		cr_expect_eq(daemon_live(&world.daemon)->service[0]->backend[k].wire.health,
 			     k == 0 ? WIRE_HEALTH_DOWN_KEEP : WIRE_HEALTH_UP);
 	service = edit(&world);
 	service->check.panic_percent = 0;
@@ -179,7 +179,7 @@ Test(health, when_none_is_up_all_that_take_flows_are_used, .timeout = 60)
 	desired_free(world.daemon.live);
 	world.daemon.live = health_apply(world.daemon.health, world.daemon.desired);
 	for (uint32_t k = 0; k < N_BACKENDS; k++)
-		cr_expect_eq(world.daemon.live->service[0]->backend[k].health,
+		cr_expect_eq(world.daemon.live->service[0]->backend[k].wire.health,
 			     WIRE_HEALTH_DOWN_KEEP);
 	close_world(&world);
 }
@@ -210,6 +210,74 @@ Test(health, a_backend_in_slow_start_has_a_part_of_its_weight, .timeout = 60)
 	close_world(&world);
 }
 
+/* Slow start scales what the canary gives: never more than its share at once. */
+Test(health, a_canary_in_slow_start_has_a_part_of_its_share, .timeout = 60)
+{
+	struct desired_service *service;
+	struct world world;
+	uint64_t group = 0, rest = 0;
+
+	open_world(&world);
+	service = edit(&world);
+	service->check.slow_start_ms = 3600000;
+	service->canary = (struct share_canary){.share = 5000, .group = "v2"};
+	for (uint32_t k = 0; k < N_BACKENDS; k++)
+		if (service->backend[k].wire.port == world.port[GOOD])
+			service->backend[k].part.group[0] = 'v',
+			service->backend[k].part.group[1] = '2';
+	health_follow(world.daemon.health, world.daemon.desired);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	cr_assert_eq(listen(world.fd[GOOD], 16), 0);
+	await(&world, GOOD + 1, N_BACKENDS - GOOD - 1);
+	for (int i = 0; i <= GOOD; i++)
+		*(i == GOOD ? &group : &rest) += live_backend(&world, i)->weight;
+	cr_expect_float_eq((double)group / (double)rest, 0.01, 0.001,
+			   "a hundredth of a half: %lu:%lu", group, rest);
+	close_world(&world);
+}
+
+Test(health, a_backup_serves_while_no_active_backend_is_up, .timeout = 60)
+{
+	struct desired_service *service;
+	struct health_view view;
+	struct world world;
+
+	open_world(&world);
+	service = edit(&world);
+	/* Those that are down are the active ones. */
+	for (uint32_t k = 0; k < N_BACKENDS; k++)
+		service->backend[k].part.role =
+			service->backend[k].wire.port == world.port[0]   ? SHARE_BACKUP
+			: service->backend[k].wire.port == world.port[1] ? SHARE_SORRY
+									 : SHARE_ACTIVE;
+	health_follow(world.daemon.health, world.daemon.desired);
+	desired_free(world.daemon.live);
+	world.daemon.live = health_apply(world.daemon.health, world.daemon.desired);
+	cr_expect_eq(live_backend(&world, 0)->weight, 0, "nobody knows: active ones are used");
+	cr_expect_eq(live_backend(&world, GOOD)->weight, 3);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	cr_expect_eq(live_backend(&world, 0)->weight, 3);
+	cr_expect_eq(live_backend(&world, 1)->weight, 0, "the sorry one waits");
+	cr_expect_eq(live_backend(&world, GOOD)->health, WIRE_HEALTH_DOWN);
+	cr_expect_eq(totals_of(&world).n_panics, 0);
+	(void)shutdown(world.fd[0], SHUT_RDWR);
+	(void)shutdown(world.fd[1], SHUT_RDWR);
+	await(&world, 0, N_BACKENDS);
+	cr_expect_eq(live_backend(&world, 0)->health, WIRE_HEALTH_DOWN);
+	cr_expect_eq(live_backend(&world, 1)->health, WIRE_HEALTH_UP, "the last resort");
+	cr_expect_eq(live_backend(&world, 1)->weight, 3);
+	for (uint32_t k = 0; k < N_BACKENDS; k++) {
+		health_look(world.daemon.health, service, &service->backend[k], &view);
+		cr_expect_eq(view.is_panic, service->backend[k].part.role == SHARE_SORRY);
+	}
+	cr_assert_eq(listen(world.fd[GOOD], 16), 0);
+	await(&world, 1, N_BACKENDS - 1);
+	cr_expect_eq(live_backend(&world, GOOD)->health, WIRE_HEALTH_UP);
+	cr_expect_eq(live_backend(&world, 0)->weight, 0);
+	cr_expect_eq(live_backend(&world, 1)->weight, 0);
+	close_world(&world);
+}
+
 Test(health, what_is_known_of_those_that_stay_is_kept, .timeout = 60)
 {
 	struct desired_service *service;
@@ -228,7 +296,7 @@ Test(health, what_is_known_of_those_that_stay_is_kept, .timeout = 60)
 	/* Maintenance forgets; deletion, too; and a service that is not checked has no health. */
 	service = edit(&world);
 	for (uint32_t k = 0; k < N_BACKENDS; k++)
-		service->backend[k].state = WIRE_STATE_MAINT;
+		service->backend[k].wire.state = WIRE_STATE_MAINT;
 	health_follow(world.daemon.health, world.daemon.desired);
 	cr_expect_eq(totals_of(&world).n_backends, 0);
 	health_look(world.daemon.health, service, &service->backend[0], &view);

@@ -95,11 +95,13 @@ static void deny_some(struct desired_service *service, uint32_t n)
 static void change_something(struct desired *desired, struct random *random)
 {
 	uint64_t draw = random_next(random) >> 16;
-	struct wire_backend backend = {
-		.addr.word = {sl_to_be32(0x0a000000 + (uint32_t)(draw >> 8) % N_BACKENDS)},
-		.port = SL_BE16(8080),
-		.state = draw & 1 ? WIRE_STATE_READY : WIRE_STATE_DRAIN,
-		.weight = (uint32_t)(draw >> 1) % 100,
+	struct desired_backend backend = {
+		.wire.addr.word = {sl_to_be32(0x0a000000 + (uint32_t)(draw >> 8) % N_BACKENDS)},
+		.wire.port = SL_BE16(8080),
+		.wire.state = draw & 1 ? WIRE_STATE_READY : WIRE_STATE_DRAIN,
+		.wire.weight = (uint32_t)(draw >> 1) % 100,
+		.part.role = (uint8_t)((draw >> 40) % SHARE_N_ROLES),
+		.part.group = {draw >> 45 & 1 ? 'v' : '\0'},
 	};
 	uint32_t number = (uint32_t)(draw >> 20) % N_NAMES;
 	struct desired_service *service;
@@ -113,8 +115,8 @@ static void change_something(struct desired *desired, struct random *random)
 		if (desired_set_backend(desired, name, &backend, &error))
 			cr_assert_eq(desired_add_backend(desired, name, &backend, &error), RPC_OK);
 		else if (draw >> 34 & 1)
-			cr_assert_eq(desired_delete_backend(desired, name, &backend.addr,
-							    backend.port, &error),
+			cr_assert_eq(desired_delete_backend(desired, name, &backend.wire.addr,
+							    backend.wire.port, &error),
 				     RPC_OK);
 	} else if (draw >> 34 & 3) {
 		cr_assert_eq(desired_edit(desired, name, &service, &error), RPC_OK);
@@ -122,6 +124,8 @@ static void change_something(struct desired *desired, struct random *random)
 			health_check_init(&service->check);
 			service->check.type = HEALTH_CHECK_TCP;
 			service->check.rise = 1 + (uint32_t)(draw >> 36) % 255;
+			service->canary = (struct share_canary){
+				.share = (uint32_t)(draw >> 36) % SHARE_WHOLE, .group = "v"};
 			return;
 		}
 		service->wire.timeout_udp_sec = 1 + (uint32_t)(draw >> 36) % 1000;
@@ -184,6 +188,15 @@ static void end(struct keeper *keeper)
 	desired_free(keeper->state.desired);
 }
 
+static void expect_same_shares(const struct desired_service *a, const struct desired_service *b)
+{
+	cr_expect_arr_eq(&a->canary, &b->canary, sizeof(a->canary));
+	cr_assert_eq(a->n_backends, b->n_backends);
+	for (uint32_t i = 0; i < a->n_backends; i++)
+		cr_expect_arr_eq(&a->backend[i].part, &b->backend[i].part,
+				 sizeof(a->backend[i].part));
+}
+
 /* The disk says what @keeper does; and @note is empty, or has @word in it. */
 static void expect_kept(const struct keeper *keeper, const char *word)
 {
@@ -206,6 +219,8 @@ static void expect_kept(const struct keeper *keeper, const char *word)
 		cr_expect_arr_eq(&state.desired->service[i]->check,
 				 &keeper->state.desired->service[i]->check,
 				 sizeof(struct health_check));
+	for (size_t i = 0; i < state.desired->n_services; i++)
+		expect_same_shares(state.desired->service[i], keeper->state.desired->service[i]);
 	for (size_t i = 0; i < state.desired->n_services; i++)
 		cr_expect_eq(state.desired->service[i]->owner,
 			     keeper->state.desired->service[i]->owner);
@@ -449,7 +464,7 @@ Test(journal, a_large_change_is_left_to_the_whole_state, .init = make_dir, .fini
 	begin(&keeper);
 	next = desired_clone(keeper.state.desired);
 	for (uint32_t i = 0; i < 5; i++) {
-		struct wire_backend *backend =
+		struct desired_backend *backend =
 			calloc(SL_MAX_BACKENDS_PER_SERVICE, sizeof(*backend));
 		struct desired_service *service;
 		char name[16];
@@ -458,9 +473,9 @@ Test(journal, a_large_change_is_left_to_the_whole_state, .init = make_dir, .fini
 		add_service(next, i);
 		cr_assert_eq(desired_edit(next, name, &service, &reason), RPC_OK);
 		for (uint32_t k = 0; k < SL_MAX_BACKENDS_PER_SERVICE; k++)
-			backend[k] = (struct wire_backend){.service = service->wire.address,
-							   .addr.word = {sl_to_be32(k)},
-							   .state = WIRE_STATE_READY};
+			backend[k].wire = (struct wire_backend){.service = service->wire.address,
+								.addr.word = {sl_to_be32(k)},
+								.state = WIRE_STATE_READY};
 		desired_service_fill(service, backend, SL_MAX_BACKENDS_PER_SERVICE);
 	}
 	cr_expect_eq(keep(&keeper, next, error), -E2BIG);

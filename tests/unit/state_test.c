@@ -54,11 +54,11 @@ static struct state make_state(uint64_t generation, unsigned n_backends)
 	cr_assert_eq(desired_set_file(state.desired, "/etc/sluice/\xc3\xa9.yaml"), 0);
 	cr_assert_eq(desired_add(state.desired, service, &error), RPC_OK);
 	for (unsigned i = 0; i < n_backends; i++) {
-		struct wire_backend backend = {
-			.addr.word = {SL_BE32(0x20010db8), 0, 0, sl_to_be32(100 + i)},
-			.port = SL_BE16(8443),
-			.state = WIRE_STATE_DRAIN,
-			.weight = i,
+		struct desired_backend backend = {
+			.wire.addr.word = {SL_BE32(0x20010db8), 0, 0, sl_to_be32(100 + i)},
+			.wire.port = SL_BE16(8443),
+			.wire.state = WIRE_STATE_DRAIN,
+			.wire.weight = i,
 		};
 
 		cr_assert_eq(desired_add_backend(state.desired, "web", &backend, &error), RPC_OK);
@@ -255,8 +255,8 @@ Test(state, a_file_of_version_3_is_loaded_and_its_digest_holds, .init = make_dir
 	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	cr_assert_eq(state.desired->service[0]->n_backends, 2);
-	cr_expect_eq(state.desired->service[0]->backend[1].weight, 2);
-	cr_expect_eq(state.desired->service[0]->backend[1].max_flows, 0, "as it was then");
+	cr_expect_eq(state.desired->service[0]->backend[1].wire.weight, 2);
+	cr_expect_eq(state.desired->service[0]->backend[1].wire.max_flows, 0, "as it was then");
 	desired_free(state.desired);
 }
 
@@ -358,6 +358,32 @@ Test(state, a_health_check_is_saved_and_loaded, .init = make_dir, .fini = remove
 				 "a check of type %s", health_check_type_name(type));
 		desired_free(loaded.desired);
 	}
+	desired_free(saved.desired);
+}
+
+Test(state, roles_and_a_canary_are_saved_and_loaded, .init = make_dir, .fini = remove_dir)
+{
+	struct state saved = make_state(42, 3), loaded;
+	struct desired_service *service;
+	const struct desired_service *found;
+	char note[STATE_MAX_ERROR];
+	struct rpc_error error;
+	bool is_new;
+
+	cr_assert_eq(desired_edit(saved.desired, "web", &service, &error), RPC_OK);
+	service->backend[1].part.role = SHARE_BACKUP;
+	service->backend[2].part.role = SHARE_SORRY;
+	memset(service->backend[1].part.group, 'g', SL_MAX_NAME - 1);
+	service->canary.share = 1234;
+	memset(service->canary.group, 'g', SL_MAX_NAME - 1);
+	cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
+	found = desired_find(loaded.desired, "web");
+	cr_expect_arr_eq(&found->canary, &service->canary, sizeof(found->canary));
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		cr_expect_arr_eq(&found->backend[i].part, &service->backend[i].part,
+				 sizeof(found->backend[i].part), "%u", i);
+	desired_free(loaded.desired);
 	desired_free(saved.desired);
 }
 
