@@ -38,7 +38,7 @@ static __always_inline uint32_t slot_at(void *inner, const union sl_xdp_chunk *h
 	return position != SL_NO_BACKEND_SLOT ? member_at(inner, head, position) : SL_NO_INDEX;
 }
 
-static __always_inline bool is_full(uint32_t backend)
+static __always_inline bool has_no_room(uint32_t backend)
 {
 	const struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
 
@@ -97,7 +97,7 @@ static __always_inline uint32_t schedule_backend(const struct sl_service *record
 		backend = slot_at(inner, head, turn_take(service, head->head.n_slots));
 	if ((record->flags & SL_SERVICE_COMPARES) == 0 || backend == SL_NO_INDEX)
 		return backend;
-	if (is_full(backend)) {
+	if (has_no_room(backend)) {
 		cpu = bpf_map_lookup_elem(&cpus, &zero);
 		if (cpu != NULL)
 			cpu->counters.event[SL_EVENT_BACKEND_FULL]++;

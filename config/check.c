@@ -221,6 +221,10 @@ static void check_backend(const struct check *check, const struct config_service
 		problem_error(check->problems, check->name, backend->mark, path,
 			      "weight %u is out of range (limit 0..%d)", wire->weight,
 			      SL_MAX_WEIGHT);
+	if (wire->max_flows > SL_MAX_FLOWS)
+		problem_error(check->problems, check->name, backend->mark, path,
+			      "max_flows %u is out of range (limit 0..%d)", wire->max_flows,
+			      SL_MAX_FLOWS);
 	if (is_service_address(check, &wire->addr, family))
 		problem_error(check->problems, check->name, backend->mark, path,
 			      "the address is a service's: packets would come back");
@@ -366,6 +370,10 @@ static void check_snat(const struct check *check, const struct config_service *s
 		problem_error(check->problems, check->name, service->mark, path,
 			      "proxy_protocol %s does not go with mode snat",
 			      wire_proxy_protocol_name(wire->proxy_protocol));
+	if (wire->scheduler != WIRE_SCHEDULER_MAGLEV)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "scheduler %s does not go with mode snat, which has no backends",
+			      wire_scheduler_name(wire->scheduler));
 	for (uint32_t i = 0; i < wire->n_sources; i++)
 		check_snat_source(check, service, path, i);
 }

@@ -210,6 +210,8 @@ static void put_backend(struct exporter *exporter, const struct config_backend *
 	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
 	put_text(exporter, "address", wire_format_endpoint(&wire->addr, wire->port, family, text));
 	put_number(exporter, "weight", wire->weight);
+	if (wire->max_flows != 0)
+		put_number(exporter, "max_flows", wire->max_flows);
 	put_word(exporter, "state", wire_state_name(wire->state));
 	if (backend->part.role != SHARE_ACTIVE)
 		put_word(exporter, "role", share_role_name(backend->part.role));

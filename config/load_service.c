@@ -45,7 +45,8 @@ static void read_group(struct reader *reader, const yaml_node_t *node, const cha
 static const char *const state_words[] = {"ready", "drain", "maint", NULL};
 static const char *const role_words[] = {"active", "backup", "sorry", NULL};
 static const char *const mode_words[] = {"nat", "fullnat", "snat", NULL};
-static const char *const scheduler_words[] = {"maglev", NULL};
+static const char *const scheduler_words[] = {"maglev", "source_hash", "round_robin",
+					      "least_connections", NULL};
 static const char *const boolean_words[] = {"false", "true", NULL};
 
 #define BACKEND(member) offsetof(struct config_backend, member)
@@ -53,6 +54,7 @@ static const char *const boolean_words[] = {"false", "true", NULL};
 static const struct read_key backend_keys[] = {
 	{"address", read_backend_address, 0, 0, 0, NULL},
 	{"weight", read_integer, BACKEND(wire.weight), 0, SL_MAX_WEIGHT, NULL},
+	{"max_flows", read_integer, BACKEND(wire.max_flows), 0, SL_MAX_FLOWS, NULL},
 	{"state", read_state, BACKEND(wire.state), WIRE_STATE_READY, 0, state_words},
 	{"role", read_word, BACKEND(part.role), SHARE_ACTIVE, 0, role_words},
 	{"group", read_group, BACKEND(part.group), 0, 0, NULL},

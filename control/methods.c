@@ -31,7 +31,7 @@ enum {
 #define FRONTEND          STRING("address", true, 1, MAX_ADDRESS, "ADDR:PORT/tcp or ADDR:PORT/udp; port 0: every port. PREFIX/LENGTH for mode snat")
 #define BACKEND           STRING("address", true, 1, MAX_ADDRESS, "ADDR:PORT of the backend")
 #define MODE              CHOICE("mode", false, "nat|fullnat|snat", "nat keeps the client's address, fullnat does not, snat leads out; default nat, or snat")
-#define SCHEDULER         CHOICE("scheduler", false, "maglev", "how new flows are spread; default maglev")
+#define SCHEDULER         CHOICE("scheduler", false, "maglev|source_hash|round_robin|least_connections", "how new flows are spread; default maglev")
 #define FLOW_LOG          BOOLEAN("flow_log", "write the begin and end of its flows to the dataplane's flow log; off by default")
 #define SLOTS             INTEGER("slots", false, SL_MIN_SLOTS, SL_MAX_SLOTS, "size of the slot table, a prime; default 65537")
 #define SOURCE_PORTS      STRING("source_ports", false, 1, 11, "LOW-HIGH or one port: source ports that fullnat and snat use; default 1024-65535")
@@ -45,6 +45,7 @@ enum {
 #define ROLE              CHOICE("role", false, SHARE_ROLES, "active serves, backup while no active one can, sorry while no other can; default active")
 #define GROUP             STRING("group", false, 1, SL_MAX_NAME - 1, "a name that a canary can have a share by; none: none, the default")
 #define WEIGHT            INTEGER("weight", false, 0, SL_MAX_WEIGHT, "share of new flows; 0 takes none; default 1")
+#define MAX_FLOWS         INTEGER("max_flows", false, 0, SL_MAX_FLOWS, "limit of live flows: a full backend gets no new ones; 0: none, the default")
 #define STATE             CHOICE("state", false, "ready|drain|maint", "ready takes new flows, drain keeps its flows, maint ends them; default ready")
 #define TEXT              STRING("text", true, 0, SL_MAX_RPC_BYTES, "the configuration, YAML")
 #define FILE_NAME         STRING("file", false, 1, MAX_FILE_NAME, "the file's name, for error texts and as owner")
@@ -89,8 +90,8 @@ static const struct method_param params_service_set[] = {
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};
-static const struct method_param params_backend_add[] = {NAME("service", true), BACKEND, WEIGHT, STATE, ROLE, GROUP, MUTATION};
-static const struct method_param params_backend_set[] = {NAME("service", true), BACKEND, WEIGHT, STATE, ROLE, GROUP, MUTATION};
+static const struct method_param params_backend_add[] = {NAME("service", true), BACKEND, WEIGHT, MAX_FLOWS, STATE, ROLE, GROUP, MUTATION};
+static const struct method_param params_backend_set[] = {NAME("service", true), BACKEND, WEIGHT, MAX_FLOWS, STATE, ROLE, GROUP, MUTATION};
 static const struct method_param params_backend_delete[] = {NAME("service", true), BACKEND, MUTATION};
 static const struct method_param params_backend_list[] = {NAME("service", false)};
 static const struct method_param params_flow_list[] = {

@@ -19,6 +19,7 @@
 
 #include "dataplane/dataplane.h"
 #include "dataplane/lookup.h"
+#include "wire/wire_abi.h"
 
 enum {
 	FRAME_BYTES = 128,
@@ -222,6 +223,32 @@ static void explain_flow(struct explanation *explanation, struct sl_packet *pack
 		      direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY);
 }
 
+/* How the backend of a flow that would be created is chosen. */
+static void explain_scheduler(struct explanation *explanation, const struct sl_service *service)
+{
+	switch ((enum wire_scheduler)service->scheduler) {
+	case WIRE_SCHEDULER_ROUND_ROBIN:
+		say(explanation, "scheduler",
+		    "round_robin: a new flow takes the next turn; the hash is for packets without "
+		    "one");
+		break;
+	case WIRE_SCHEDULER_LEAST_CONNECTIONS:
+		say(explanation, "scheduler",
+		    "least_connections: a new flow takes the backend with the fewest for its "
+		    "weight; the hash is for packets without one");
+		break;
+	case WIRE_SCHEDULER_MAGLEV:
+	case WIRE_SCHEDULER_SOURCE_HASH:
+	case WIRE_N_SCHEDULERS:
+		if ((service->flags & SL_SERVICE_COMPARES) != 0)
+			say(explanation, "scheduler",
+			    "%s; if that backend has as many flows as it may, the one with the "
+			    "fewest",
+			    wire_scheduler_name(service->scheduler));
+		break;
+	}
+}
+
 /* What would stand in for the client; which port, the flow's creation alone can tell. */
 static void explain_source(struct explanation *explanation, const struct sl_service *service,
 			   struct sl_rewrite *to)
@@ -263,6 +290,7 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 		conclude(explanation, SL_VERDICT_DROP_NO_BACKEND);
 		return;
 	}
+	explain_scheduler(explanation, record);
 	backend = &snapshot->backend[choice.backend];
 	to.destination = backend->addr;
 	to.destination_port = backend->port != 0 ? backend->port : packet->tuple.destination_port;

@@ -105,21 +105,21 @@ static const struct command table[] = {
 			"Adds a backend to a service. Its share of new flows is its weight over the sum of the "
 			"weights of those that serve.",
 		.example = {
-			"sluice backend add web 10.0.0.4:8080 weight 2",
+			"sluice backend add web 10.0.0.4:8080 weight 2 max_flows 1000",
 			"sluice backend add web 10.0.9.9:8080 role sorry",
 		},
 		.param = {
 			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
 			POSITIONAL("address", "ADDR:PORT", VALUE_ENDPOINT),
-			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"), CHOICE("role"),
+			KEYWORD("weight", "N", VALUE_ANY), KEYWORD("max_flows", "N", VALUE_ANY), CHOICE("state"), CHOICE("role"),
 			KEYWORD("group", "NAME", VALUE_ANY),
 		},
-		.n_params = 6,
+		.n_params = 7,
 	},
 	{
 		.noun = "backend", .verb = "set", .method = "backend.set", .needs_keyword = true, .print = output_changes,
 		.description =
-			"Changes a backend's weight, state, role or group. ready takes new flows; drain keeps the flows "
+			"Changes a backend's weight, limit, state, role or group. ready takes new flows; drain keeps the flows "
 			"it has and takes no new ones; maint ends them.",
 		.example = {
 			"sluice backend set web 10.0.0.2:8080 state drain",
@@ -129,10 +129,10 @@ static const struct command table[] = {
 		.param = {
 			POSITIONAL("service", "SERVICE", VALUE_SERVICE),
 			POSITIONAL("address", "ADDR:PORT", VALUE_BACKEND),
-			KEYWORD("weight", "N", VALUE_ANY), CHOICE("state"), CHOICE("role"),
+			KEYWORD("weight", "N", VALUE_ANY), KEYWORD("max_flows", "N", VALUE_ANY), CHOICE("state"), CHOICE("role"),
 			KEYWORD("group", "NAME", VALUE_ANY),
 		},
-		.n_params = 6,
+		.n_params = 7,
 	},
 	{
 		.noun = "backend", .verb = "delete", .method = "backend.delete", .print = output_changes,

@@ -226,6 +226,21 @@ static const char *check_text(const json_t *check, char *text, size_t size)
 	return text;
 }
 
+/* "3", or "3/100" of a backend with a limit. */
+static const char *live_text(const json_t *backend, json_int_t live, char *text, size_t size)
+{
+	json_int_t limit = integer_of(backend, "max_flows");
+
+	if (live < 0)
+		live = 0;
+	if (limit > 0)
+		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, live,
+			       limit);
+	else
+		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT, live);
+	return text;
+}
+
 static void print_backends(FILE *out, const json_t *backends)
 {
 	static const char *const names[] = {"service", "address", "state",
@@ -258,8 +273,7 @@ static void print_backends(FILE *out, const json_t *backends)
 		table_cell(table, text);
 		table_cell_json(table, get(backend, "neighbour"));
 		table_cell_json(table, get(counted, "flows"));
-		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, live > 0 ? live : 0);
-		table_cell(table, counted ? text : "");
+		table_cell(table, counted ? live_text(backend, live, text, sizeof(text)) : "");
 		if (is_fullnat) {
 			ports_text(backend, text, sizeof(text));
 			table_cell(table, text);

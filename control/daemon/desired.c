@@ -519,6 +519,7 @@ int desired_set_backend(struct desired *desired, const char *name,
 	if (code)
 		return code;
 	service->backend[at].wire.weight = backend->wire.weight;
+	service->backend[at].wire.max_flows = backend->wire.max_flows;
 	service->backend[at].wire.state = backend->wire.state;
 	service->backend[at].part = backend->part;
 	return RPC_OK;

@@ -277,6 +277,9 @@ static void backend_change(struct changes *changes, const char *service,
 	change_text(&change, "%s backend %s %s", !old ? "+" : !new ? "-" : "~", service, address);
 	if (new) {
 		field_number(&change, "weight", old ? &old->wire.weight : NULL, new->wire.weight);
+		if (old || new->wire.max_flows != 0)
+			field_number(&change, "max_flows", old ? &old->wire.max_flows : NULL,
+				     new->wire.max_flows);
 		field_text(&change, "state", old ? wire_state_name(old->wire.state) : NULL,
 			   wire_state_name(new->wire.state));
 		if (old || new->part.role != SHARE_ACTIVE)

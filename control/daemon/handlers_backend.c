@@ -40,6 +40,8 @@ static int take_values(const struct call *call, struct desired_backend *backend)
 	const char *group = call_string(call, "group");
 
 	backend->wire.weight = (uint32_t)call_integer(call, "weight", backend->wire.weight);
+	backend->wire.max_flows =
+		(uint32_t)call_integer(call, "max_flows", backend->wire.max_flows);
 	if (state)
 		backend->wire.state = wire_state_from_name(state);
 	if (role)

@@ -65,9 +65,11 @@ json_t *backend_to_json(const struct desired_backend *backend)
 	char text[WIRE_ADDRESS_TEXT];
 
 	text_backend_address(&backend->wire, text);
-	return json_pack("{s:s, s:I, s:s, s:s*, s:s*}", "address", text, "weight",
-			 (json_int_t)backend->wire.weight, "state",
-			 wire_state_name(backend->wire.state), "role",
+	return json_pack("{s:s, s:I, s:o*, s:s, s:s*, s:s*}", "address", text, "weight",
+			 (json_int_t)backend->wire.weight, "max_flows",
+			 backend->wire.max_flows != 0 ? json_integer(backend->wire.max_flows)
+						      : NULL,
+			 "state", wire_state_name(backend->wire.state), "role",
 			 part->role != SHARE_ACTIVE ? share_role_name(part->role) : NULL, "group",
 			 part->group[0] ? part->group : NULL);
 }
@@ -149,13 +151,14 @@ int backend_from_json(const json_t *json, const char *service, struct desired *d
 	struct desired_backend backend = {0};
 	const char *address, *state, *role = "active", *group = "none";
 	json_error_t reason;
-	json_int_t weight;
+	json_int_t weight, max_flows = 0;
 	uint8_t family;
 	int code;
 
 	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-			   "{s:s, s:I, s:s, s?s, s?s}", "address", &address, "weight", &weight,
-			   "state", &state, "role", &role, "group", &group))
+			   "{s:s, s:I, s?I, s:s, s?s, s?s}", "address", &address, "weight", &weight,
+			   "max_flows", &max_flows, "state", &state, "role", &role, "group",
+			   &group))
 		return refuse_json("backend", &reason, error);
 	code = text_parse_addr_port(service, "address", address, &backend.wire.addr,
 				    &backend.wire.port, &family, error);
@@ -163,14 +166,16 @@ int backend_from_json(const json_t *json, const char *service, struct desired *d
 		return code;
 	backend.wire.state = wire_state_from_name(state);
 	if (!backend.wire.state || !is_in(weight, 0, SL_MAX_WEIGHT) ||
-	    !share_role_from_name(role, &backend.part.role) ||
+	    !is_in(max_flows, 0, SL_MAX_FLOWS) || !share_role_from_name(role, &backend.part.role) ||
 	    !share_parse_group(group, backend.part.group) ||
 	    family != desired_find(desired, service)->wire.address.family)
 		return rpc_error_set(
 			error, RPC_PARAMS, "backend",
-			"service %s: backend %s: state, weight, role, group or family is wrong",
+			"service %s: backend %s: state, weight, max_flows, role, group or family "
+			"is wrong",
 			service, address);
 	backend.wire.weight = (uint32_t)weight;
+	backend.wire.max_flows = (uint32_t)max_flows;
 	if (desired_find_backend(desired_find(desired, service), &backend.wire.addr,
 				 backend.wire.port))
 		return desired_set_backend(desired, service, &backend, error);

@@ -22,7 +22,7 @@ json_t *service_to_json_whole(const struct desired_service *service);
 /** ["10.0.0.1", ...], the service's source addresses in their order. */
 json_t *sources_to_json(const struct wire_service *service);
 
-/** {address, weight, state}, with role and group where they say something. */
+/** {address, weight, state}, with max_flows, role and group where they say something. */
 json_t *backend_to_json(const struct desired_backend *backend);
 
 /**

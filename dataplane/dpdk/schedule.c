@@ -21,7 +21,8 @@ static uint32_t flows_of(const struct worker *worker, uint32_t backend)
 	return (uint32_t)flows;
 }
 
-static bool is_full(const struct worker *worker, const struct snapshot *snapshot, uint32_t backend)
+static bool has_no_room(const struct worker *worker, const struct snapshot *snapshot,
+			uint32_t backend)
 {
 	uint32_t max_flows = snapshot->max_flows[backend];
 
@@ -58,7 +59,7 @@ uint32_t schedule_backend(struct worker *worker, const struct snapshot *snapshot
 			sl_schedule_turn(&worker->service_counters[service].turn, record->n_slots));
 	if (SL_LIKELY((record->flags & SL_SERVICE_COMPARES) == 0) || backend == SL_NO_INDEX)
 		return backend;
-	if (is_full(worker, snapshot, backend))
+	if (has_no_room(worker, snapshot, backend))
 		worker->counters.event[SL_EVENT_BACKEND_FULL]++;
 	else if (record->scheduler != WIRE_SCHEDULER_LEAST_CONNECTIONS)
 		return backend;

@@ -423,7 +423,7 @@ struct wire_explain_request {
 };
 /** One step of the decision: a word and what was found. */
 struct wire_explain_step {
-	char step[24];  /* parse, service, flow, backend, route, rewrite, verdict */
+	char step[24];  /* parse, service, flow, slot, scheduler, backend, route, ... verdict */
 	char text[232]; /* for people */
 };
 struct wire_explain_reply {

@@ -11,11 +11,11 @@ import time
 import pytest
 
 import topology
+from held import N_HELD, Held
 from test_health import FAST, HERE, LOST_WITHIN_SEC, Dead, ill_file
-from topology import backend4, wait_until
+from topology import answers, backend4, backends, wait_until
 
 ROLES = {1: "active", 2: "backup", 3: "sorry"}
-N_HELD = 20
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +44,9 @@ def net(files):
     net.remove()
 
 
-def backends(net, service):
-    return {int(b["address"].split(":")[0].split(".")[-1]) - int(backend4(0).split(".")[-1]): b
-            for b in net.json("backend", "list", service)["backends"]}
-
-
 def wait_health(net, words):
     wait_until(lambda: f"{words}: {backends(net, 'web')}", 20,
                lambda: all(backends(net, "web")[i]["health"] == word for i, word in words.items()))
-
-
-def answers(net, port, count):
-    done = net.run_in("client", sys.executable, os.path.join(HERE, "http_client.py"), topology.SERVICE4, str(port), str(count))
-    result = json.loads(done.stdout)
-    assert result["failed"] == 0, result
-    return {int(name.removeprefix("backend")): n for name, n in result["answers"].items()}
 
 
 def wait_served(net, i, seconds):
@@ -71,35 +59,6 @@ def wait_served(net, i, seconds):
     listed = backends(net, "web")
     assert [k for k in ROLES if listed[k]["in_use"]] == [k for k in ROLES if listed[k]["share"] > 0] == [i], listed
     return took
-
-
-HOLDER = (
-    "import http.client,json,sys\n"
-    "held=[http.client.HTTPConnection(sys.argv[1],int(sys.argv[2]),timeout=10) for _ in range(int(sys.argv[3]))]\n"
-    "def ask(c):\n"
-    " try:\n"
-    "  c.request('GET','/name'); return int(c.getresponse().read().decode().strip()[7:])\n"
-    " except Exception as error: return type(error).__name__\n"
-    "for c in held: c.connect(); c.auto_open=0\n"
-    "for line in sys.stdin: print(json.dumps([ask(c) for c in held]), flush=True)\n")
-
-
-class Held:
-    """Connections that stay open."""
-
-    def __init__(self, net, port, count=N_HELD):
-        self.process = subprocess.Popen(net.in_ns("client", sys.executable, "-c", HOLDER, topology.SERVICE4, str(port), str(count)),
-                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.began = self.ask()
-
-    def ask(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(15)
 
 
 def test_backup_and_sorry_take_over_and_give_back(net, files):
@@ -120,7 +79,7 @@ def test_backup_and_sorry_take_over_and_give_back(net, files):
         # The last resort, whatever its check says.
         open(ill_file(net, 3), "w").close()
         wait_health(net, {3: "down"})
-        assert backends(net, "web")[3]["check"]["panic"]
+        wait_until("the sorry backend to be used all the same", 10, lambda: backends(net, "web")[3]["check"]["panic"])
         wait_served(net, 3, 5)
         os.unlink(ill_file(net, 3))
         wait_health(net, {3: "up"})

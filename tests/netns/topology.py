@@ -402,3 +402,16 @@ http {{
         if not os.environ.get("SLUICE_KEEP_LOGS"):
             shutil.rmtree(self.dir, ignore_errors=True)
 
+
+def backends(net, service):
+    """What is listed of a service's backends, by their number."""
+    return {int(b["address"].split(":")[0].split(".")[-1]) - int(backend4(0).split(".")[-1]): b
+            for b in net.json("backend", "list", service)["backends"]}
+
+
+def answers(net, port, count, *more):
+    """How many of `count` new connections each backend's nginx answered, by its number; none may fail."""
+    done = net.run_in("client", sys.executable, os.path.join(TOP, "tests/netns/http_client.py"), SERVICE4, str(port), str(count), *more)
+    result = json.loads(done.stdout)
+    assert result["failed"] == 0, result
+    return {int(name.removeprefix("backend")): n for name, n in result["answers"].items()}

@@ -224,7 +224,7 @@ def test_a_refusal_is_told_with_object_value_and_limit(fake):
 def test_wrong_usage_names_the_word_and_shows_the_usage_line():
     code, out, err = run("backend", "add", "web", "10.0.0.2:80", "speed", "3")
     assert (code, out) == (USAGE, "")
-    assert '"speed": no such keyword, known are: weight, state' in err
+    assert '"speed": no such keyword, known are: weight, max_flows' in err
     assert "usage: sluice backend add SERVICE ADDR:PORT [weight N]" in err
     code, out, err = run("--json", "backend", "add", "web", "10.0.0.2:80", "weight", "many")
     assert code == USAGE
@@ -528,7 +528,7 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice backend wait web 10.0.0.2:8080 state ", ["drained", "up", "down"]),
     ("sluice backend set web 10.0.0.3", ["10.0.0.3:8080"]),
     ("sluice backend set web 10.0.0.3:80", ["8080"]),
-    ("sluice backend set web 10.0.0.2:8080 ", ["weight", "state", "role", "group"]),
+    ("sluice backend set web 10.0.0.2:8080 ", ["weight", "max_flows", "state", "role", "group"]),
     ("sluice backend set web 10.0.0.2:8080 role ", ["active", "backup", "sorry"]),
     ("sluice service set web canary ", ["group", "share_percent"]),
     ("sluice backend set web 10.0.0.2:8080 state ", ["ready", "drain", "maint"]),

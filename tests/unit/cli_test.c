@@ -398,7 +398,7 @@ Test(cli, bad_command_lines_are_refused_and_name_the_word)
 		{"service add web 1.2.3.4:5/tcp speed 3",
 		 "\"speed\": no such keyword, known are: mode"},
 		{"service add web 1.2.3.4:5/tcp scheduler rr",
-		 "scheduler is \"rr\", must be maglev"},
+		 "scheduler is \"rr\", must be maglev|source_hash|round_robin"},
 		{"service add web 1.2.3.4:5/tcp slots ten",
 		 "slots is \"ten\", must be a whole number"},
 		{"service add web 1.2.3.4:5/tcp source_ports 9-8",
@@ -853,9 +853,9 @@ Test(cli, usage_lines_are_made_from_the_table)
 	cr_assert_eq(parse("backend add", &options, &request, &error), CLI_USAGE);
 	cr_assert_not_null(request.command);
 	command_usage(request.command, usage, sizeof(usage));
-	cr_expect_str_eq(
-		usage, "sluice backend add SERVICE ADDR:PORT [weight N] [state ready|drain|maint] "
-		       "[role active|backup|sorry] [group NAME]");
+	cr_expect_str_eq(usage, "sluice backend add SERVICE ADDR:PORT [weight N] [max_flows N] "
+				"[state ready|drain|maint] "
+				"[role active|backup|sorry] [group NAME]");
 	request_fini(&request);
 }
 
