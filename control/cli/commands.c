@@ -162,7 +162,7 @@ static const struct command table[] = {
 		.description =
 			"Waits until no flow of a backend that takes no new ones is open (drained, the default), or until "
 			"its health checks find it up or down. Exits with 1 when the time is over, or if it can't come "
-			"to that: a backend in state ready is never drained.",
+			"to that: a backend that is in use is never drained.",
 		.example = {
 			"sluice backend wait web 10.0.0.2:8080 state drained timeout 600",
 			"sluice backend wait web 10.0.0.2:8080 state up",

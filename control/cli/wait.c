@@ -128,9 +128,7 @@ static int count_open(struct wait *wait)
 
 static bool takes_flows(const json_t *backend)
 {
-	return strcmp(string_of(backend, "state"), "ready") == 0 &&
-	       json_integer_value(json_object_get(backend, "weight")) > 0 &&
-	       strcmp(string_of(backend, "health"), "down") != 0;
+	return json_is_true(json_object_get(backend, "in_use"));
 }
 
 static int judge_drained(struct wait *wait, const json_t *backend, bool *is_so)

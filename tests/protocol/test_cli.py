@@ -21,7 +21,7 @@ DONE, REFUSED, USAGE, NOT_CONNECTED = 0, 1, 2, 3
 CHANGED = {"generation": 5, "applied": True, "dry_run": False, "n_changes": 1,
            "changes": [{"action": "set", "object": "backend", "text": "~ backend web changed"}]}
 BACKEND = {"service": "web", "address": "10.0.0.2:8080", "weight": 1, "state": "ready",
-           "health": "up", "slots": 65537, "share": 1.0, "neighbour": True,
+           "role": "active", "in_use": True, "health": "up", "slots": 65537, "share": 1.0, "neighbour": True,
            "counters": {"flows": 3, "flows_ended": 1, "packets_in": 10, "bytes_in": 1000,
                         "packets_out": 9, "bytes_out": 900}}
 SERVICE = {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "scheduler": "maglev",

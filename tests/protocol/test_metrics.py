@@ -78,6 +78,19 @@ def test_promtool_has_nothing_to_say(sluice):
     assert (judged.returncode, judged.stdout, judged.stderr) == (0, "", "")
 
 
+def test_services_on_other_roles_are_counted(sluice):
+    api = sluice.connect()
+    api.call("backend.set", service="dns6", address="[2001:db8:1::2]:53", role="sorry")
+    api.call("backend.add", service="web", address="10.0.0.4:8080", role="backup")
+    api.call("backend.set", service="web", address="10.0.0.2:8080", state="drain")
+    sluice.fresh("sluice_services_on_backup", 1)
+    samples = sluice.samples()
+    assert samples["sluice_services_on_sorry"] == 1
+    assert samples['sluice_backend_in_use{service="web",backend="10.0.0.2:8080"}'] == 0
+    assert samples['sluice_backend_in_use{service="web",backend="10.0.0.4:8080"}'] == 1
+    api.close()
+
+
 def test_what_is_counted_is_told(sluice):
     samples = sluice.samples()
     assert samples["sluice_dataplane_connected"] == 1 and samples["sluice_dataplane_in_step"] == 1

@@ -261,6 +261,11 @@ def test_the_command_line_moves_and_shows_a_canary(sluice, api):
     column = {name: rows[0].index(name) for name in ("ROLE", "GROUP", "IN-USE", "SHARE")}
     assert [[row[at] for at in column.values()] for row in rows[3:]] == [
         ["active", "v2", "yes", "0.50%"], ["sorry", "-", "no", "0.00%"]], rows
+    # Rolled back, it may be waited for until its flows are over, of which there are none.
+    waiting = ("backend", "wait", "app", "10.0.1.4:80", "timeout", "10")
+    assert "it takes new flows" in run(*waiting).stderr
+    assert run("service", "set", "app", "canary", "share_percent", "0").returncode == 0
+    assert run(*waiting).stdout == "app: 10.0.1.4:80: drained\n"
     assert run("service", "set", "app", "canary", "group", "none").returncode == 0
     refused = run("service", "set", "app", "canary", "group", "v9", "canary", "share_percent", "1")
     assert refused.returncode == 1 and "service app: canary.group v9: no backend" in refused.stderr, refused
