@@ -121,7 +121,8 @@ static void give(const struct side *side, struct desired_service *service, uint6
 {
 	uint64_t total = side->share * unit, passed = 0, given = 0;
 
-	for (uint32_t i = 0; i < service->n_backends; i++) {
+	/* Who has all keeps its weights, and so each of its slots. */
+	for (uint32_t i = 0; side->share != SHARE_WHOLE && i < service->n_backends; i++) {
 		struct wire_backend *backend = &service->backend[i].wire;
 		uint64_t due;
 

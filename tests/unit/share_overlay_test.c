@@ -302,6 +302,9 @@ Test(share_overlay, is_what_fractions_come_to, .timeout = 60)
 			cr_assert_eq(memcmp(wire, &again->backend[i].wire, sizeof(*wire)), 0,
 				     "the same comes to the same");
 			cr_assert_leq(wire->weight, SL_MAX_WEIGHT);
+			cr_assert(!gets_flows(wire) || (share != 0 && share != SHARE_WHOLE) ||
+					  wire->weight == row[i].weight,
+				  "round %d: who has all keeps its weights", round);
 			cr_assert_eq(gets_flows(wire),
 				     gets_flows(&plain->backend[i].wire) && !has_none,
 				     "round %d: backend %u, role %u serves", round, i, choice.role);
