@@ -160,27 +160,12 @@ struct {
  * would make the main program more than a verifier walks through. Pinned as long as it may be used,
  * for the kernel empties it when no process and no pin has it any more.
  */
-int sl_refuse(struct xdp_md *ctx);
-int sl_icmp(struct xdp_md *ctx);
-int sl_proxy(struct xdp_md *ctx);
-int sl_fragment(struct xdp_md *ctx);
-int sl_egress(struct xdp_md *ctx);
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, SL_XDP_N_PROGRAMS);
-	__uint(key_size, sizeof(uint32_t));
-	__array(values, int(struct xdp_md *));
-} programs SEC(".maps") = {
-	.values =
-		{
-			[SL_XDP_PROGRAM_REFUSE] = (void *)&sl_refuse,
-			[SL_XDP_PROGRAM_ICMP] = (void *)&sl_icmp,
-			[SL_XDP_PROGRAM_PROXY] = (void *)&sl_proxy,
-			[SL_XDP_PROGRAM_FRAGMENT] = (void *)&sl_fragment,
-			[SL_XDP_PROGRAM_EGRESS] = (void *)&sl_egress,
-		},
-};
+	__type(key, uint32_t);
+	__type(value, uint32_t);
+} programs SEC(".maps"); /* by enum sl_xdp_program; written by the agent */
 
 /* Known when the program is loaded. */
 const volatile uint32_t n_buckets4 = 1;

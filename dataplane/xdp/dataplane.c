@@ -39,15 +39,7 @@ static int start(struct dataplane *dataplane, char *error)
 	}
 	dataplane->n_cpus = (uint32_t)n_cpus;
 	status = ports_open(dataplane, error);
-	if (status == 0)
-		status = loader_open(dataplane, error);
-	if (status == 0)
-		status = loader_write_ports(dataplane);
-	if (status == 0)
-		status = routes_open(dataplane, error);
-	if (status == 0)
-		status = flow_events_open(dataplane, error);
-	return status;
+	return status != 0 ? status : loader_open(dataplane, error);
 }
 
 int dataplane_open(const struct dataplane_options *options, struct event_base *base,
@@ -60,6 +52,7 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 		return -ENOMEM;
 	dataplane->options = *options;
 	dataplane->base = base;
+	programs_init(&dataplane->programs);
 	dataplane->n_ports = options->n_ports;
 	for (uint32_t i = 0; i < SL_MAX_PORTS; i++)
 		dataplane->port[i].link = -1;
@@ -112,8 +105,9 @@ static int attach_all(struct dataplane *dataplane, char *error)
 	return status;
 }
 
-static int restore_tables(struct dataplane *dataplane, struct staging *staging,
-			  struct snapshot **snapshot, char *error)
+/* What a former process has saved, if anything. */
+static int read_state(struct dataplane *dataplane, struct staging *staging,
+		      struct snapshot **snapshot, char *error)
 {
 	size_t size = 0;
 	void *state = loader_read_state(dataplane, &size);
@@ -128,20 +122,36 @@ static int restore_tables(struct dataplane *dataplane, struct staging *staging,
 	free(state);
 	if (status == 0)
 		status = snapshot_build(staging, generation, &key, NULL, snapshot, reason);
-	if (status != 0) {
+	if (status != 0)
 		snprintf(error, SL_MAX_ERROR,
 			 "%.180s; --fresh begins without saved state and flows", reason);
+	return status;
+}
+
+/* The programs, and what looks after their tables from now on. */
+static int start_programs(struct dataplane *dataplane, char *error)
+{
+	int status = loader_load(dataplane, error);
+
+	if (status == 0)
+		status = loader_write_ports(dataplane);
+	if (status == 0)
+		status = routes_open(dataplane, error);
+	if (status == 0)
+		status = flow_events_open(dataplane, error);
+	return status;
+}
+
+/* The former process may have died between two writes: everything is written again. */
+static int restore_tables(struct dataplane *dataplane, struct snapshot *snapshot, char *error)
+{
+	int status;
+
+	flow_log_learn(dataplane->options.flow_log, snapshot);
+	status = tables_commit(dataplane, snapshot, NULL, error);
+	if (status != 0)
 		return status;
-	}
-	flow_log_learn(dataplane->options.flow_log, *snapshot);
-	/* The former process may have died between two writes: everything is written again. */
-	status = tables_commit(dataplane, *snapshot, NULL, error);
-	if (status != 0) {
-		snapshot_free(*snapshot);
-		*snapshot = NULL;
-		return status;
-	}
-	dataplane->snapshot = *snapshot;
+	dataplane->snapshot = snapshot;
 	routes_new_backends(dataplane);
 	return 0;
 }
@@ -152,8 +162,19 @@ int dataplane_restore(struct dataplane *dataplane, struct staging *staging,
 	int status = 0;
 
 	*snapshot = NULL;
+	/* What can be refused is refused first: the verifier takes its time. */
 	if (dataplane->is_adopted)
-		status = restore_tables(dataplane, staging, snapshot, error);
+		status = read_state(dataplane, staging, snapshot, error);
+	if (status == 0)
+		status = loader_judge_ports(dataplane, error);
+	if (status == 0)
+		status = start_programs(dataplane, error);
+	if (status == 0 && *snapshot != NULL)
+		status = restore_tables(dataplane, *snapshot, error);
+	if (status != 0 && dataplane->snapshot == NULL) {
+		snapshot_free(*snapshot);
+		*snapshot = NULL;
+	}
 	return status != 0 ? status : attach_all(dataplane, error);
 }
 

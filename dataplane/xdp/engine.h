@@ -13,6 +13,7 @@
 
 #include "dataplane/dataplane.h"
 #include "dataplane/snapshot.h"
+#include "dataplane/xdp/programs.h"
 
 struct sluice_bpf;
 struct mnl_socket;
@@ -38,7 +39,8 @@ struct mapped {
 struct dataplane {
 	struct dataplane_options options;
 	struct event_base *base;
-	struct sluice_bpf *bpf;
+	struct sluice_bpf *bpf; /* the tables; it has loaded no program */
+	struct programs programs;
 	struct snapshot *snapshot;
 	struct sl_xdp_control *control;
 	const struct sl_xdp_usage *usage;
@@ -85,7 +87,12 @@ int port_read(struct port *port) SL_MUST_USE;
 void port_describe(const struct port *port, struct wire_port_record *record);
 
 /* loader.c */
+/** The tables. Other sizes and another layout than those of pinned ones are refused. */
 int loader_open(struct dataplane *dataplane, char *error) SL_MUST_USE;
+/** Refuses ports that loader_attach() would. */
+int loader_judge_ports(const struct dataplane *dataplane, char *error) SL_MUST_USE;
+/** Loads the programs, which takes a second or more. Removes tables again that were made for them. */
+int loader_load(struct dataplane *dataplane, char *error) SL_MUST_USE;
 void loader_close(struct dataplane *dataplane);
 int loader_attach(struct dataplane *dataplane, struct port *port, char *error) SL_MUST_USE;
 /** Lets go of ports that a former process had, and that are not in the configuration any more. */

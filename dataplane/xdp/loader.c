@@ -271,10 +271,18 @@ static int on_libbpf(enum libbpf_print_level level, const char *format, va_list 
 	return 0;
 }
 
-static int load(struct dataplane *dataplane, char *error)
+/* Makes the tables, or takes those that are pinned. */
+static int make_tables(struct dataplane *dataplane, char *error)
 {
-	int status = sluice_bpf__load(dataplane->bpf);
+	struct bpf_object *object = dataplane->bpf->obj;
+	struct bpf_program *program;
+	int status = 0;
 
+	for (program = bpf_object__next_program(object, NULL); program != NULL && status == 0;
+	     program = bpf_object__next_program(object, program))
+		status = bpf_program__set_autoload(program, false);
+	if (status == 0)
+		status = sluice_bpf__load(dataplane->bpf);
 	if (status == 0)
 		return 0;
 	if (dataplane->is_adopted && status == -EINVAL)
@@ -285,7 +293,7 @@ static int load(struct dataplane *dataplane, char *error)
 			dataplane->folder, dataplane->options.n_flows);
 	else
 		snprintf(error, SL_MAX_ERROR,
-			 "the kernel refuses the program: %s (Linux 5.18 or later with BPF is "
+			 "the kernel refuses the tables: %s (Linux 5.18 or later with BPF is "
 			 "needed; --log-level debug says more)",
 			 strerror(-status));
 	return status;
@@ -340,7 +348,7 @@ int loader_open(struct dataplane *dataplane, char *error)
 	if (status != 0)
 		return status;
 	libbpf_set_print(on_libbpf);
-	dataplane->bpf = sluice_bpf__open();
+	dataplane->bpf = programs_open();
 	if (dataplane->bpf == NULL) {
 		snprintf(error, SL_MAX_ERROR, "program: %s", strerror(errno));
 		return -errno;
@@ -353,15 +361,24 @@ int loader_open(struct dataplane *dataplane, char *error)
 	if (status == 0)
 		status = set_pins(dataplane);
 	if (status == 0)
-		status = load(dataplane, error);
-	if (status == 0)
-		status = pin_programs(dataplane, error);
+		status = make_tables(dataplane, error);
 	if (status != 0)
 		return status;
 	dataplane->control = &dataplane->bpf->data_control->control;
 	dataplane->usage = &dataplane->bpf->data_usage->usage;
 	status = map_all(dataplane);
 	return status != 0 ? status : init_tables(dataplane);
+}
+
+int loader_load(struct dataplane *dataplane, char *error)
+{
+	int status = programs_load(&dataplane->programs, dataplane->bpf, error);
+
+	if (status == 0)
+		status = pin_programs(dataplane, error);
+	if (status != 0 && !dataplane->is_adopted)
+		remove_tables(dataplane);
+	return status;
 }
 
 static void unmap(struct mapped *mapped)
@@ -383,6 +400,7 @@ void loader_close(struct dataplane *dataplane)
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		if (dataplane->port[i].link >= 0)
 			close(dataplane->port[i].link);
+	programs_close(&dataplane->programs);
 	sluice_bpf__destroy(dataplane->bpf);
 }
 
@@ -452,50 +470,89 @@ int loader_write_ports(struct dataplane *dataplane)
 	return 0;
 }
 
-/* The pinned attachment of @port if it still is that of its interface, now with our program. */
-static int take_over_link(struct dataplane *dataplane, struct port *port, const char *path)
+/* The pinned attachment of @port if it still is that of its interface; -1: it is not. */
+static int open_link(const struct port *port, const char *path)
 {
 	struct bpf_link_info info = {0};
 	uint32_t length = sizeof(info);
 	int link = bpf_obj_get(path);
 
-	if (link < 0)
-		return -ENOENT;
-	if (bpf_obj_get_info_by_fd(link, &info, &length) != 0 || info.type != BPF_LINK_TYPE_XDP ||
-	    info.xdp.ifindex != port->ifindex ||
-	    bpf_link_update(link, bpf_program__fd(dataplane->bpf->progs.sl_balance), NULL) != 0) {
-		/* Of an interface that is gone: another may have its name. */
-		close(link);
-		unlink(path);
-		return -ENOENT;
+	if (link < 0 || (bpf_obj_get_info_by_fd(link, &info, &length) == 0 &&
+			 info.type == BPF_LINK_TYPE_XDP && info.xdp.ifindex == port->ifindex))
+		return link;
+	close(link);
+	return -1;
+}
+
+/* Puts our program into the pinned attachment of @port. */
+static int take_over_link(const struct dataplane *dataplane, struct port *port, const char *path)
+{
+	int link = open_link(port, path);
+
+	if (link >= 0 &&
+	    bpf_link_update(link, dataplane->programs.fd[PROGRAM_BALANCE], NULL) == 0) {
+		port->link = link;
+		return 0;
 	}
-	port->link = link;
-	return 0;
+	/* Of an interface that is gone: another may have its name. */
+	if (link >= 0)
+		close(link);
+	unlink(path);
+	return -ENOENT;
+}
+
+/* The program that is on the port, by its id and name; refused unless it may be taken off. */
+static int find_other(const struct dataplane *dataplane, const struct port *port,
+		      struct bpf_prog_info *other, char *error)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	uint32_t length = sizeof(*other);
+	int program;
+
+	*other = (struct bpf_prog_info){0};
+	if (bpf_xdp_query((int)port->ifindex, 0, &query) != 0 || query.prog_id == 0)
+		return 0;
+	program = bpf_prog_get_fd_by_id(query.prog_id);
+	if (program >= 0) {
+		bpf_obj_get_info_by_fd(program, other, &length);
+		close(program);
+	}
+	other->id = query.prog_id;
+	if (dataplane->options.is_replacing)
+		return 0;
+	snprintf(error, SL_MAX_ERROR,
+		 "port %s: XDP program %u (\"%s\") is attached; --replace takes it off",
+		 port->options.name, other->id, other->name);
+	return -EBUSY;
+}
+
+int loader_judge_ports(const struct dataplane *dataplane, char *error)
+{
+	int status = 0;
+
+	for (uint32_t i = 0; i < dataplane->n_ports && status == 0; i++) {
+		const struct port *port = &dataplane->port[i];
+		struct bpf_prog_info other;
+		int link = open_link(port, pin_path(dataplane, "link_", port->options.device).text);
+
+		if (link >= 0)
+			close(link);
+		else
+			status = find_other(dataplane, port, &other, error);
+	}
+	return status;
 }
 
 /* Takes the program that is on the port off it, or says whose it is. */
 static int make_room(const struct dataplane *dataplane, const struct port *port, char *error)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
-	struct bpf_prog_info info = {0};
-	uint32_t length = sizeof(info);
-	int program;
+	struct bpf_prog_info other;
+	int status = find_other(dataplane, port, &other, error);
 
-	if (bpf_xdp_query((int)port->ifindex, 0, &query) != 0 || query.prog_id == 0)
-		return 0;
-	program = bpf_prog_get_fd_by_id(query.prog_id);
-	if (program >= 0) {
-		bpf_obj_get_info_by_fd(program, &info, &length);
-		close(program);
-	}
-	if (!dataplane->options.is_replacing) {
-		snprintf(error, SL_MAX_ERROR,
-			 "port %s: XDP program %u (\"%s\") is attached; --replace takes it off",
-			 port->options.name, query.prog_id, info.name);
-		return -EBUSY;
-	}
-	log_warn("port %s: XDP program %u (\"%s\") is taken off", port->options.name, query.prog_id,
-		 info.name);
+	if (status != 0 || other.id == 0)
+		return status;
+	log_warn("port %s: XDP program %u (\"%s\") is taken off", port->options.name, other.id,
+		 other.name);
 	if (bpf_xdp_detach((int)port->ifindex, 0, NULL) == 0)
 		return 0;
 	/*
@@ -511,7 +568,7 @@ static int make_room(const struct dataplane *dataplane, const struct port *port,
 			continue;
 		if (bpf_obj_get_info_by_fd(link, &found, &size) == 0 &&
 		    found.type == BPF_LINK_TYPE_XDP && found.xdp.ifindex == port->ifindex &&
-		    found.prog_id == query.prog_id)
+		    found.prog_id == other.id)
 			bpf_link_detach(link);
 		close(link);
 	}
@@ -529,7 +586,7 @@ static bool is_generic(const struct port *port)
 int loader_attach(struct dataplane *dataplane, struct port *port, char *error)
 {
 	struct path path = pin_path(dataplane, "link_", port->options.device);
-	int program = bpf_program__fd(dataplane->bpf->progs.sl_balance);
+	int program = dataplane->programs.fd[PROGRAM_BALANCE];
 	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = XDP_FLAGS_DRV_MODE);
 	int status;
 
@@ -693,7 +750,7 @@ int dataplane_unload(const struct dataplane_options *options, char *error)
 			 dataplane.folder);
 		return -ENOENT;
 	}
-	dataplane.bpf = sluice_bpf__open();
+	dataplane.bpf = programs_open();
 	if (dataplane.bpf == NULL)
 		return -ENOMEM;
 	n = release_ports(&dataplane, 0);

@@ -42,7 +42,7 @@ int routes_ask(struct dataplane *dataplane, const union sl_addr *addr, uint8_t f
 	       struct sl_xdp_route *answer)
 {
 	*answer = (struct sl_xdp_route){.addr = *addr, .family = family};
-	return loader_ask(bpf_program__fd(dataplane->bpf->progs.sl_route), answer, sizeof(*answer));
+	return loader_ask(dataplane->programs.fd[PROGRAM_ROUTE], answer, sizeof(*answer));
 }
 
 /* Every kept answer is asked for anew with the next packet that needs it. */

@@ -691,7 +691,7 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 
 static void sweep_some(struct dataplane *dataplane, uint8_t family, uint32_t *at, uint32_t n)
 {
-	int program = bpf_program__fd(dataplane->bpf->progs.sl_sweep);
+	int program = dataplane->programs.fd[PROGRAM_SWEEP];
 
 	while (n > 0) {
 		struct sl_xdp_sweep question = {.first = *at, .family = family};

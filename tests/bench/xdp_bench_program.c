@@ -216,6 +216,7 @@ void program_load(struct program *program, uint32_t ifindex, uint32_t n_flows4, 
 {
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	struct xdp_bench_bpf *skeleton;
+	struct bpf_program *loaded;
 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	skeleton = xdp_bench_bpf__open();
@@ -223,9 +224,10 @@ void program_load(struct program *program, uint32_t ifindex, uint32_t n_flows4, 
 		fail("cannot open the program: %s", strerror(errno));
 	*program = (struct program){.skeleton = skeleton, .ifindex = ifindex};
 	size_tables(program, n_flows4, n_flows6);
-	bpf_program__set_autoload(skeleton->progs.sl_balance, false);
-	bpf_program__set_autoload(skeleton->progs.sl_sweep, false);
-	bpf_program__set_autoload(skeleton->progs.sl_route, false);
+	for (loaded = bpf_object__next_program(skeleton->obj, NULL); loaded != NULL;
+	     loaded = bpf_object__next_program(skeleton->obj, loaded))
+		bpf_program__set_autoload(loaded, loaded == skeleton->progs.bench_empty ||
+							  loaded == skeleton->progs.bench_balance);
 	check(xdp_bench_bpf__load(skeleton), "cannot load the program");
 	program->bench = &skeleton->data_bench->bench;
 	for (uint32_t i = 0; i < XDP_BENCH_CPUS; i++)

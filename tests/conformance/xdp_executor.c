@@ -243,8 +243,8 @@ int executor_send(enum conformance_port port, const uint8_t *frame, size_t lengt
 	if (length < 14)
 		return -ENOTSUP;
 	status = executor_counters(&before);
-	if (status == 0 && bpf_prog_test_run_opts(bpf_program__fd(dataplane->bpf->progs.sl_balance),
-						  &options) != 0)
+	if (status == 0 &&
+	    bpf_prog_test_run_opts(dataplane->programs.fd[PROGRAM_BALANCE], &options) != 0)
 		status = -errno;
 	if (status == 0)
 		status = executor_counters(&after);

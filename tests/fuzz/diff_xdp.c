@@ -267,7 +267,7 @@ static void engine_run(const struct frame *frame, struct outcome *outcome)
 		    .data_out = outcome->bytes, .data_size_out = sizeof(outcome->bytes),
 		    .ctx_in = &context, .ctx_size_in = sizeof(context), .repeat = 1);
 
-	if (bpf_prog_test_run_opts(bpf_program__fd(dataplane->bpf->progs.sl_balance), &test) != 0) {
+	if (bpf_prog_test_run_opts(dataplane->programs.fd[PROGRAM_BALANCE], &test) != 0) {
 		fprintf(stderr, "BPF_PROG_TEST_RUN of %u bytes: %s\n", frame->length,
 			strerror(errno));
 		exit(1);
