@@ -697,6 +697,7 @@ struct sim {
 	struct sim_end client;
 	struct sim_end backend;
 	struct sim_frame flight[SIM_FLIGHT];
+	uint32_t n_flight; /* slots that were ever in use: the first ones */
 	struct sl_proxy proxy;
 	uint8_t family;
 	uint32_t h;
@@ -737,6 +738,7 @@ static void sim_launch(struct sim *sim, const struct frame *frame, bool to_backe
 			*last = slot->due;
 		}
 		slot->is_used = true;
+		sim->n_flight = k < sim->n_flight ? sim->n_flight : k + 1;
 		slot->to_backend = to_backend;
 		slot->is_past_balancer = is_past;
 		n--;
@@ -1063,7 +1065,7 @@ static void sim_balance(struct sim *sim, struct sim_frame *slot)
 
 static void sim_deliver(struct sim *sim)
 {
-	for (uint32_t k = 0; k < SIM_FLIGHT; k++) {
+	for (uint32_t k = 0; k < sim->n_flight; k++) {
 		struct sim_frame slot;
 
 		if (!sim->flight[k].is_used || sim->flight[k].due > sim->now)
