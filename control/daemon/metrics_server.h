@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * HTTP for those who watch: GET /metrics, and GET /healthz, which is 200 while the dataplane is connected and
- * in step. By libevent's evhttp, in the event loop; nothing can be changed there.
+ * HTTP for those who watch: the status page at / with /status.json and /backends.json, which it asks for,
+ * /metrics for Prometheus, and /healthz, which is 200 while the dataplane is connected and in step. GET and
+ * HEAD. By libevent's evhttp, in the event loop; nothing can be changed there.
  */
 #pragma once
 

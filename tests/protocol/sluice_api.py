@@ -3,9 +3,11 @@
 """Starts sluice-memory and sluiced in a temporary folder and speaks JSON-RPC to the latter."""
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -143,6 +145,43 @@ class Sluice:
             except subprocess.TimeoutExpired:
                 program.kill()
                 program.wait()
+
+
+class Metrics(Sluice):
+    """Serving metrics on a port of its own."""
+
+    def preamble(self):
+        self.port = getattr(self, "port", None) or free_port()
+        return super().preamble() + f"metrics: {{listen: 127.0.0.1:{self.port}}}\n"
+
+    def get(self, path="/metrics", method="GET", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, answer.headers, body
+
+    def samples(self):
+        status, _, body = self.get()
+        assert status == 200
+        found = [re.fullmatch(r"(sluice_[a-z0-9_]+(?:\{[^}]*\})?) (\S+)", line)
+                 for line in body.splitlines() if not line.startswith("#")]
+        assert all(found), body
+        return {match[1]: float(match[2]) for match in found}
+
+    def fresh(self, name, value, seconds=20):
+        """Waits for a sample: a text is good for a second."""
+        end = time.monotonic() + seconds
+        while self.samples().get(name) != value:
+            assert time.monotonic() < end, f"{name} is not {value}: {self.samples().get(name)}"
+            time.sleep(0.1)
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 @contextlib.contextmanager

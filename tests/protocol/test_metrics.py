@@ -2,7 +2,6 @@
 # Copyright (c) 2026 The Sluice authors
 """/metrics and /healthz of sluiced against the memory dataplane; needs no root."""
 
-import http.client
 import pathlib
 import re
 import socket
@@ -11,7 +10,7 @@ import time
 
 import pytest
 
-from sluice_api import Sluice, running
+from sluice_api import Metrics, running
 
 ALERTS = pathlib.Path(__file__).resolve().parents[2] / "docs/prometheus/alerts.yaml"
 WEB = """services:
@@ -26,43 +25,6 @@ WEB = """services:
     backends:
       - {address: "[2001:db8:1::2]:53"}
 """
-
-
-class Metrics(Sluice):
-    """Serving metrics on a port of its own."""
-
-    def preamble(self):
-        self.port = getattr(self, "port", None) or free_port()
-        return super().preamble() + f"metrics: {{listen: 127.0.0.1:{self.port}}}\n"
-
-    def get(self, path="/metrics", method="GET", **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read().decode()
-        connection.close()
-        return answer.status, answer.headers, body
-
-    def samples(self):
-        status, _, body = self.get()
-        assert status == 200
-        found = [re.fullmatch(r"(sluice_[a-z0-9_]+(?:\{[^}]*\})?) (\S+)", line)
-                 for line in body.splitlines() if not line.startswith("#")]
-        assert all(found), body
-        return {match[1]: float(match[2]) for match in found}
-
-    def fresh(self, name, value, seconds=20):
-        """Waits for a sample: a text is good for a second."""
-        end = time.monotonic() + seconds
-        while self.samples().get(name) != value:
-            assert time.monotonic() < end, f"{name} is not {value}: {self.samples().get(name)}"
-            time.sleep(0.1)
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 @pytest.fixture
@@ -128,8 +90,11 @@ def test_health_of_the_balancer_itself(sluice):
 
 
 @pytest.mark.parametrize("path, method, headers, status", [
-    ("/", "GET", {}, 404), ("/metrics/", "GET", {}, 404), ("/../etc/passwd", "GET", {}, 404),
+    ("/index.html", "GET", {}, 404), ("/metrics/", "GET", {}, 404), ("//", "GET", {}, 404), ("/../etc/passwd", "GET", {}, 404),
     ("/metrics", "HEAD", {}, 200), ("/metrics", "POST", {}, 501), ("/metrics", "DELETE", {}, 501),
+    ("/", "HEAD", {}, 200), ("/status.json", "HEAD", {}, 200), ("/", "POST", {}, 501), ("/status.json", "PUT", {}, 501),
+    ("/backends.json", "GET", {}, 404), ("/backends.json?service", "GET", {}, 404), ("/backends.json?service=we", "GET", {}, 404),
+    ("/backends.json?service=" + "x" * 4000, "GET", {}, 404), ("/backends.json?service=web", "GET", {}, 200),
     ("/metrics", "GET", {"X": "y" * 10000}, 400),
 ])
 def test_nothing_else_is_served(sluice, path, method, headers, status):
