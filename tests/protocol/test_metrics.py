@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The Sluice authors
 """/metrics and /healthz of sluiced against the memory dataplane; needs no root."""
 
+import json
 import pathlib
 import re
 import socket
@@ -13,6 +14,7 @@ import pytest
 from sluice_api import Metrics, running
 
 ALERTS = pathlib.Path(__file__).resolve().parents[2] / "docs/prometheus/alerts.yaml"
+DASHBOARD = ALERTS.parents[1] / "grafana/sluice.json"
 WEB = """services:
   - name: web
     address: 203.0.113.10:80/tcp
@@ -164,3 +166,66 @@ def test_alerts_are_good_rules_and_name_what_there_is(sluice):
     families = set(re.findall(r"^# TYPE (\S+)", body, re.M))
     for expression in re.findall(r"expr: (.*(?:\n {10}.*)*)", ALERTS.read_text()):
         assert set(re.findall(r"sluice_[a-z0-9_]+", expression)) <= families, expression
+
+
+def expressions(board):
+    """(where, expression, names of labels in its legend) of a dashboard."""
+    for panel in board["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"], re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
+    for note in board["annotations"]["list"]:
+        yield note["name"], note["expr"], []
+
+
+def filled_in(expression):
+    """As Grafana asks, all being chosen."""
+    for word, value in (("$__rate_interval", "5m"), ("$__interval", "1m"), ("$instance", ".*"), ("$service", ".*")):
+        expression = expression.replace(word, value)
+    assert "$" not in expression, expression
+    return expression
+
+
+def test_the_dashboard_asks_for_what_there_is(sluice):
+    _, _, body = sluice.get()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", body, re.M))
+    labels = {}
+    for name, inside in re.findall(r"^(sluice_[a-z0-9_]+)(?:\{(.*)\})? ", body, re.M):
+        labels.setdefault(name, {"instance", "job"}).update(re.findall(r'(\w+)="', inside))
+    for where, expression, legend in expressions(json.loads(DASHBOARD.read_text())):
+        names = set(re.findall(r"sluice_[a-z0-9_]+", expression))
+        assert names and names <= set(kinds), f"{where}: {names - set(kinds)}"
+        # rate() of what only rises, and of all that does.
+        rising = set(re.findall(r"\brate\((sluice_[a-z0-9_]+)", expression))
+        assert all(kinds[name] == "counter" for name in rising), f"{where}: {expression}"
+        used = set(re.findall(r"by \(([^)]*)\)", expression)) | {", ".join(legend)}
+        used = {label for group in used for label in group.split(", ") if label} | set(re.findall(r"[{,] ?(\w+)(?:=~|!~|=)", expression))
+        # What has no sample here, such as the time of a check that was not made, has its neighbours' labels.
+        assert all(used <= labels.get(name, {*labels["sluice_backend_up"]}) for name in names), f"{where}: {used}"
+
+
+def test_promtool_takes_the_dashboards_expressions(tmp_path):
+    rules = [{"record": f"board:{i}", "expr": filled_in(expression)}
+             for i, (_, expression, _) in enumerate(expressions(json.loads(DASHBOARD.read_text())))]
+    path = tmp_path / "rules.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "board", "rules": rules}]}))  # JSON is YAML
+    judged = subprocess.run(["promtool", "check", "rules", str(path)], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0 and f"{len(rules)} rules found" in judged.stdout, judged.stdout + judged.stderr
+    path.write_text(json.dumps({"groups": [{"name": "board", "rules": [{"record": "x", "expr": rules[0]["expr"] + ")"}]}]}))
+    assert subprocess.run(["promtool", "check", "rules", str(path)], capture_output=True, check=False).returncode != 0
+
+
+def test_the_dashboard_can_be_imported():
+    board = json.loads(DASHBOARD.read_text())
+    variables = [variable["name"] for variable in board["templating"]["list"]]
+    assert variables == ["datasource", "instance", "service"] and board["schemaVersion"] >= 39
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in board["panels"]:
+        assert panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}"
+        assert panel["type"] == "row" or all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
+    taken = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
+        taken |= cells
