@@ -52,6 +52,20 @@ def test_2000_datagrams_of_all_sizes_are_echoed(net, host):
     assert done.stdout.split() == ["2000", "2000"]
 
 
+def test_the_status_pages_document_has_what_passed(net):
+    before = net.json("counters", "service", "web")["counters"]["packets_in"]
+    net.run_in("client", "curl", "-sf", url(topology.SERVICE4, "name"))
+
+    def has_passed():
+        document = json.loads(net.run_in("lb", "curl", "-sf", "http://127.0.0.1:9109/status.json").stdout)
+        web = next(service for service in document["services"] if service["name"] == "web")
+        told = net.json("counters", "service", "web")
+        parts = [sum(backend["counters"][key] for backend in web["backends"]) for key in ("packets_in", "bytes_out")]
+        return (document["status"]["engine"] == topology.ENGINE and web["counters"] == told["counters"] and
+                web["counters"]["packets_in"] > before and parts == [web["counters"][key] for key in ("packets_in", "bytes_out")])
+    topology.wait_until("the document, which is a second old at most", 10, has_passed)
+
+
 def test_backend_sees_the_clients_address(net):
     done = net.run_in("client", "curl", "-sf", url(topology.SERVICE4, "who"))
     assert done.stdout.strip() == topology.CLIENT4
