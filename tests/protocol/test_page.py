@@ -277,7 +277,9 @@ def test_a_daemon_that_is_gone_is_missed(stub, page):
     page.until("document.querySelector('tr.service') !== null")
     stub.answer(503)
     page.run(POLL)
-    assert "No news from sluiced: HTTP status 503. These figures are " in page.run("document.querySelector('#notices').innerText")
+    notice = page.run("document.querySelector('#notices').innerText")
+    assert re.fullmatch(r"No news from sluiced: HTTP status 503\. Packets may still be balanced\. These figures are \d+ s old\.", notice.strip().splitlines()[0])
+    assert page.run("document.querySelector('#said').textContent").startswith("No news from sluiced: HTTP status 503. Packets")
     assert page.run("document.body.className") == "stale"
     page.until("document.querySelector('#age').textContent.endsWith(' s old')")
     assert len(shown(page)) == 6  # what was known stays

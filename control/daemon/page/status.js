@@ -554,11 +554,12 @@ function showFacts() {
 	setText(document.querySelector('title'), (status.health.down ? status.health.down + ' down · ' : '') + (host ? host + ' · ' : '') + 'Sluice');
 }
 
+// [kind, words, words that change by the second] of all that the reader must know.
 function notices() {
 	const list = [];
 	const seconds = (performance.now() - shownAt) / 1000;
 	if (failure && last)
-		list.push(['bad', 'No news from sluiced: ' + failure + '. These figures are ' + span(seconds) + ' old. Packets may still be balanced.']);
+		list.push(['bad', 'No news from sluiced: ' + failure + '. Packets may still be balanced.', ' These figures are ' + span(seconds) + ' old.']);
 	else if (failure)
 		list.push(['bad', 'No answer from sluiced yet: ' + failure + '.']);
 	if (!last)
@@ -582,7 +583,8 @@ function notices() {
 function showAge() {
 	const seconds = (performance.now() - shownAt) / 1000;
 	const list = notices();
-	reconcile($('notices'), list.map(([kind, text], i) => [kind + i, () => make('p', kind), (node) => setText(node, text)]));
+	reconcile($('notices'), list.map(([kind, text, age], i) => [kind + i, () => make('p', kind), (node) => setText(node, text + (age || ''))]));
+	setText($('said'), list.map(([, text]) => text).join(' ')); // what a screen reader says, and not each second
 	document.body.classList.toggle('stale', failure !== '' && last !== null);
 	setText($('age'), !last ? 'asking' : paused ? 'paused, ' + span(seconds) + ' old' : failure ? span(seconds) + ' old' : 'live');
 }
