@@ -20,8 +20,8 @@
 #include <event2/event.h>
 
 #include "config/config.h"
+#include "config/engine_choice.h"
 #include "dataplane/dataplane.h"
-#include "dataplane/engine_choice.h"
 #include "dataplane/flow_log.h"
 #include "dataplane/reload.h"
 #include "dataplane/server.h"

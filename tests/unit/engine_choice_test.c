@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
-/* dataplane/engine_choice.h: which engine a configuration means on a host with these hugepages. */
+/* config/engine_choice.h: which engine a configuration means on a host with these hugepages. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
-#include "dataplane/engine_choice.h"
+#include "config/engine_choice.h"
 
 enum {
 	REASON_SIZE = 128,

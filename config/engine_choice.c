@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
-#include "dataplane/engine_choice.h"
+#include "config/engine_choice.h"
 
 #include <dirent.h>
 #include <stdio.h>
