@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "control/cli/doctor.h"
 #include "control/cli/output.h"
 
 /* clang-format off */
@@ -237,6 +238,23 @@ static const struct command table[] = {
 		.n_params = 2,
 	},
 	{
+		.noun = "doctor", .runner = COMMAND_EXAMINES, .print = output_doctor,
+		.summary = "examine this host: is it made for what the configuration wants",
+		.description =
+			"Looks at hugepages, IOMMU, drivers, queues, offloads, XDP, sysctls, cores and clock, as the "
+			"configuration's engine needs them, and says of each what was found, what is wanted and which "
+			"command mends it. Nothing is changed and nothing has to run; sluiced is asked if it answers. "
+			"What only root may see is unknown to others. Exits with 1 if there is a warning or a fault, "
+			"with 0 if there is nothing worse than a note.",
+		.example = {"sluice doctor", "sluice doctor all -c new.yaml", "sluice -j doctor"},
+		.param = {
+			FLAG("all", "show what is good, too"),
+			{.word = "root", .name = "root", .value = "DIR", .is_own = true,
+			 .help = "look at the copies of /proc, /sys and /dev below DIR; interfaces are not asked then"},
+		},
+		.n_params = 2,
+	},
+	{
 		.noun = "diff", .method = "config.diff", .print = output_diff,
 		.summary = "what applying a configuration file would change",
 		.description =
@@ -303,7 +321,7 @@ static const struct command_option options[] = {
 };
 /* clang-format on */
 
-static const char *const planned[] = {"plan", "rollback", "top", "doctor", "capture", NULL};
+static const char *const planned[] = {"plan", "rollback", "top", "capture", NULL};
 
 const struct command *command_table(size_t *n)
 {

@@ -33,6 +33,7 @@ enum command_runner {
 	COMMAND_CHECKS,    /* config/, here; sluiced only if asked to */
 	COMMAND_COMPLETES, /* prints the completion script */
 	COMMAND_WAITS,     /* sluiced, asked again and again: wait.c */
+	COMMAND_EXAMINES,  /* this host: doctor.c */
 };
 
 /** What a value is, beyond what the method table says: its grammar, and how it is completed. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "control/cli/commands.h"
+#include "control/cli/doctor_checks.h"
 
 static const char head[] =
 	".\\\" SPDX-License-Identifier: BSD-3-Clause\n"
@@ -66,7 +67,9 @@ static const char tail[] =
 	".It 0\n"
 	"done\n"
 	".It 1\n"
-	"refused, by sluiced or because a configuration is wrong\n"
+	"refused, by sluiced or because a configuration is wrong;\n"
+	".Cm doctor :\n"
+	"there is a warning or a fault\n"
 	".It 2\n"
 	"wrong usage: the text names the word\n"
 	".It 3\n"
@@ -211,6 +214,33 @@ static void command_section(const struct command *command)
 	}
 }
 
+static void doctor_section(void)
+{
+	static const struct {
+		const char *id, *why;
+		int engines;
+	} checks[] = {
+#define X(function, id, engines, why) {id, why, DOCTOR_FOR_##engines},
+		DOCTOR_CHECK_LIST(X)
+#undef X
+	};
+
+	printf(".Sh CHECKS OF DOCTOR\n");
+	prose("The ids are stable. A finding is good, a note (it works, and may be meant so), "
+	      "unknown (it could "
+	      "not be looked at), a warning (it works, worse than it could) or a fault (it does "
+	      "not work).");
+	printf(".Bl -tag -width Ds\n");
+	for (size_t i = 0; i < SL_ARRAY_LEN(checks); i++) {
+		printf(".It Li %s\n", checks[i].id);
+		if (checks[i].engines == DOCTOR_FOR_DPDK || checks[i].engines == DOCTOR_FOR_XDP)
+			printf("Engine %s: ",
+			       checks[i].engines == DOCTOR_FOR_DPDK ? "dpdk" : "xdp");
+		prose(checks[i].why);
+	}
+	printf(".El\n");
+}
+
 static void options_section(void)
 {
 	size_t n;
@@ -261,6 +291,7 @@ int main(void)
 	for (size_t i = 0; i < n; i++)
 		command_section(&table[i]);
 	printf(".El\n");
+	doctor_section();
 	options_section();
 	(void)fputs(tail, stdout);
 	examples_section(table, n);

@@ -13,6 +13,7 @@
 #include "control/cli/call.h"
 #include "control/cli/commands.h"
 #include "control/cli/complete.h"
+#include "control/cli/doctor.h"
 #include "control/cli/files.h"
 #include "control/cli/help.h"
 #include "control/cli/output.h"
@@ -110,6 +111,16 @@ static int run_wait(const struct cli_options *options, const struct request *req
 	return CLI_DONE;
 }
 
+static int run_doctor(const struct cli_options *options, const struct request *request)
+{
+	json_t *result = NULL;
+	int code = doctor_run(options, request, &result);
+
+	show(options, request, result);
+	json_decref(result);
+	return code;
+}
+
 /* A file's problems, each on its line, as compilers print theirs. */
 static void say_problems(char *problems)
 {
@@ -203,6 +214,8 @@ static int run(const struct cli_options *options, const struct request *request)
 	}
 	if (request->command->runner == COMMAND_WAITS)
 		return run_wait(options, request);
+	if (request->command->runner == COMMAND_EXAMINES)
+		return run_doctor(options, request);
 	if (json_object_get(request->own, "file"))
 		return run_file(options, request);
 	return run_call(options, request);

@@ -257,7 +257,70 @@ def test_wait_refuses_what_cannot_be(fake, line, code, words):
     assert said[:2] == (code, "") and all(word in said[2] for word in words), said
 
 
-@pytest.mark.parametrize("word", ["plan", "rollback", "top", "doctor", "capture"])
+@pytest.fixture
+def host(tmp_path):
+    """A made-up host for `doctor root`: enough for DPDK on a virtual device, but for hugepages."""
+    root = tmp_path / "root"
+    for name, text in {"proc/meminfo": "HugePages_Total: 0\nHugePages_Free: 0\nHugepagesize: 2048 kB\n",
+                       "sys/devices/system/cpu/online": "0-3\n", "dev/net/tun": ""}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def doctor(config, host, text, *words):
+    config.write_text(text)
+    code, out, err = run("-j", "-c", config, "doctor", "root", host, *words)
+    assert err == ""
+    result = json.loads(out)
+    assert sum(result["counts"].values()) == len(result["findings"])
+    return code, result, {finding["check"]: finding for finding in result["findings"]}
+
+
+def test_doctor_needs_no_daemon_and_exits_by_what_is_worst(config, host):
+    dpdk = "run_dir: /nonexistent\ndataplane:\n  engine: dpdk\n  hugepages: {}\n  ports:\n    - vdev: net_null0\n"
+    code, result, found = doctor(config, host, dpdk.format("on"))
+    assert (code, result["engine"], found["hugepages"]["verdict"]) == (REFUSED, "dpdk", "fault")
+    assert found["hugepages"]["command"] == "sysctl -w vm.nr_hugepages=160"
+    assert found["kernel.version"]["verdict"] == "unknown" and "No such file" in found["kernel.version"]["found"]
+    code, result, found = doctor(config, host, dpdk.format("auto"))
+    assert (code, found["hugepages"]["verdict"]) == (REFUSED, "warning")
+    (host / "sys/devices/system/clocksource/clocksource0").mkdir(parents=True)
+    (host / "sys/devices/system/clocksource/clocksource0/current_clocksource").write_text("tsc\n")
+    code, result, found = doctor(config, host, dpdk.format("off"))
+    assert (code, found["hugepages"]["verdict"]) == (DONE, "note"), result
+
+
+def test_doctor_shows_the_worst_first_and_what_is_good_on_demand(config, host):
+    config.write_text("dataplane:\n  engine: dpdk\n  hugepages: on\n  ports:\n    - vdev: net_null0\n")
+    code, out, err = run("-c", config, "doctor", "root", host)
+    assert (code, err) == (REFUSED, "")
+    assert out.startswith("fault    hugepages  host: 0 of 2048 KiB free; wanted: 160")
+    assert "mend: sysctl -w vm.nr_hugepages=160\n" in out and "\ngood " not in out
+    assert out.splitlines()[-1].startswith("1 fault, ") and out.endswith("; engine dpdk\n")
+    assert f"good     config  {config}: is read\n" in run("-c", config, "doctor", "all", "root", host)[1]
+
+
+def test_doctor_tells_of_a_configuration_that_is_none(config, host):
+    code, result, found = doctor(config, host, "dataplane:\n  engine: ipvs\n")
+    assert (code, result["engine"]) == (REFUSED, None)
+    assert f"{config}:2:11: dataplane.engine" in found["config"]["found"]
+    assert found["config"]["command"] == f"sluice check {config}"
+    assert run("-c", config, "doctor", "everything")[0] == USAGE
+
+
+def test_doctor_hears_the_daemon_if_it_answers(fake, config):
+    config.write_text("dataplane:\n  engine: dpdk\n  ports:\n    - vdev: net_null0\n")
+    found = {f["check"]: f for f in json.loads(run("-j", "-c", config, "doctor", socket_path=fake.path)[1])["findings"]}
+    assert found["daemon"]["verdict"] == found["daemon.step"]["verdict"] == "good"
+    assert (found["daemon.engine"]["verdict"], found["daemon.engine"]["found"]) == ("warning", "memory")
+    fake.answer = b""
+    found = {f["check"]: f for f in json.loads(run("-j", "-c", config, "doctor", socket_path=fake.path)[1])["findings"]}
+    assert found["daemon"]["verdict"] == "note" and "closed without an answer" in found["daemon"]["found"]
+    assert "daemon.step" not in found
+
+
+@pytest.mark.parametrize("word", ["plan", "rollback", "top", "capture"])
 def test_planned_commands_say_so(word):
     code, out, err = run(word, "x")
     assert (code, out) == (USAGE, "")
@@ -488,7 +551,7 @@ def complete(fake, line, folder=None):
     return done.stdout.split()
 
 
-NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check", "diff", "apply",
+NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check", "doctor", "diff", "apply",
          "export", "methods", "completion", "help"]
 
 
@@ -538,6 +601,7 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice counters ", ["service", "all"]),
     ("sluice counters all s", ["service"]),
     ("sluice explain ", ["tcp", "udp"]),
+    ("sluice doctor ", ["all", "root"]),
     ("sluice completion ", ["bash"]),
     ("sluice nothing ", []),
     ("sluice --dr", ["--dry-run"]),

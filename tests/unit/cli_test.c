@@ -496,7 +496,6 @@ Test(cli, bad_command_lines_are_refused_and_name_the_word)
 		{"plan x", "\"plan\": not in this release"},
 		{"rollback 3", "\"rollback\": not in this release"},
 		{"top", "\"top\": not in this release"},
-		{"doctor", "\"doctor\": not in this release"},
 		{"capture", "\"capture\": not in this release"},
 		{"help nothing", "\"nothing\": no such command"},
 		{"help service add web", "help: \"web\": one word too many"},
