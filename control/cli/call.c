@@ -24,7 +24,8 @@ struct connection {
 	int fd;
 	int64_t begin_ms;
 	int64_t end_ms;
-	bool is_shown; /* that we wait */
+	bool is_silent; /* nobody is told that we wait */
+	bool is_shown;
 	struct rpc_error *error;
 };
 
@@ -76,7 +77,7 @@ static void show_wait(struct connection *connection, int64_t now)
 {
 	int64_t seconds = (now - connection->begin_ms) / 1000;
 
-	if (seconds < CALL_QUIET_SEC || !isatty(STDERR_FILENO))
+	if (connection->is_silent || seconds < CALL_QUIET_SEC || !isatty(STDERR_FILENO))
 		return;
 	(void)fprintf(stderr, "\rwaiting for sluiced ... %llds", (long long)seconds);
 	(void)fflush(stderr);
@@ -224,11 +225,10 @@ static int exchange(struct connection *connection, const char *line, size_t leng
 	return code;
 }
 
-int call(const char *path, int timeout_sec, const char *method, json_t *params, json_t **result,
-	 struct rpc_error *error)
+static int call_with(struct connection connection, int timeout_sec, const char *method,
+		     json_t *params, json_t **result)
 {
-	struct connection connection = {
-		.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
+	struct rpc_error *error = connection.error;
 	char value[32], limit[32];
 	size_t length = 0;
 	char *line = rpc_encode_request(1, method, params, &length);
@@ -253,4 +253,22 @@ int call(const char *path, int timeout_sec, const char *method, json_t *params, 
 	}
 	free(line);
 	return code;
+}
+
+int call(const char *path, int timeout_sec, const char *method, json_t *params, json_t **result,
+	 struct rpc_error *error)
+{
+	struct connection connection = {
+		.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
+
+	return call_with(connection, timeout_sec, method, params, result);
+}
+
+int call_silently(const char *path, int timeout_sec, const char *method, json_t *params,
+		  json_t **result, struct rpc_error *error)
+{
+	struct connection connection = {
+		.path = path, .fd = -1, .begin_ms = now_ms(), .is_silent = true, .error = error};
+
+	return call_with(connection, timeout_sec, method, params, result);
 }

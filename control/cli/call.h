@@ -21,3 +21,7 @@ enum {
  */
 int call(const char *path, int timeout_sec, const char *method, json_t *params, json_t **result,
 	 struct rpc_error *error) SL_MUST_USE;
+
+/** The same, and nobody is told that we wait: for who draws on the terminal. */
+int call_silently(const char *path, int timeout_sec, const char *method, json_t *params,
+		  json_t **result, struct rpc_error *error) SL_MUST_USE;

@@ -8,6 +8,7 @@
 
 #include "control/cli/doctor.h"
 #include "control/cli/output.h"
+#include "control/cli/top_rows.h"
 
 /* clang-format off */
 #define POSITIONAL(n, v, k)         {.name = n, .value = v, .kind = k}
@@ -219,6 +220,30 @@ static const struct command table[] = {
 		.n_params = 2,
 	},
 	{
+		.noun = "top", .runner = COMMAND_WATCHES,
+		.summary = "services or backends with what they do a second, live",
+		.description =
+			"Shows services, or the backends of one, with new flows, packets, bits and drops a second, until q "
+			"ends it. s and b show services, or the backends of the one that is marked (arrows); < and > choose "
+			"the column that rows are sorted by, r reverses, / filters. On a pipe, with count or with -j it "
+			"prints snapshots, each with the rates since the one before. A sluiced that goes is waited for.",
+		.example = {"sluice top", "sluice top service web interval 5", "sluice -j top count 1 sort bits_in"},
+		.param = {
+			{.word = "service", .name = "service", .value = "NAME", .kind = VALUE_SERVICE, .is_own = true,
+			 .help = "show the backends of this service"},
+			{.word = "interval", .name = "interval", .value = "SECONDS", .kind = VALUE_SECONDS, .is_own = true,
+			 .help = "from one look to the next (1..86400), default 1"},
+			{.word = "count", .name = "count", .value = "N", .kind = VALUE_SECONDS, .is_own = true,
+			 .help = "print so many snapshots (1..86400), and end"},
+			{.word = "sort", .name = "sort", .choices = TOP_SORT_CHOICES, .is_own = true,
+			 .help = "the column that rows are sorted by; default packets_in"},
+			FLAG("reverse", "the smallest first"),
+			{.word = "filter", .name = "filter", .value = "TEXT", .is_own = true,
+			 .help = "show rows with this in name, address, mode, state or health"},
+		},
+		.n_params = 6,
+	},
+	{
 		.noun = "status", .method = "status", .print = output_status,
 		.description = "Shows the state of sluiced and of the dataplane, its ports and its workers.",
 		.example = {"sluice status"},
@@ -321,7 +346,7 @@ static const struct command_option options[] = {
 };
 /* clang-format on */
 
-static const char *const planned[] = {"plan", "rollback", "top", "capture", NULL};
+static const char *const planned[] = {"plan", "rollback", "capture", NULL};
 
 const struct command *command_table(size_t *n)
 {

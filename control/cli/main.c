@@ -19,6 +19,7 @@
 #include "control/cli/output.h"
 #include "control/cli/parse.h"
 #include "control/cli/table.h"
+#include "control/cli/top.h"
 #include "control/cli/wait.h"
 #include "control/rpc.h"
 
@@ -109,6 +110,17 @@ static int run_wait(const struct cli_options *options, const struct request *req
 	show(options, request, result);
 	json_decref(result);
 	return CLI_DONE;
+}
+
+static int run_top(const struct cli_options *options, const struct request *request)
+{
+	struct rpc_error error = {0};
+	char path[MAX_SOCKET_PATH];
+	int code = find_socket(options, path, &error);
+
+	if (!code)
+		code = top_run(options, request, path, &error);
+	return code ? fail(options, code, &error) : CLI_DONE;
 }
 
 static int run_doctor(const struct cli_options *options, const struct request *request)
@@ -214,6 +226,8 @@ static int run(const struct cli_options *options, const struct request *request)
 	}
 	if (request->command->runner == COMMAND_WAITS)
 		return run_wait(options, request);
+	if (request->command->runner == COMMAND_WATCHES)
+		return run_top(options, request);
 	if (request->command->runner == COMMAND_EXAMINES)
 		return run_doctor(options, request);
 	if (json_object_get(request->own, "file"))

@@ -11,6 +11,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/denies_json.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/health.h"
 #include "control/daemon/health_check_json.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/service_json.h"
@@ -262,6 +263,20 @@ int handle_service_delete(struct call *call)
 	return call_commit(call, next);
 }
 
+/* What its backends are taken for; nothing where nobody checks. */
+static void add_health(const struct call *call, json_t *entry, const char *name)
+{
+	struct health_totals totals;
+
+	health_count_service(call->daemon->health, name, &totals);
+	if (totals.n_backends)
+		json_object_set_new(entry, "health",
+				    json_pack("{s:I, s:I, s:I, s:b}", "up", (json_int_t)totals.n_up,
+					      "down", (json_int_t)totals.n_down, "unknown",
+					      (json_int_t)totals.n_unknown, "panic",
+					      totals.n_panics > 0));
+}
+
 /* A service as it is listed. Without a dataplane it has no counters. */
 static json_t *list_entry(const struct call *call, const struct desired_service *service)
 {
@@ -270,6 +285,7 @@ static json_t *list_entry(const struct call *call, const struct desired_service 
 	json_t *entry = service_to_json(service);
 
 	json_object_set_new(entry, "backends", json_integer(service->n_backends));
+	add_health(call, entry, service->wire.name);
 	if (client && client_service_counters(client, &service->wire.address, &counters) == 0)
 		json_object_set_new(entry, "counters", counters_of_service(&counters));
 	if (service->wire.mode == WIRE_MODE_SNAT) {

@@ -317,6 +317,20 @@ void health_look(const struct health *health, const struct desired_service *serv
 	view->reason = target->reason;
 }
 
+static void count_service(const struct health_service *service, struct health_totals *totals)
+{
+	totals->n_panics += service->choice.is_all_used;
+	for (uint32_t k = 0; k < service->n_targets; k++) {
+		enum health_word word =
+			word_of(service->target[k], &service->seen->backend[k].wire);
+
+		totals->n_backends += word != HEALTH_UNCHECKED;
+		totals->n_up += word == HEALTH_UP;
+		totals->n_down += word == HEALTH_DOWN;
+		totals->n_unknown += word == HEALTH_UNKNOWN;
+	}
+}
+
 void health_count(const struct health *health, struct health_totals *totals)
 {
 	*totals = (struct health_totals){0};
@@ -326,20 +340,18 @@ void health_count(const struct health *health, struct health_totals *totals)
 	totals->n_checks = health->n_checks;
 	totals->n_failed = health->n_failed;
 	totals->n_delayed = health->n_delayed;
-	for (size_t i = 0; i < health->n_services; i++) {
-		const struct health_service *service = health->service[i];
+	for (size_t i = 0; i < health->n_services; i++)
+		count_service(health->service[i], totals);
+}
 
-		totals->n_panics += service->choice.is_all_used;
-		for (uint32_t k = 0; k < service->n_targets; k++) {
-			enum health_word word =
-				word_of(service->target[k], &service->seen->backend[k].wire);
+void health_count_service(const struct health *health, const char *name,
+			  struct health_totals *totals)
+{
+	const struct health_service *service = find_service(health, name);
 
-			totals->n_backends += word != HEALTH_UNCHECKED;
-			totals->n_up += word == HEALTH_UP;
-			totals->n_down += word == HEALTH_DOWN;
-			totals->n_unknown += word == HEALTH_UNKNOWN;
-		}
-	}
+	*totals = (struct health_totals){0};
+	if (service)
+		count_service(service, totals);
 }
 
 /* ---- beginning and end ---- */

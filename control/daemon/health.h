@@ -70,5 +70,9 @@ void health_look(const struct health *health, const struct desired_service *serv
 
 void health_count(const struct health *health, struct health_totals *totals);
 
+/** The same of one service's backends; what is not counted by service is 0. */
+void health_count_service(const struct health *health, const char *name,
+			  struct health_totals *totals);
+
 /** "unchecked", "unknown", "up", "down". */
 const char *health_word_name(enum health_word word);

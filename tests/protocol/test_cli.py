@@ -320,7 +320,7 @@ def test_doctor_hears_the_daemon_if_it_answers(fake, config):
     assert "daemon.step" not in found
 
 
-@pytest.mark.parametrize("word", ["plan", "rollback", "top", "capture"])
+@pytest.mark.parametrize("word", ["plan", "rollback", "capture"])
 def test_planned_commands_say_so(word):
     code, out, err = run(word, "x")
     assert (code, out) == (USAGE, "")
@@ -551,7 +551,7 @@ def complete(fake, line, folder=None):
     return done.stdout.split()
 
 
-NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check", "doctor", "diff", "apply",
+NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "status", "check", "doctor", "diff", "apply",
          "export", "methods", "completion", "help"]
 
 
@@ -602,6 +602,9 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "status", "check",
     ("sluice counters all s", ["service"]),
     ("sluice explain ", ["tcp", "udp"]),
     ("sluice doctor ", ["all", "root"]),
+    ("sluice top ", ["service", "interval", "count", "sort", "reverse", "filter"]),
+    ("sluice top service w", ["web", "wiki"]),
+    ("sluice top sort bits_", ["bits_in", "bits_out"]),
     ("sluice completion ", ["bash"]),
     ("sluice nothing ", []),
     ("sluice --dr", ["--dry-run"]),
