@@ -10,6 +10,7 @@
 
 #include "config/health_check.h"
 #include "config/share.h"
+#include "control/event_types.h"
 #include "control/rpc.h"
 
 enum {
@@ -105,6 +106,11 @@ static const struct method_param params_explain[] = {
 	STRING("source", true, 1, MAX_ADDRESS, "ADDR:PORT that the packet comes from"),
 	STRING("destination", true, 1, MAX_ADDRESS, "ADDR:PORT that the packet goes to"),
 };
+static const struct method_param params_events_subscribe[] = {
+	INTEGER("since", false, 0, INT64_MAX, "first those after this number that are kept (4,096 are); default: the last"),
+	STRING("instance", false, 1, 16, "the sluiced that since is of; is it another one now, all that are kept come"),
+	STRINGS("types", 1, N_EVENT_TYPES, "which events, by their types; default all"),
+};
 static const struct method_param params_counters[] = {NAME("service", false)};
 static const struct method_param params_config_check[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_diff[] = {TEXT, FILE_NAME};
@@ -132,6 +138,7 @@ static const struct method_param params_config_apply[] = {TEXT, FILE_NAME, MUTAT
 #define PARAMS_config_diff    PARAMS(config_diff)
 #define PARAMS_config_apply   PARAMS(config_apply)
 #define PARAMS_config_export  NO_PARAMS
+#define PARAMS_events_subscribe PARAMS(events_subscribe)
 #define PARAMS_methods        NO_PARAMS
 
 static const struct method table[N_METHODS] = {

@@ -37,6 +37,7 @@ struct rpc_error;
 	X(CONFIG_DIFF,    config_diff,    "config.diff",    false, "what config.apply of a text would change") \
 	X(CONFIG_APPLY,   config_apply,   "config.apply",   true,  "replace all services owned by the file with those of a text") \
 	X(CONFIG_EXPORT,  config_export,  "config.export",  false, "the running state as a configuration text") \
+	X(EVENTS_SUBSCRIBE, events_subscribe, "events.subscribe", false, "have events sent on this connection from now on, each as a notification") \
 	X(METHODS,        methods,        "methods",        false, "this table")
 /* clang-format on */
 

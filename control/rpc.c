@@ -280,6 +280,19 @@ void rpc_request_fini(struct rpc_request *request)
 	memset(request, 0, sizeof(*request));
 }
 
+int rpc_decode_notification(const char *line, size_t length, struct rpc_request *request,
+			    struct rpc_error *error)
+{
+	memset(request, 0, sizeof(*request));
+	if (parse_document(line, length, &request->document, error) == RPC_OK &&
+	    json_is_object(request->document) && !json_object_get(request->document, "id") &&
+	    check_envelope(request, error) == RPC_OK)
+		return 0;
+	rpc_error_set(error, RPC_REQUEST, NULL, "the line is no JSON-RPC 2.0 notification");
+	rpc_request_fini(request);
+	return -EBADMSG;
+}
+
 static void take_text(char *to, size_t size, const json_t *from)
 {
 	if (json_is_string(from))
@@ -372,6 +385,13 @@ char *rpc_encode_request(int64_t id, const char *method, json_t *params, size_t 
 	return encode_line(json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)id,
 				     "method", method, "params",
 				     params ? share(params) : json_object()),
+			   length);
+}
+
+char *rpc_encode_notification(const char *method, json_t *params, size_t *length)
+{
+	return encode_line(json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method,
+				     "params", share(params)),
 			   length);
 }
 

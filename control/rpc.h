@@ -93,9 +93,17 @@ int rpc_decode_response(const char *line, size_t length, struct rpc_response *re
 void rpc_response_fini(struct rpc_response *response);
 
 /**
+ * Decodes a notification line, of a daemon that tells what nobody asked: method and params, no id. 0 and
+ * @request to be released with rpc_request_fini; -EBADMSG with @error filled: it is none.
+ */
+int rpc_decode_notification(const char *line, size_t length, struct rpc_request *request,
+			    struct rpc_error *error) SL_MUST_USE;
+
+/**
  * Each returns one line with its newline, heap, owned by the caller, and its length in @length; NULL
  * when out of memory. @id NULL stands for null. @result and @params are borrowed.
  */
 char *rpc_encode_request(int64_t id, const char *method, json_t *params, size_t *length);
 char *rpc_encode_result(const json_t *id, json_t *result, size_t *length);
+char *rpc_encode_notification(const char *method, json_t *params, size_t *length);
 char *rpc_encode_error(const json_t *id, const struct rpc_error *error, size_t *length);

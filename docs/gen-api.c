@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/event_types.h"
 #include "control/methods.h"
 #include "control/rpc.h"
 
@@ -44,6 +45,33 @@ static const char head[] =
 	"call\n"
 	"(in the dataplane too) and changes nothing. `changes` lists the first 1000 changes as\n"
 	"{action, object, service, backend, fields, text}; `n_changes` counts them all.\n";
+
+static const char events_head[] =
+	"\n## Events\n\n"
+	"After `events.subscribe` the connection is told what happens, in order, and may be used "
+	"for other calls\n"
+	"all the same; a further `events.subscribe` takes the place of the former one.\n\n"
+	"```\n"
+	"--> {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"events.subscribe\", \"params\": "
+	"{\"since\": 6}}\n"
+	"<-- {\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {\"instance\": \"00000a5f\", \"since\": "
+	"6,\n"
+	"     \"first\": 1, \"last\": 7, \"types\": [...]}}\n"
+	"<-- {\"jsonrpc\": \"2.0\", \"method\": \"event\", \"params\": {\"sequence\": 7, \"time\": "
+	"\"2026-11-29T16:20:01.204511Z\",\n"
+	"     \"type\": \"backend.health\", \"service\": \"web\", \"backend\": \"10.0.0.2:8080\",\n"
+	"     \"is\": \"down\", \"reason\": \"connect: Connection refused\"}}\n"
+	"```\n\n"
+	"Events are numbered from 1 by each sluiced anew (`instance` tells one from another), and "
+	"the "
+	"last 4096 are kept.\n"
+	"Who reads slowly is sent no more than 64 KiB ahead and holds up nobody; what it misses is "
+	"counted in an\n"
+	"`overrun`, whose number is that of the last event that was lost. Who reads nothing for 30 "
+	"s "
+	"while something\n"
+	"is to be sent is closed, and so is who ends its sending side.\n\n"
+	"| type | what it says | members beside `sequence`, `time` and `type` |\n|---|---|---|\n";
 
 static void print_range(const struct method_param *param)
 {
@@ -94,6 +122,10 @@ int main(void)
 	printf("\n## Methods\n");
 	for (size_t i = 0; i < N_METHODS; i++)
 		print_method(&table[i]);
+	(void)fputs(events_head, stdout);
+#define X(upper, name, help, members) printf("| `%s` | %s | %s |\n", name, help, members);
+	EVENT_TYPE_LIST(X)
+#undef X
 	printf("\n## Errors\n\n"
 	       "An error has a code, a message that names the object, the value and the limit, "
 	       "and\n"

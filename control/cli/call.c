@@ -134,11 +134,12 @@ static int send_line(struct connection *connection, const char *line, size_t len
 	return CLI_DONE;
 }
 
-/* A line that grows. */
+/* What has come; it grows. */
 struct answer {
 	char *bytes;
 	size_t length;
 	size_t capacity;
+	size_t line; /* bytes of the line at the beginning, with its newline; 0: it is not whole */
 };
 
 static int receive_some(struct connection *connection, struct answer *answer)
@@ -171,21 +172,29 @@ static int receive_some(struct connection *connection, struct answer *answer)
 	return CLI_DONE;
 }
 
+/* The next line, after the one that was taken before. */
 static int receive_line(struct connection *connection, struct answer *answer)
 {
+	size_t seen = 0;
+
+	if (answer->line)
+		memmove(answer->bytes, answer->bytes + answer->line, answer->length - answer->line);
+	answer->length -= answer->line;
+	answer->line = 0;
 	for (;;) {
-		size_t seen = answer->length;
-		const char *end;
+		const char *end = answer->length > seen ? memchr(answer->bytes + seen, '\n',
+								 answer->length - seen)
+							: NULL;
 		int code;
 
+		if (end) {
+			answer->line = (size_t)(end - answer->bytes) + 1;
+			return CLI_DONE;
+		}
+		seen = answer->length;
 		code = receive_some(connection, answer);
 		if (code)
 			return code;
-		end = memchr(answer->bytes + seen, '\n', answer->length - seen);
-		if (!end)
-			continue;
-		answer->length = (size_t)(end - answer->bytes);
-		return CLI_DONE;
 	}
 }
 
@@ -195,7 +204,7 @@ static int take_answer(struct connection *connection, const struct answer *answe
 	struct rpc_error error;
 	int code = CLI_DONE;
 
-	if (rpc_decode_response(answer->bytes, answer->length, &response, &error))
+	if (rpc_decode_response(answer->bytes, answer->line - 1, &response, &error))
 		return refuse(connection, error.message, 0, " (is this sluiced's socket?)");
 	if (response.error.code) {
 		*connection->error = response.error;
@@ -207,35 +216,38 @@ static int take_answer(struct connection *connection, const struct answer *answe
 	return code;
 }
 
-static int exchange(struct connection *connection, const char *line, size_t length, json_t **result)
+static int exchange(struct connection *connection, const char *line, size_t length,
+		    struct answer *answer, json_t **result)
 {
-	struct answer answer = {0};
 	int code = connect_to(connection);
 
 	if (!code)
 		code = send_line(connection, line, length);
 	if (!code)
-		code = receive_line(connection, &answer);
+		code = receive_line(connection, answer);
 	hide_wait(connection);
-	if (!code)
-		code = take_answer(connection, &answer, result);
-	free(answer.bytes);
-	if (connection->fd >= 0)
-		(void)close(connection->fd);
-	return code;
+	return code ? code : take_answer(connection, answer, result);
 }
 
-static int call_with(struct connection connection, int timeout_sec, const char *method,
-		     json_t *params, json_t **result)
+static void finish(struct connection *connection, struct answer *answer)
 {
-	struct rpc_error *error = connection.error;
+	free(answer->bytes);
+	if (connection->fd >= 0)
+		(void)close(connection->fd);
+}
+
+/* Asks; connection and answer are to be finished, whatever came of it. */
+static int ask(struct connection *connection, int timeout_sec, const char *method, json_t *params,
+	       struct answer *answer, json_t **result)
+{
+	struct rpc_error *error = connection->error;
 	char value[32], limit[32];
 	size_t length = 0;
 	char *line = rpc_encode_request(1, method, params, &length);
 	int code;
 
 	*result = NULL;
-	connection.end_ms = connection.begin_ms + (int64_t)timeout_sec * 1000;
+	connection->end_ms = connection->begin_ms + (int64_t)timeout_sec * 1000;
 	if (!line) {
 		rpc_error_set(error, RPC_INTERNAL, NULL, "%s: out of memory", method);
 		return CLI_REFUSED;
@@ -249,7 +261,7 @@ static int call_with(struct connection connection, int timeout_sec, const char *
 		rpc_error_data(error, value, limit);
 		code = CLI_REFUSED;
 	} else {
-		code = exchange(&connection, line, length, result);
+		code = exchange(connection, line, length, answer, result);
 	}
 	free(line);
 	return code;
@@ -260,8 +272,11 @@ int call(const char *path, int timeout_sec, const char *method, json_t *params, 
 {
 	struct connection connection = {
 		.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
+	struct answer answer = {0};
+	int code = ask(&connection, timeout_sec, method, params, &answer, result);
 
-	return call_with(connection, timeout_sec, method, params, result);
+	finish(&connection, &answer);
+	return code;
 }
 
 int call_silently(const char *path, int timeout_sec, const char *method, json_t *params,
@@ -269,6 +284,56 @@ int call_silently(const char *path, int timeout_sec, const char *method, json_t 
 {
 	struct connection connection = {
 		.path = path, .fd = -1, .begin_ms = now_ms(), .is_silent = true, .error = error};
+	struct answer answer = {0};
+	int code = ask(&connection, timeout_sec, method, params, &answer, result);
 
-	return call_with(connection, timeout_sec, method, params, result);
+	finish(&connection, &answer);
+	return code;
+}
+
+struct call_stream {
+	struct connection connection;
+	struct answer answer;
+};
+
+int call_open(const char *path, int timeout_sec, const char *method, json_t *params,
+	      json_t **result, struct call_stream **stream, struct rpc_error *error)
+{
+	int code;
+
+	*result = NULL;
+	*stream = calloc(1, sizeof(**stream));
+	if (!*stream) {
+		rpc_error_set(error, RPC_INTERNAL, NULL, "%s: out of memory", method);
+		return CLI_REFUSED;
+	}
+	(*stream)->connection =
+		(struct connection){.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
+	code = ask(&(*stream)->connection, timeout_sec, method, params, &(*stream)->answer, result);
+	if (code) {
+		call_close(*stream);
+		*stream = NULL;
+	}
+	return code;
+}
+
+int call_next(struct call_stream *stream, const char **line, size_t *length,
+	      struct rpc_error *error)
+{
+	int code;
+
+	stream->connection.is_silent = true;
+	stream->connection.end_ms = INT64_MAX;
+	stream->connection.error = error;
+	code = receive_line(&stream->connection, &stream->answer);
+	*line = stream->answer.bytes;
+	*length = code ? 0 : stream->answer.line - 1;
+	return code;
+}
+
+void call_close(struct call_stream *stream)
+{
+	if (stream)
+		finish(&stream->connection, &stream->answer);
+	free(stream);
 }

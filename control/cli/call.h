@@ -25,3 +25,18 @@ int call(const char *path, int timeout_sec, const char *method, json_t *params, 
 /** The same, and nobody is told that we wait: for who draws on the terminal. */
 int call_silently(const char *path, int timeout_sec, const char *method, json_t *params,
 		  json_t **result, struct rpc_error *error) SL_MUST_USE;
+
+struct call_stream;
+
+/**
+ * Calls, and the connection stays: for a method after which sluiced goes on telling. @stream: the caller's;
+ * NULL on failure.
+ */
+int call_open(const char *path, int timeout_sec, const char *method, json_t *params,
+	      json_t **result, struct call_stream **stream, struct rpc_error *error) SL_MUST_USE;
+
+/** Waits for the next line, however long; @line is borrowed until the next call. CLI_NOT_CONNECTED: it ended. */
+int call_next(struct call_stream *stream, const char **line, size_t *length,
+	      struct rpc_error *error) SL_MUST_USE;
+
+void call_close(struct call_stream *stream);

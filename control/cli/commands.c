@@ -244,6 +244,24 @@ static const struct command table[] = {
 		.n_params = 6,
 	},
 	{
+		.noun = "events", .method = "events.subscribe", .runner = COMMAND_FOLLOWS,
+		.summary = "what happens, as it happens",
+		.description =
+			"Prints a line for each change: health of backends, states, configurations, the dataplane coming, "
+			"going and falling out of step. With -j each is a JSON document. When sluiced ends it is waited for, "
+			"and what it has told since then is printed too. A reader that is too slow gets an overrun with the "
+			"number of events that it missed.",
+		.example = {"sluice events", "sluice -j events since 0 type backend.health type overrun"},
+		.param = {
+			KEYWORD("since", "N", VALUE_ANY), KEYWORD("instance", "ID", VALUE_ANY),
+			{.word = "type", .name = "types", .value = "TYPE",
+			 .help = "only events of this type; may be given several times"},
+			{.word = "count", .name = "count", .value = "N", .kind = VALUE_SECONDS, .is_own = true,
+			 .help = "end after so many events (1..86400)"},
+		},
+		.n_params = 4,
+	},
+	{
 		.noun = "status", .method = "status", .print = output_status,
 		.description = "Shows the state of sluiced and of the dataplane, its ports and its workers.",
 		.example = {"sluice status"},

@@ -35,6 +35,7 @@ enum command_runner {
 	COMMAND_WAITS,     /* sluiced, asked again and again: wait.c */
 	COMMAND_EXAMINES,  /* this host: doctor.c */
 	COMMAND_WATCHES,   /* sluiced, asked for as long as somebody looks: top.c */
+	COMMAND_FOLLOWS,   /* sluiced, which tells what happens: events.c */
 };
 
 /** What a value is, beyond what the method table says: its grammar, and how it is completed. */

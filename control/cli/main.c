@@ -14,6 +14,7 @@
 #include "control/cli/commands.h"
 #include "control/cli/complete.h"
 #include "control/cli/doctor.h"
+#include "control/cli/events.h"
 #include "control/cli/files.h"
 #include "control/cli/help.h"
 #include "control/cli/output.h"
@@ -110,6 +111,17 @@ static int run_wait(const struct cli_options *options, const struct request *req
 	show(options, request, result);
 	json_decref(result);
 	return CLI_DONE;
+}
+
+static int run_events(const struct cli_options *options, const struct request *request)
+{
+	struct rpc_error error = {0};
+	char path[MAX_SOCKET_PATH];
+	int code = find_socket(options, path, &error);
+
+	if (!code)
+		code = events_follow(options, request, path, &error);
+	return code ? fail(options, code, &error) : CLI_DONE;
 }
 
 static int run_top(const struct cli_options *options, const struct request *request)
@@ -226,6 +238,8 @@ static int run(const struct cli_options *options, const struct request *request)
 	}
 	if (request->command->runner == COMMAND_WAITS)
 		return run_wait(options, request);
+	if (request->command->runner == COMMAND_FOLLOWS)
+		return run_events(options, request);
 	if (request->command->runner == COMMAND_WATCHES)
 		return run_top(options, request);
 	if (request->command->runner == COMMAND_EXAMINES)

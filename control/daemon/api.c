@@ -23,6 +23,7 @@
 #include <event2/listener.h>
 
 #include "control/daemon/daemon.h"
+#include "control/daemon/events.h"
 #include "control/daemon/handlers.h"
 #include "control/daemon/peer.h"
 #include "log/log.h"
@@ -32,6 +33,8 @@ enum {
 	WRITE_TIMEOUT_SEC = 30,
 	MAX_QUEUED_BYTES = 8 * 1024 * 1024,  /* of answers not read, when another is due */
 	MAX_ANSWER_BYTES = 64 * 1024 * 1024, /* of one answer */
+	MAX_QUEUED_EVENT_BYTES =
+		64 * 1024, /* of events not read; the others wait where all are kept */
 	BACKLOG = 64,
 	PAUSE_MS = 100,
 };
@@ -44,8 +47,10 @@ struct api_client {
 	struct event *turn;     /* runs the next request */
 	struct event *deadline; /* of a document that has begun */
 	size_t scanned;         /* bytes of the input known to hold no newline */
-	bool is_ended;          /* it sends no more */
-	bool is_closing;        /* answers are flushed, then it ends */
+	struct events_cursor cursor;
+	bool is_subscribed;
+	bool is_ended;   /* it sends no more */
+	bool is_closing; /* answers are flushed, then it ends */
 };
 
 struct api {
@@ -54,6 +59,7 @@ struct api {
 	char *path;
 	struct evconnlistener *listener;
 	struct event *pause;
+	struct event *wake;         /* something happened: subscribers are told */
 	bool is_out_of_descriptors; /* and that has been logged */
 	struct api_client *clients;
 	unsigned n_clients;
@@ -177,6 +183,67 @@ static void audit(const struct api_client *client, const struct rpc_request *req
 		 log_safe(backend ? backend : "", backend_text, sizeof(backend_text)), outcome);
 }
 
+/* Sends a subscriber what it may be sent now. False: it is gone. */
+static bool tell_events(struct api_client *client)
+{
+	const struct evbuffer *output = bufferevent_get_output(client->stream);
+
+	while (client->is_subscribed && !client->is_closing &&
+	       evbuffer_get_length(output) < MAX_QUEUED_EVENT_BYTES) {
+		size_t length;
+		char *line = events_next(client->api->daemon->events, &client->cursor, &length);
+
+		if (!line)
+			break;
+		if (!send_line(client, line, length))
+			return false;
+	}
+	return true;
+}
+
+/* As the answer says, which has gone out before. */
+static bool subscribe(struct api_client *client, const json_t *result)
+{
+	const json_t *types = json_object_get(result, "types");
+	const json_t *name;
+	enum event_type type;
+	size_t i;
+
+	client->is_subscribed = true;
+	client->cursor = (struct events_cursor){
+		.next = (uint64_t)json_integer_value(json_object_get(result, "since")) + 1,
+	};
+	json_array_foreach(types, i, name)
+	{
+		if (event_type_find(json_string_value(name), &type))
+			client->cursor.types |= 1u << type;
+	}
+	return tell_events(client);
+}
+
+static void on_wake(evutil_socket_t fd, short events, void *context)
+{
+	struct api *api = context;
+	struct api_client *next;
+
+	(void)fd;
+	(void)events;
+	for (struct api_client *client = api->clients; client; client = next) {
+		next = client->next;
+		(void)tell_events(client);
+	}
+}
+
+/* An event is told when whoever made it is done. */
+static void hear_event(void *context)
+{
+	const struct timeval now = {0};
+	struct api *api = context;
+
+	if (!event_pending(api->wake, EV_TIMEOUT, NULL))
+		(void)event_add(api->wake, &now);
+}
+
 /* Runs one line. False: the client is gone. */
 static bool run_line(struct api_client *client, const char *line, size_t length)
 {
@@ -195,6 +262,8 @@ static bool run_line(struct api_client *client, const char *line, size_t length)
 		is_there = send_error(client, request.id, &error);
 	else
 		is_there = send_result(client, request.id, result);
+	if (!code && is_there && strcmp(request.method, "events.subscribe") == 0)
+		is_there = subscribe(client, result);
 	json_decref(result);
 	rpc_request_fini(&request);
 	return is_there;
@@ -294,6 +363,8 @@ static void on_write(struct bufferevent *stream, void *context)
 
 	if (client->is_closing && evbuffer_get_length(bufferevent_get_output(stream)) == 0)
 		client_end(client);
+	else
+		(void)tell_events(client);
 }
 
 /* A client that shut its sending side still gets the answers to what it sent. */
@@ -535,10 +606,13 @@ struct api *api_new(struct daemon *daemon, const struct api_options *options, in
 	api->pause = event_new(daemon->base, -1, 0, on_pause_end, api);
 	api->listener = evconnlistener_new(daemon->base, on_accept, api,
 					   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	api->wake = event_new(daemon->base, -1, 0, on_wake, api);
 	if (!api->listener)
 		(void)close(fd);
-	if (api->path && api->pause && api->listener) {
+	if (api->path && api->pause && api->wake && api->listener) {
 		evconnlistener_set_error_cb(api->listener, on_accept_error);
+		if (daemon->events)
+			events_listen(daemon->events, hear_event, api);
 		return api;
 	}
 	api_free(api);
@@ -553,6 +627,10 @@ void api_free(struct api *api)
 		client_end(api->clients);
 	if (api->listener)
 		evconnlistener_free(api->listener);
+	if (api->daemon->events)
+		events_listen(api->daemon->events, NULL, NULL);
+	if (api->wake)
+		event_free(api->wake);
 	if (api->pause)
 		event_free(api->pause);
 	if (api->path)

@@ -10,6 +10,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
+#include "control/daemon/events.h"
 #include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/state.h"
@@ -185,6 +186,30 @@ static int refuse_programs(const struct daemon *daemon, const struct desired *ne
 	return RPC_OK;
 }
 
+/* What was done: the change as one, and each backend whose state is another now. */
+static void tell(const struct step *step, const json_t *changes, size_t n_changes)
+{
+	struct events *events = step->daemon->events;
+	const json_t *change;
+	size_t i;
+
+	events_add(events, EVENT_CONFIGURATION,
+		   json_pack("{s:I, s:I, s:b}", "generation", (json_int_t)step->daemon->generation,
+			     "n_changes", (json_int_t)n_changes, "applied", step->is_applied));
+	json_array_foreach(changes, i, change)
+	{
+		json_t *state = json_object_get(json_object_get(change, "fields"), "state");
+		json_t *was = json_object_get(state, "old");
+
+		if (was)
+			events_add(events, EVENT_BACKEND_STATE,
+				   json_pack("{s:O, s:O, s:O, s:O}", "service",
+					     json_object_get(change, "service"), "backend",
+					     json_object_get(change, "backend"), "was", was, "is",
+					     json_object_get(state, "new")));
+	}
+}
+
 int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 		  struct rpc_error *error)
 {
@@ -212,6 +237,8 @@ int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 		daemon->desired = change->next;
 		change->next = old;
 		health_follow(daemon->health, daemon->desired);
+		if (step.is_change)
+			tell(&step, changes, n_changes);
 	}
 	if (result)
 		*result = answer(&step, changes, n_changes);

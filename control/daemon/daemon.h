@@ -15,6 +15,7 @@
 struct api;
 struct desired;
 struct event_base;
+struct events;
 struct health;
 struct metrics_server;
 struct reconcile;
@@ -35,6 +36,7 @@ struct daemon {
 		*live; /* the same with health, roles and canaries laid over; NULL: no different */
 	struct health *health;       /* NULL: nobody checks */
 	bool may_exec;               /* whether checks may be programs */
+	struct events *events;       /* NULL: nobody wants to know */
 	struct reconcile *reconcile; /* NULL: there is no dataplane to talk to */
 	struct api *api;
 	struct metrics_server *metrics; /* NULL: none */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/daemon/daemon.h"
+#include "control/daemon/events.h"
 #include "control/daemon/health_internal.h"
 #include "log/log.h"
 
@@ -43,6 +44,8 @@ static void note_panic(const struct health_service *service, const struct share_
 {
 	const char *name = service->seen->wire.name;
 
+	events_add(service->health->daemon->events, EVENT_SERVICE_PANIC,
+		   json_pack("{s:s, s:b}", "service", name, "is", (int)choice->is_all_used));
 	if (!choice->is_all_used)
 		log_info("service %s: those of its backends that are down are not used any more",
 			 name);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/daemon/daemon.h"
+#include "control/daemon/events.h"
 #include "control/daemon/health_internal.h"
 #include "log/log.h"
 #include "wire/wire_abi.h"
@@ -57,6 +58,10 @@ static void say_change(const struct health_target *target, const char *what)
 	char address[WIRE_ADDRESS_TEXT];
 
 	(void)wire_format_endpoint(&target->at.addr, target->at.port, target->at.family, address);
+	events_add(target->service->health->daemon->events, EVENT_BACKEND_HEALTH,
+		   json_pack("{s:s, s:s, s:s, s:s}", "service", service->wire.name, "backend",
+			     address, "is", what, "reason",
+			     target->state.is_up ? "" : target->reason));
 	if (target->state.is_up)
 		log_info("service %s: backend %s: %s", service->wire.name, address, what);
 	else

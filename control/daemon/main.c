@@ -18,6 +18,7 @@
 #include "control/daemon/change.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/events.h"
 #include "control/daemon/health.h"
 #include "control/daemon/metrics_server.h"
 #include "control/daemon/notify.h"
@@ -203,6 +204,8 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 	(void)snprintf(path, sizeof(path), "%s/dataplane.sock", daemon->run_dir);
 	daemon->base = event_base_new();
 	if (daemon->base)
+		daemon->events = events_new();
+	if (daemon->events)
 		daemon->health = health_new(daemon, daemon->may_exec);
 	health_follow(daemon->health, daemon->desired);
 	if (daemon->health && change_make_live(daemon))
@@ -221,6 +224,7 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 	api_free(daemon->api);
 	reconcile_free(daemon->reconcile);
 	health_free(daemon->health);
+	events_free(daemon->events);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	return code;

@@ -20,6 +20,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
+#include "control/daemon/events.h"
 #include "log/log.h"
 
 enum {
@@ -34,6 +35,7 @@ struct reconcile {
 	struct client *client; /* NULL: DOWN */
 	bool is_up;            /* greeted */
 	bool is_synced;
+	bool is_refused;     /* the dataplane refuses the state, and that has been told */
 	uint64_t generation; /* the dataplane's */
 	unsigned retry_ms;
 	char reason[SL_MAX_ERROR];
@@ -66,9 +68,13 @@ static void go_down(struct reconcile *reconcile, const char *reason)
 		event_free(reconcile->readable);
 		reconcile->readable = NULL;
 	}
+	if (reconcile->is_up)
+		events_add(reconcile->daemon->events, EVENT_DATAPLANE_LOST,
+			   json_pack("{s:s}", "reason", reason));
 	client_free(reconcile->client);
 	reconcile->client = NULL;
 	reconcile->is_up = false;
+	reconcile->is_refused = false;
 	reconcile->is_synced = false;
 	reconcile->generation = 0;
 	set_reason(reconcile, reason);
@@ -126,14 +132,27 @@ static int transact(struct reconcile *reconcile, const struct desired *old,
 
 static void set_synced(struct reconcile *reconcile)
 {
-	if (!reconcile->is_synced)
+	if (!reconcile->is_synced) {
 		log_info("%s: in step at generation %" PRIu64, reconcile->path,
 			 reconcile->generation);
+		events_add(reconcile->daemon->events, EVENT_DATAPLANE_IN_STEP,
+			   json_pack("{s:I}", "generation", (json_int_t)reconcile->generation));
+	}
 	reconcile->is_synced = true;
+	reconcile->is_refused = false;
 	reconcile->retry_ms = FIRST_RETRY_MS;
 	reconcile->reason[0] = '\0';
 	if (reconcile->timer)
 		(void)event_del(reconcile->timer);
+}
+
+/* Once, though it is tried again and again. */
+static void tell_out_of_step(struct reconcile *reconcile, const char *reason)
+{
+	if (!reconcile->is_refused)
+		events_add(reconcile->daemon->events, EVENT_DATAPLANE_OUT_OF_STEP,
+			   json_pack("{s:s}", "reason", reason));
+	reconcile->is_refused = true;
 }
 
 /* Pushes the daemon's whole state. */
@@ -153,6 +172,7 @@ static void push(struct reconcile *reconcile)
 	if (status == -ENOTCONN)
 		return; /* on_readable sees it */
 	if (status) {
+		tell_out_of_step(reconcile, reconcile->reason);
 		start_timer(reconcile, LAST_RETRY_MS);
 		return;
 	}
@@ -172,6 +192,10 @@ static void compare(struct reconcile *reconcile)
 	reconcile->is_up = true;
 	log_info("%s: engine %s, version %s, pid %u, generation %" PRIu64, reconcile->path,
 		 hello->engine, hello->program_version, hello->pid, hello->generation);
+	events_add(daemon->events, EVENT_DATAPLANE_CONNECTED,
+		   json_pack("{s:s, s:s, s:I, s:I}", "engine", hello->engine, "version",
+			     hello->program_version, "pid", (json_int_t)hello->pid, "generation",
+			     (json_int_t)hello->generation));
 	if (hello->generation != 0)
 		change_recall_health(daemon);
 	digest = desired_digest(daemon_live(daemon), &daemon->hash_key);
@@ -279,6 +303,8 @@ bool reconcile_is_synced(const struct reconcile *reconcile)
 
 void reconcile_mark_stale(struct reconcile *reconcile)
 {
+	if (reconcile->is_up)
+		tell_out_of_step(reconcile, "the dataplane may hold another state");
 	reconcile->is_synced = false;
 	if (reconcile->is_up)
 		start_timer(reconcile, FIRST_RETRY_MS);

@@ -551,7 +551,7 @@ def complete(fake, line, folder=None):
     return done.stdout.split()
 
 
-NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "status", "check", "doctor", "diff", "apply",
+NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "apply",
          "export", "methods", "completion", "help"]
 
 
