@@ -231,8 +231,8 @@ static const struct command table[] = {
 		.param = {
 			{.word = "service", .name = "service", .value = "NAME", .kind = VALUE_SERVICE, .is_own = true,
 			 .help = "show the backends of this service"},
-			{.word = "interval", .name = "interval", .value = "SECONDS", .kind = VALUE_SECONDS, .is_own = true,
-			 .help = "from one look to the next (1..86400), default 1"},
+			{.word = "interval", .name = "interval", .value = "SECONDS", .kind = VALUE_INTERVAL, .is_own = true,
+			 .help = "from one look to the next (0.1..86400), default 1"},
 			{.word = "count", .name = "count", .value = "N", .kind = VALUE_SECONDS, .is_own = true,
 			 .help = "print so many snapshots (1..86400), and end"},
 			{.word = "sort", .name = "sort", .choices = TOP_SORT_CHOICES, .is_own = true,

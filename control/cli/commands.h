@@ -54,6 +54,7 @@ enum value_kind {
 	VALUE_SHELL,           /* of `completion` */
 	VALUE_FLAG,            /* a word without a value */
 	VALUE_SECONDS,         /* a whole number from 1 to a day; of the CLI's own */
+	VALUE_INTERVAL,        /* seconds from 0.1 to a day, with decimals; of the CLI's own */
 };
 
 /** One positional or keyword parameter of a command. */

@@ -167,6 +167,7 @@ static const char *place_of(const struct command *command, const struct command_
 	case VALUE_CLIENT:
 	case VALUE_FLAG:
 	case VALUE_SECONDS:
+	case VALUE_INTERVAL:
 		break;
 	}
 	return "-";

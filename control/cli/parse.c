@@ -514,6 +514,21 @@ static int take_member(struct reading *reading, const struct command_param *para
 	return CLI_DONE;
 }
 
+/* Seconds, perhaps with decimals. */
+static int check_interval(const struct reading *reading, const char *what, const char *word,
+			  json_t **value)
+{
+	char *end;
+	double seconds = strtod(word, &end);
+
+	/* No sign, no exponent, no name of a number: what people mean by seconds. */
+	if (word[strspn(word, "0123456789.")] || *end || end == word || !(seconds >= 0.1) ||
+	    seconds > 86400)
+		return refuse_value(reading, what, word, "seconds from 0.1 to 86400");
+	*value = json_real(seconds);
+	return CLI_DONE;
+}
+
 static int take_value(struct reading *reading, const struct command_param *param, const char *word)
 {
 	const struct method_param *source = command_method_param(reading->command, param);
@@ -536,6 +551,8 @@ static int take_value(struct reading *reading, const struct command_param *param
 		static const struct method_param day = {.min = 1, .max = 86400};
 
 		code = check_integer(reading, &day, what_of(param), word, &value);
+	} else if (param->kind == VALUE_INTERVAL) {
+		code = check_interval(reading, what_of(param), word, &value);
 	} else if (param->kind == VALUE_SHELL && strcmp(word, "bash") != 0) {
 		code = refuse_value(reading, what_of(param), word, "bash");
 	} else {

@@ -191,11 +191,12 @@ int top_run(const struct cli_options *options, const struct request *request, co
 	    struct rpc_error *error)
 {
 	const char *service = word_of(request, "service", "");
+	const json_t *interval = json_object_get(request->own, "interval");
 	struct top top = {
 		.path = path,
 		.timeout_sec =
 			options->timeout_sec < TOP_CALL_SEC ? options->timeout_sec : TOP_CALL_SEC,
-		.interval_ms = 1000 * number_of(request, "interval", 1),
+		.interval_ms = interval ? (int64_t)(1000 * json_number_value(interval)) : 1000,
 		.n_snapshots = number_of(request, "count", 0),
 		.is_json = options->is_json,
 		.view = service[0] ? TOP_BACKENDS : TOP_SERVICES,
