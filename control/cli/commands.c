@@ -335,6 +335,17 @@ static const struct command table[] = {
 		.example = {"sluice methods"},
 	},
 	{
+		.noun = "shell", .runner = COMMAND_READS,
+		.summary = "read commands, with completion and history",
+		.description =
+			"Reads command lines without the word sluice and runs each as if it had been typed alone, with the "
+			"options that the shell was given. Tab completes words, names of services and backends; the line is "
+			"edited as in emacs; quit ends it. Without any command sluice is a shell, too, if it is on a terminal. "
+			"Lines from a file or a pipe are run until one fails, whose status it exits with; those that begin "
+			"with # are passed over.",
+		.example = {"sluice shell", "sluice -s /run/sluice/control.sock shell"},
+	},
+	{
 		.noun = "completion", .runner = COMMAND_COMPLETES,
 		.summary = "print the completion script of a shell",
 		.description =

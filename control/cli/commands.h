@@ -36,6 +36,7 @@ enum command_runner {
 	COMMAND_EXAMINES,  /* this host: doctor.c */
 	COMMAND_WATCHES,   /* sluiced, asked for as long as somebody looks: top.c */
 	COMMAND_FOLLOWS,   /* sluiced, which tells what happens: events.c */
+	COMMAND_READS,     /* other commands: shell.c */
 };
 
 /** What a value is, beyond what the method table says: its grammar, and how it is completed. */

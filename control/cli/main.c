@@ -19,6 +19,7 @@
 #include "control/cli/help.h"
 #include "control/cli/output.h"
 #include "control/cli/parse.h"
+#include "control/cli/shell.h"
 #include "control/cli/table.h"
 #include "control/cli/top.h"
 #include "control/cli/wait.h"
@@ -111,6 +112,17 @@ static int run_wait(const struct cli_options *options, const struct request *req
 	show(options, request, result);
 	json_decref(result);
 	return CLI_DONE;
+}
+
+static int run_line(int argc, char **argv);
+
+static int run_shell(const struct cli_options *options)
+{
+	struct rpc_error error = {0};
+	char path[MAX_SOCKET_PATH];
+	int code = find_socket(options, path, &error);
+
+	return code ? fail(options, code, &error) : shell_run(options, path, run_line);
 }
 
 static int run_events(const struct cli_options *options, const struct request *request)
@@ -238,6 +250,8 @@ static int run(const struct cli_options *options, const struct request *request)
 	}
 	if (request->command->runner == COMMAND_WAITS)
 		return run_wait(options, request);
+	if (request->command->runner == COMMAND_READS)
+		return run_shell(options);
 	if (request->command->runner == COMMAND_FOLLOWS)
 		return run_events(options, request);
 	if (request->command->runner == COMMAND_WATCHES)
@@ -270,7 +284,13 @@ static bool has_json(int argc, char **argv)
 	return false;
 }
 
-int main(int argc, char **argv)
+/* Nothing but options, by somebody who can type the rest. */
+static bool is_shell(const struct cli_options *options, int n_words)
+{
+	return n_words == 0 && !options->is_help && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+static int run_line(int argc, char **argv)
 {
 	struct cli_options options;
 	struct request request = {0};
@@ -280,6 +300,8 @@ int main(int argc, char **argv)
 
 	if (!code && options.is_version)
 		return finish(printf("sluice %s\n", SLUICE_VERSION) < 0 ? CLI_REFUSED : CLI_DONE);
+	if (!code && is_shell(&options, argc - first))
+		return finish(run_shell(&options));
 	if (!code)
 		code = parse_request(&options, argc - first, argv + first, &request, &error);
 	if (code) {
@@ -291,4 +313,9 @@ int main(int argc, char **argv)
 	}
 	request_fini(&request);
 	return finish(code);
+}
+
+int main(int argc, char **argv)
+{
+	return run_line(argc, argv);
 }

@@ -552,12 +552,12 @@ def complete(fake, line, folder=None):
 
 
 NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "apply",
-         "export", "methods", "completion", "help"]
+         "export", "methods", "shell", "completion", "help"]
 
 
-@pytest.mark.parametrize("line,wanted", [
+COMPLETED = [
     ("sluice ", NOUNS),
-    ("sluice s", ["service", "status"]),
+    ("sluice s", ["service", "status", "shell"]),
     ("sluice service ", ["add", "set", "delete", "show", "list", "help"]),
     ("sluice service s", ["set", "show"]),
     ("sluice serv s", ["set", "show"]),
@@ -609,9 +609,21 @@ NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "
     ("sluice nothing ", []),
     ("sluice --dr", ["--dry-run"]),
     ("sluice status --js", ["--json"]),
-])
+]
+
+
+@pytest.mark.parametrize("line,wanted", COMPLETED)
 def test_completion(fake, line, wanted):
     assert complete(fake, line.replace("{socket}", str(fake.path))) == wanted
+
+
+@pytest.mark.parametrize("line,wanted", [row for row in COMPLETED if "/nonexistent" not in row[0]])
+def test_completion_of_the_shell_is_that_of_bash(line, wanted):
+    words = line.split(" ")[1:]
+    done = subprocess.run([find_program("candidates-driver"), *words], capture_output=True, text=True, check=True)
+    # bash splits words at colons, and completes what follows the last one.
+    begun = words[-1].rpartition(":")[0]
+    assert done.stdout.splitlines() == [f"{begun}:{word}" if begun else word for word in wanted]
 
 
 def test_completion_of_files_runs_nothing(fake, tmp_path):

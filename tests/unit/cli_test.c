@@ -143,7 +143,8 @@ Test(cli, every_row_says_what_it_is)
 		cr_expect(table[i].description && table[i].description[0]);
 		cr_expect(table[i].example[0], "%s: no example", table[i].noun);
 		cr_expect(table[i].print || table[i].runner == COMMAND_COMPLETES ||
-			  table[i].runner == COMMAND_WATCHES || table[i].runner == COMMAND_FOLLOWS);
+			  table[i].runner == COMMAND_WATCHES ||
+			  table[i].runner == COMMAND_FOLLOWS || table[i].runner == COMMAND_READS);
 		cr_expect(!table[i].verb || command_noun_summary(table[i].noun));
 		for (size_t k = 0; k < COMMAND_MAX_PARAMS; k++)
 			cr_expect_eq(table[i].param[k].name != NULL, k < table[i].n_params,
