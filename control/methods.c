@@ -115,6 +115,9 @@ static const struct method_param params_counters[] = {NAME("service", false)};
 static const struct method_param params_config_check[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_diff[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_apply[] = {TEXT, FILE_NAME, MUTATION};
+static const struct method_param params_config_rollback[] = {
+	INTEGER("generation", true, 1, INT64_MAX, "one of those that generation.list names"), MUTATION,
+};
 
 /* Methods without parameters share one empty list. */
 #define NO_PARAMS NULL, 0
@@ -137,6 +140,8 @@ static const struct method_param params_config_apply[] = {TEXT, FILE_NAME, MUTAT
 #define PARAMS_config_check   PARAMS(config_check)
 #define PARAMS_config_diff    PARAMS(config_diff)
 #define PARAMS_config_apply   PARAMS(config_apply)
+#define PARAMS_config_rollback PARAMS(config_rollback)
+#define PARAMS_generation_list NO_PARAMS
 #define PARAMS_config_export  NO_PARAMS
 #define PARAMS_events_subscribe PARAMS(events_subscribe)
 #define PARAMS_methods        NO_PARAMS

@@ -36,6 +36,8 @@ struct rpc_error;
 	X(CONFIG_CHECK,   config_check,   "config.check",   false, "judge a configuration text; change nothing") \
 	X(CONFIG_DIFF,    config_diff,    "config.diff",    false, "what config.apply of a text would change") \
 	X(CONFIG_APPLY,   config_apply,   "config.apply",   true,  "replace all services owned by the file with those of a text") \
+	X(CONFIG_ROLLBACK, config_rollback, "config.rollback", true, "make the state what it was at a kept generation, as a new generation") \
+	X(GENERATION_LIST, generation_list, "generation.list", false, "the generations that config.rollback can go back to") \
 	X(CONFIG_EXPORT,  config_export,  "config.export",  false, "the running state as a configuration text") \
 	X(EVENTS_SUBSCRIBE, events_subscribe, "events.subscribe", false, "have events sent on this connection from now on, each as a notification") \
 	X(METHODS,        methods,        "methods",        false, "this table")

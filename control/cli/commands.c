@@ -319,6 +319,26 @@ static const struct command table[] = {
 		.n_params = 1,
 	},
 	{
+		.noun = "rollback", .method = "config.rollback", .print = output_changes,
+		.summary = "make the state what it was at a former generation",
+		.description =
+			"Makes all services, those of the API too, and who owns them what they were at generation N, whole "
+			"or not at all, as a new generation. Each apply, rollback and reload of the configuration file "
+			"keeps what it made and what it replaced; generation list says which there are. The "
+			"configuration file is not touched: sluiced takes it again when it is told to reload it, or when "
+			"it starts and the file has changed.",
+		.example = {"sluice rollback 41", "sluice rollback 41 --dry-run"},
+		.param = {{.name = "generation", .value = "N", .kind = VALUE_GENERATION, .help = "one of those that generation list names"}},
+		.n_params = 1,
+	},
+	{
+		.noun = "generation", .verb = "list", .method = "generation.list", .print = output_generations,
+		.description =
+			"Lists the generations that rollback can go back to, the newest first, and what made each: apply, "
+			"rollback, file (read by sluiced at its start or on SIGHUP), or changes over the API.",
+		.example = {"sluice generation list"},
+	},
+	{
 		.noun = "export", .method = "config.export", .print = output_export,
 		.summary = "print the running services as a configuration file",
 		.description =
@@ -375,7 +395,7 @@ static const struct command_option options[] = {
 };
 /* clang-format on */
 
-static const char *const planned[] = {"plan", "rollback", "capture", NULL};
+static const char *const planned[] = {"plan", "capture", NULL};
 
 const struct command *command_table(size_t *n)
 {
@@ -402,6 +422,7 @@ const char *command_noun_summary(const char *noun)
 		{"service", "what clients connect to: address, port and protocol"},
 		{"backend", "what serves a service"},
 		{"flow", "connections that live in the dataplane"},
+		{"generation", "former states of the configuration, to go back to"},
 	};
 
 	for (size_t i = 0; i < SL_ARRAY_LEN(nouns); i++)

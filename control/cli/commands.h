@@ -54,6 +54,7 @@ enum value_kind {
 	VALUE_FILE,            /* a file's name; its text becomes the method's "text" */
 	VALUE_SHELL,           /* of `completion` */
 	VALUE_FLAG,            /* a word without a value */
+	VALUE_GENERATION,      /* the number of a generation that is kept */
 	VALUE_SECONDS,         /* a whole number from 1 to a day; of the CLI's own */
 	VALUE_INTERVAL,        /* seconds from 0.1 to a day, with decimals; of the CLI's own */
 };

@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * The script is data from the table (what may follow what), and one function that walks it. Each
- * place of a command is a list of words, or one of: @service, @backend, @file.
+ * place of a command is a list of words, or one of: @service, @backend, @generation, @file.
  */
 #include "control/cli/complete.h"
 
@@ -56,6 +56,10 @@ static const char walker[] =
 	"    -) ;;\n"
 	"    @service) _sluice_ask name service list ;;\n"
 	"    @backend) [[ $2 ]] && _sluice_ask address backend list \"$2\" ;;\n"
+	"    @generation)\n"
+	"        \"${program[@]}\" -j --timeout 2 generation list 2> /dev/null |\n"
+	"            grep -o '\"number\": *[0-9]*' | grep -o '[0-9]*$'\n"
+	"        ;;\n"
 	"    @file) compgen -f -- \"$current\" ;;\n"
 	"    *) _sluice_list \"${1//|/ }\" ;;\n"
 	"    esac\n"
@@ -155,6 +159,8 @@ static const char *place_of(const struct command *command, const struct command_
 		return "@backend";
 	case VALUE_FILE:
 		return "@file";
+	case VALUE_GENERATION:
+		return "@generation";
 	case VALUE_SHELL:
 		return "bash";
 	case VALUE_ANY:

@@ -120,7 +120,36 @@ void output_changes(FILE *out, const json_t *result, const json_t *own)
 				    ? ", applied"
 				    : ", saved; the dataplane does not have it yet",
 			    out);
+	if (json_is_false(get(result, "kept")))
+		(void)fputs("; cannot be gone back to, sluiced's log says why", out);
 	(void)fputc('\n', out);
+}
+
+void output_generations(FILE *out, const json_t *result, const json_t *own)
+{
+	static const char *const names[] = {"made", "origin", "services", "backends", NULL};
+	const json_t *generations = get(result, "generations");
+	size_t n = json_array_size(generations);
+	struct table *table = n ? table_new(">GENERATION|MADE|BY|>SERVICES|>BACKENDS|STATE") : NULL;
+
+	(void)own;
+	for (size_t i = 0; i < n; i++) {
+		const json_t *generation = json_array_get(generations, i);
+		const char *damage = json_string_value(get(generation, "damage"));
+		char text[256];
+
+		(void)snprintf(text, sizeof(text), "%s%s", damage ? "damaged: " : "",
+			       damage                                     ? damage
+			       : json_is_true(get(generation, "current")) ? "current"
+									  : "kept");
+		table_row(table);
+		table_cell_json(table, get(generation, "number"));
+		cells(table, generation, names);
+		table_cell(table, text);
+	}
+	table_end(table, out);
+	if (n == 0)
+		(void)fputs("none is kept: there was no apply, rollback or reload yet\n", out);
 }
 
 void output_diff(FILE *out, const json_t *result, const json_t *own)

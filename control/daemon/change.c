@@ -11,6 +11,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
 #include "control/daemon/events.h"
+#include "control/daemon/generation.h"
 #include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/state.h"
@@ -25,6 +26,7 @@ struct step {
 	struct desired *live; /* what the dataplane shall hold */
 	bool is_applied;
 	bool is_change; /* of anything that the disk or the dataplane holds */
+	bool is_kept;   /* can be gone back to */
 };
 
 /* Whole, where it is not done by a record in the journal. */
@@ -98,6 +100,40 @@ static void put_back(struct step *step)
 	daemon->generation = change.generation;
 }
 
+/* Keeps what a whole configuration is about to replace, unless that was one and is kept already. */
+static void keep_former(const struct step *step)
+{
+	const struct daemon *daemon = step->daemon;
+	const struct state state = {
+		.generation = daemon->generation,
+		.hash_key = daemon->hash_key,
+		.file_digest = daemon->file_digest,
+		.desired = daemon->desired,
+	};
+	char text[STATE_MAX_ERROR];
+
+	if (!step->change->origin || !daemon->state_dir || daemon->generation == 0 ||
+	    generation_is_kept(daemon->state_dir, &state))
+		return;
+	if (generation_keep(daemon->state_dir, &state, "changes", text))
+		log_err("%s: generation %" PRIu64 " cannot be gone back to", text,
+			daemon->generation);
+}
+
+/* What was acknowledged stays so, whether it can be kept or not. */
+static void keep(struct step *step, const struct state *state)
+{
+	const struct daemon *daemon = step->daemon;
+	char text[STATE_MAX_ERROR];
+
+	if (!step->change->origin || !daemon->state_dir)
+		return;
+	step->is_kept = generation_keep(daemon->state_dir, state, step->change->origin, text) == 0;
+	if (!step->is_kept)
+		log_err("%s: generation %" PRIu64 " cannot be gone back to", text,
+			state->generation);
+}
+
 static int make_change(struct step *step, struct rpc_error *error)
 {
 	struct daemon *daemon = step->daemon;
@@ -118,6 +154,8 @@ static int make_change(struct step *step, struct rpc_error *error)
 
 	if (!step->live)
 		return rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	if (!change->is_dry_run)
+		keep_former(step);
 	if (daemon->reconcile)
 		code = reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error);
 	if (code || change->is_dry_run)
@@ -128,6 +166,7 @@ static int make_change(struct step *step, struct rpc_error *error)
 			put_back(step);
 		return code;
 	}
+	keep(step, &state);
 	daemon->generation = state.generation;
 	daemon->hash_key = state.hash_key;
 	daemon->file_digest = state.file_digest;
@@ -144,9 +183,14 @@ static json_t *answer(const struct step *step, json_t *changes, size_t n_changes
 			  : step->is_change        ? step->is_applied
 						   : reconcile_is_synced(daemon->reconcile);
 
-	return json_pack("{s:I, s:b, s:b, s:O, s:I}", "generation", (json_int_t)daemon->generation,
-			 "applied", is_applied, "dry_run", step->change->is_dry_run, "changes",
-			 changes, "n_changes", (json_int_t)n_changes);
+	json_t *result =
+		json_pack("{s:I, s:b, s:b, s:O, s:I}", "generation", (json_int_t)daemon->generation,
+			  "applied", is_applied, "dry_run", step->change->is_dry_run, "changes",
+			  changes, "n_changes", (json_int_t)n_changes);
+
+	if (step->change->origin && step->is_change && !step->change->is_dry_run)
+		json_object_set_new(result, "kept", json_boolean(step->is_kept));
+	return result;
 }
 
 static bool is_same_file(const struct daemon *daemon, const struct change *change)

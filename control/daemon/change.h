@@ -22,11 +22,13 @@ struct change {
 	bool has_hash_key;
 	struct sl_hash_key hash_key;
 	uint64_t file_digest; /* 0: stays */
+	const char
+		*origin; /* of a whole configuration, which is kept: see generation.h; else NULL */
 };
 
 /**
  * Judges and makes the change. @result: NULL, or the answer {generation, applied, dry_run, changes,
- * n_changes}. 0 or the error's code with @error filled; then nothing has changed.
+ * n_changes, kept?}. 0 or the error's code with @error filled; then nothing has changed.
  */
 int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 		  struct rpc_error *error) SL_MUST_USE;

@@ -125,7 +125,7 @@ static uint64_t digest_of_file(const struct call *call)
 
 int handle_config_apply(struct call *call)
 {
-	struct change change = {0};
+	struct change change = {.origin = "apply"};
 	struct config *config;
 	int code = load_next(call, &config, &change.next, NULL);
 

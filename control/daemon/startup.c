@@ -42,7 +42,11 @@ int startup_read_file(const char *path, struct config **config, uint64_t *digest
 static int take_file(struct daemon *daemon, const struct config *config, uint64_t digest,
 		     struct rpc_error *error)
 {
-	struct change change = {.next = desired_clone(daemon->desired), .file_digest = digest};
+	struct change change = {
+		.next = desired_clone(daemon->desired),
+		.file_digest = digest,
+		.origin = "file",
+	};
 	int code;
 
 	if (!change.next)

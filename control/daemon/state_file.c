@@ -151,6 +151,28 @@ int state_file_write(int fd, const char *text, size_t length)
 	return 0;
 }
 
+int state_file_write_new(int dir_fd, const char *name, const char *text, size_t length,
+			 const char **step)
+{
+	int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int status;
+
+	*step = "open";
+	if (fd < 0)
+		return -errno;
+	*step = "write";
+	status = state_file_write(fd, text, length);
+	if (!status) {
+		*step = "fsync";
+		status = fsync(fd) ? -errno : 0;
+	}
+	if (close(fd) && !status) {
+		*step = "close";
+		status = -errno;
+	}
+	return status;
+}
+
 static int copy_bytes(int from_fd, int to_fd)
 {
 	char bytes[65536];

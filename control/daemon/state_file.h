@@ -44,6 +44,9 @@ uint64_t state_file_digest(int version, const struct desired *desired,
 /* Each returns 0 or negative errno. */
 
 int state_file_write(int fd, const char *text, size_t length) SL_MUST_USE;
+/** File @name of the folder is @text, on disk when this returns. @step: what failed, in a word. */
+int state_file_write_new(int dir_fd, const char *name, const char *text, size_t length,
+			 const char **step) SL_MUST_USE;
 /** A copy of file @from of the folder, on disk under the name @to when this returns. */
 int state_file_copy(int dir_fd, const char *from, const char *to) SL_MUST_USE;
 /** @text: heap, ends in NUL. */

@@ -41,7 +41,12 @@ FLOW = {"protocol": "tcp", "client": "198.51.100.7:40000", "service": "203.0.113
 ANSWERS = {
     "service.add": CHANGED, "service.set": CHANGED, "service.delete": CHANGED,
     "backend.add": CHANGED, "backend.set": CHANGED, "backend.delete": CHANGED,
-    "config.apply": CHANGED,
+    "config.apply": CHANGED, "config.rollback": {**CHANGED, "kept": False},
+    "generation.list": {
+        "generation": 5, "limit": 32, "generations": [
+            {"number": 5, "current": True, "made": "2026-11-29T15:44:02Z", "origin": "apply", "services": 1,
+             "backends": 2, "bytes": 900},
+            {"number": 3, "damage": "it is not as long as its first line says"}]},
     "config.diff": {"generation": 4, "changes": CHANGED["changes"], "n_changes": 1},
     "config.check": {"ok": True, "services": 1, "backends": 1},
     "config.export": {"text": "services: []\n"},
@@ -109,6 +114,8 @@ COMMANDS = [
      "~ backend web changed"),
     ("apply {file}", "config.apply", {"text": "services: []\n", "file": "{file}"},
      "generation 5, applied"),
+    ("rollback 3", "config.rollback", {"generation": 3}, "applied; cannot be gone back to"),
+    ("generation list", "generation.list", {}, "damaged: it is not as long as"),
     ("export", "config.export", {}, "services: []"),
     ("methods", "methods", {}, "METHOD"),
 ]
@@ -320,7 +327,7 @@ def test_doctor_hears_the_daemon_if_it_answers(fake, config):
     assert "daemon.step" not in found
 
 
-@pytest.mark.parametrize("word", ["plan", "rollback", "capture"])
+@pytest.mark.parametrize("word", ["plan", "capture"])
 def test_planned_commands_say_so(word):
     code, out, err = run(word, "x")
     assert (code, out) == (USAGE, "")
@@ -552,7 +559,7 @@ def complete(fake, line, folder=None):
 
 
 NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "apply",
-         "export", "methods", "shell", "completion", "help"]
+         "rollback", "generation", "export", "methods", "shell", "completion", "help"]
 
 
 COMPLETED = [
@@ -606,6 +613,7 @@ COMPLETED = [
     ("sluice top service w", ["web", "wiki"]),
     ("sluice top sort bits_", ["bits_in", "bits_out"]),
     ("sluice completion ", ["bash"]),
+    ("sluice rollback ", ["5", "3"]),
     ("sluice nothing ", []),
     ("sluice --dr", ["--dry-run"]),
     ("sluice status --js", ["--json"]),
