@@ -480,6 +480,65 @@ int client_abort(struct client *client)
 	return call_fixed(client, WIRE_ABORT, &body, sizeof(body), &reply, sizeof(reply));
 }
 
+int client_plan(struct client *client, struct wire_plan_reply *reply)
+{
+	struct wire_plan_request body = {0};
+	struct request request = {.type = WIRE_PLAN, .body = &body, .body_length = sizeof(body)};
+
+	return call(client, &request, CLIENT_COMMIT_TIMEOUT_MS, reply, sizeof(*reply), NULL, NULL);
+}
+
+int client_plan_flows(struct client *client, uint64_t cursor, struct wire_plan_flows_reply *reply)
+{
+	struct wire_plan_flows_request body = {.cursor = cursor};
+
+	return call_fixed(client, WIRE_PLAN_FLOWS, &body, sizeof(body), reply, sizeof(*reply));
+}
+
+/* PLAN_SERVICES and PLAN_BACKENDS have requests and replies of one shape. */
+static int call_plan_page(struct client *client, uint16_t type, uint32_t first, void *record,
+			  size_t size, uint32_t *n_records, uint32_t *next)
+{
+	struct wire_plan_services_request body = {.first = first};
+	struct wire_plan_services_reply reply;
+	struct request request = {.type = type, .body = &body, .body_length = sizeof(body)};
+	const uint8_t *rest;
+	size_t rest_length;
+	int status = call(client, &request, CLIENT_TIMEOUT_MS, &reply, sizeof(reply), &rest,
+			  &rest_length);
+
+	if (status)
+		return status;
+	*n_records = reply.n_records;
+	*next = reply.next;
+	return take_records(client, reply.n_records, WIRE_MAX_RECORDS, size, rest, rest_length,
+			    record);
+}
+
+_Static_assert(sizeof(struct wire_plan_services_request) ==
+			       sizeof(struct wire_plan_backends_request) &&
+		       sizeof(struct wire_plan_services_reply) ==
+			       sizeof(struct wire_plan_backends_reply),
+	       "call_plan_page serves both");
+
+int client_plan_services(struct client *client, uint32_t first, struct wire_plan_service *record,
+			 uint32_t *n_records, uint32_t *next)
+{
+	int status = call_plan_page(client, WIRE_PLAN_SERVICES, first, record, sizeof(*record),
+				    n_records, next);
+
+	for (uint32_t i = 0; !status && i < *n_records; i++)
+		record[i].name[sizeof(record[i].name) - 1] = '\0';
+	return status;
+}
+
+int client_plan_backends(struct client *client, uint32_t first, struct wire_plan_backend *record,
+			 uint32_t *n_records, uint32_t *next)
+{
+	return call_plan_page(client, WIRE_PLAN_BACKENDS, first, record, sizeof(*record), n_records,
+			      next);
+}
+
 int client_counters(struct client *client, uint32_t worker, struct wire_counters_reply *reply)
 {
 	struct wire_counters_request body = {.worker = worker};

@@ -71,6 +71,17 @@ int client_commit(struct client *client, bool is_dry_run,
 		  struct wire_commit_reply *reply) SL_MUST_USE;
 int client_abort(struct client *client) SL_MUST_USE;
 
+/** Plans the transaction that is filled, instead of committing it. Waits as client_commit() does. */
+int client_plan(struct client *client, struct wire_plan_reply *reply) SL_MUST_USE;
+/** Counts flows from @cursor on. @reply->next: 0 when that was all. */
+int client_plan_flows(struct client *client, uint64_t cursor,
+		      struct wire_plan_flows_reply *reply) SL_MUST_USE;
+/** One page each from position @first. @record: WIRE_MAX_RECORDS of them. @next: 0 when that was all. */
+int client_plan_services(struct client *client, uint32_t first, struct wire_plan_service *record,
+			 uint32_t *n_records, uint32_t *next) SL_MUST_USE;
+int client_plan_backends(struct client *client, uint32_t first, struct wire_plan_backend *record,
+			 uint32_t *n_records, uint32_t *next) SL_MUST_USE;
+
 /** @worker: an index, or WIRE_ALL_WORKERS. */
 int client_counters(struct client *client, uint32_t worker,
 		    struct wire_counters_reply *reply) SL_MUST_USE;

@@ -114,6 +114,7 @@ static const struct method_param params_events_subscribe[] = {
 static const struct method_param params_counters[] = {NAME("service", false)};
 static const struct method_param params_config_check[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_diff[] = {TEXT, FILE_NAME};
+static const struct method_param params_config_plan[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_apply[] = {TEXT, FILE_NAME, MUTATION};
 static const struct method_param params_config_rollback[] = {
 	INTEGER("generation", true, 1, INT64_MAX, "one of those that generation.list names"), MUTATION,
@@ -139,6 +140,7 @@ static const struct method_param params_config_rollback[] = {
 #define PARAMS_status         NO_PARAMS
 #define PARAMS_config_check   PARAMS(config_check)
 #define PARAMS_config_diff    PARAMS(config_diff)
+#define PARAMS_config_plan    PARAMS(config_plan)
 #define PARAMS_config_apply   PARAMS(config_apply)
 #define PARAMS_config_rollback PARAMS(config_rollback)
 #define PARAMS_generation_list NO_PARAMS

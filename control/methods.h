@@ -35,6 +35,7 @@ struct rpc_error;
 	X(STATUS,         status,         "status",         false, "the daemon, the dataplane, its ports and workers") \
 	X(CONFIG_CHECK,   config_check,   "config.check",   false, "judge a configuration text; change nothing") \
 	X(CONFIG_DIFF,    config_diff,    "config.diff",    false, "what config.apply of a text would change") \
+	X(CONFIG_PLAN,    config_plan,    "config.plan",    false, "what config.apply of a text would do to slots and live flows; change nothing") \
 	X(CONFIG_APPLY,   config_apply,   "config.apply",   true,  "replace all services owned by the file with those of a text") \
 	X(CONFIG_ROLLBACK, config_rollback, "config.rollback", true, "make the state what it was at a kept generation, as a new generation") \
 	X(GENERATION_LIST, generation_list, "generation.list", false, "the generations that config.rollback can go back to") \

@@ -10,6 +10,7 @@
 #include <sluice/wire.h>
 
 struct flow_log;
+struct sl_flow;
 struct snapshot;
 struct staging;
 struct dataplane; /* the engine's own */
@@ -118,14 +119,23 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record);
 
+/** A live flow: a copy that nobody changes, the visitor's until it returns. */
+struct dataplane_flow {
+	const struct sl_flow *flow;
+	uint32_t worker;
+	uint32_t now; /* the worker's clock, ticks */
+};
+
+/** Sees one flow. False: that is enough for this call. */
+typedef bool dataplane_visitor(void *context, const struct dataplane_flow *flow);
+
 /**
- * Up to @limit records into @record; 0 or -EINVAL for a cursor that was never given out.
- * @next: where to go on, 0 when that was all. Work a call is bounded; a page may be empty and not
- * the last.
+ * Shows live flows to @visit, from @cursor on (0: from the start). 0 or -EINVAL for a cursor that was
+ * never given out. @next: where to go on, 0 when that was all. Work a call is bounded: a page may be
+ * empty and not the last.
  */
-int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
-		    uint64_t cursor, uint32_t limit, struct wire_flow_record *record,
-		    uint32_t *n_records, uint64_t *next) SL_MUST_USE;
+int dataplane_visit_flows(struct dataplane *dataplane, uint64_t cursor, dataplane_visitor *visit,
+			  void *context, uint64_t *next) SL_MUST_USE;
 
 void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_reply *reply);
 

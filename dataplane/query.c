@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/flow_record.h"
 #include "dataplane/session_internal.h"
 #include "dataplane/snapshot.h"
 #include "wire/wire_abi.h"
@@ -144,10 +145,33 @@ void query_backend_counters(struct session *session, const void *body, struct an
 	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
 }
 
+/** A page of records under way. */
+struct page {
+	const struct snapshot *snapshot;
+	const struct wire_flow_filter *filter;
+	struct wire_flow_record *record;
+	uint32_t n_records;
+	uint32_t limit;
+};
+
+static bool list_flow(void *context, const struct dataplane_flow *flow)
+{
+	struct page *page = context;
+
+	if (flow_record_matches(page->snapshot, page->filter, flow->flow))
+		flow_record_fill(page->snapshot, flow->flow, flow->worker, flow->now,
+				 &page->record[page->n_records++]);
+	return page->n_records < page->limit;
+}
+
 void query_flows(struct session *session, const void *body, struct answer *answer)
 {
 	const struct wire_flows_request *request = body;
 	struct wire_flows_reply *reply = answer->body;
+	struct page page = {.snapshot = session->sessions->snapshot,
+			    .filter = &request->filter,
+			    .record = reply->record,
+			    .limit = request->limit};
 	int status;
 
 	if (request->limit == 0 || request->limit > WIRE_MAX_RECORDS) {
@@ -155,8 +179,9 @@ void query_flows(struct session *session, const void *body, struct answer *answe
 			      WIRE_MAX_RECORDS);
 		return;
 	}
-	status = dataplane_flows(session->sessions->dataplane, &request->filter, request->cursor,
-				 request->limit, reply->record, &reply->n_records, &reply->next);
+	status = dataplane_visit_flows(session->sessions->dataplane, request->cursor, list_flow,
+				       &page, &reply->next);
+	reply->n_records = page.n_records;
 	if (status != 0) {
 		answer_refuse(answer, status, "flows: cursor %llu was never given out",
 			      (unsigned long long)request->cursor);
@@ -165,29 +190,41 @@ void query_flows(struct session *session, const void *body, struct answer *answe
 	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
 }
 
+/** A count of what a filter asks for. */
+struct count {
+	const struct snapshot *snapshot;
+	const struct wire_flow_filter *filter;
+	struct wire_flow_count_reply *reply;
+};
+
+static bool count_flow(void *context, const struct dataplane_flow *flow)
+{
+	struct count *count = context;
+
+	if (!flow_record_matches(count->snapshot, count->filter, flow->flow))
+		return true;
+	count->reply->ipv4 += flow->flow->family == SL_FAMILY_IPV4;
+	count->reply->ipv6 += flow->flow->family == SL_FAMILY_IPV6;
+	count->reply->embryonic += flow->flow->state == SL_FLOW_EMBRYONIC;
+	return true;
+}
+
 /* Counts by looking: only for a filter. */
-static int count_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
+static int count_flows(const struct sessions *sessions, const struct wire_flow_filter *filter,
 		       struct wire_flow_count_reply *reply)
 {
-	struct wire_flow_record record[WIRE_MAX_RECORDS];
+	struct count count = {sessions->snapshot, filter, reply};
 	uint64_t cursor = 0;
 
 	reply->ipv4 = 0;
 	reply->ipv6 = 0;
 	reply->embryonic = 0;
-	for (uint32_t counted = 0; counted < MAX_COUNTED;) {
-		uint32_t n = 0;
-		int status = dataplane_flows(dataplane, filter, cursor, WIRE_MAX_RECORDS, record,
-					     &n, &cursor);
+	while (reply->ipv4 + reply->ipv6 < MAX_COUNTED) {
+		int status = dataplane_visit_flows(sessions->dataplane, cursor, count_flow, &count,
+						   &cursor);
 
 		if (status != 0)
 			return status;
-		for (uint32_t i = 0; i < n; i++) {
-			reply->ipv4 += record[i].family == SL_FAMILY_IPV4;
-			reply->ipv6 += record[i].family == SL_FAMILY_IPV6;
-			reply->embryonic += record[i].state == 1;
-		}
-		counted += n;
 		if (cursor == 0)
 			return 0;
 	}
@@ -203,7 +240,7 @@ void query_flow_count(struct session *session, const void *body, struct answer *
 
 	dataplane_flow_count(session->sessions->dataplane, reply);
 	if (memcmp(&request->filter, &everything, sizeof(everything)) != 0)
-		status = count_flows(session->sessions->dataplane, &request->filter, reply);
+		status = count_flows(session->sessions, &request->filter, reply);
 	if (status != 0)
 		answer_refuse(answer, status, "flows: more than %d match (limit)", MAX_COUNTED);
 	else

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/planning.h"
 #include "dataplane/query.h"
 #include "dataplane/session_internal.h"
 #include "dataplane/snapshot.h"
@@ -72,6 +73,7 @@ struct sessions *sessions_new(struct dataplane *dataplane)
 
 static void end_transaction(struct sessions *sessions)
 {
+	planning_end(sessions);
 	stages_abandon(&sessions->stages);
 	sessions->holder = NULL;
 }
@@ -80,6 +82,7 @@ void sessions_free(struct sessions *sessions)
 {
 	if (sessions == NULL)
 		return;
+	planning_end(sessions);
 	stages_fini(&sessions->stages);
 	free(sessions);
 }
@@ -175,8 +178,7 @@ static void handle_begin(struct session *session, const void *body, struct answe
 	answer->length = sizeof(*reply);
 }
 
-/* Whether the session holds the transaction; else the answer says why not. */
-static bool holds_transaction(const struct session *session, struct answer *answer)
+bool session_holds_transaction(const struct session *session, struct answer *answer)
 {
 	if (session->sessions->holder == session)
 		return true;
@@ -191,8 +193,12 @@ static bool change(struct session *session, uint16_t type, const void *body, siz
 	char error[SL_MAX_ERROR] = "";
 	int status;
 
-	if (!holds_transaction(session, answer))
+	if (!session_holds_transaction(session, answer))
 		return false;
+	if (session->sessions->plan != NULL) {
+		answer_refuse(answer, -EPROTO, "transaction: it was planned, and takes no changes");
+		return false;
+	}
 	status = stages_change(&session->sessions->stages, type, body, size, n, error);
 	if (status != 0)
 		answer_refuse(answer, status, "%s", error);
@@ -272,13 +278,14 @@ static void handle_commit(struct session *session, const void *body, struct answ
 	struct snapshot *snapshot;
 	int status;
 
-	if (!holds_transaction(session, answer))
+	if (!session_holds_transaction(session, answer))
 		return;
 	if (request->is_dry_run > 1) {
 		answer_refuse(answer, -EINVAL, "commit: is_dry_run %u (limit 0..1)",
 			      request->is_dry_run);
 		return;
 	}
+	planning_end(sessions);
 	status = snapshot_build(sessions->stages.draft, sessions->draft_generation,
 				&sessions->draft_key, sessions->snapshot, &snapshot, error);
 	if (status == 0) {
@@ -308,7 +315,7 @@ static void handle_commit(struct session *session, const void *body, struct answ
 
 static void handle_abort(struct session *session, const void *body SL_UNUSED, struct answer *answer)
 {
-	if (!holds_transaction(session, answer))
+	if (!session_holds_transaction(session, answer))
 		return;
 	end_transaction(session->sessions);
 	answer->length = sizeof(struct wire_abort_reply);
@@ -365,6 +372,16 @@ static const struct message_kind {
 			 RESERVED(struct wire_denies_request, reserved), true, handle_denies},
 	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0, NO_RESERVED, false,
 			  query_workers},
+	[WIRE_PLAN] = {sizeof(struct wire_plan_request), 0,
+		       RESERVED(struct wire_plan_request, reserved), true, planning_make},
+	[WIRE_PLAN_FLOWS] = {sizeof(struct wire_plan_flows_request), 0, NO_RESERVED, true,
+			     planning_flows},
+	[WIRE_PLAN_SERVICES] = {sizeof(struct wire_plan_services_request), 0,
+				RESERVED(struct wire_plan_services_request, reserved), true,
+				planning_services},
+	[WIRE_PLAN_BACKENDS] = {sizeof(struct wire_plan_backends_request), 0,
+				RESERVED(struct wire_plan_backends_request, reserved), true,
+				planning_backends},
 };
 
 static bool is_zero(const uint8_t *bytes, size_t size)

@@ -6,6 +6,7 @@
 #include "dataplane/session.h"
 #include "dataplane/stages.h"
 
+struct plan;
 struct snapshot;
 
 struct sessions {
@@ -13,6 +14,8 @@ struct sessions {
 	struct stages stages;
 	struct snapshot *snapshot; /* published; the dataplane owns it. NULL before the first */
 	struct session *holder;    /* of the transaction under way; NULL: none */
+	struct plan *plan;         /* of the transaction under way; NULL: it has none */
+	struct snapshot *planned;  /* what the plan compares with; NULL likewise */
 	uint64_t draft_generation;
 	struct sl_hash_key draft_key;
 	uint64_t boot_id;
@@ -36,5 +39,8 @@ struct answer {
 /** Makes the answer a refusal: what was written of it is forgotten. */
 void answer_refuse(struct answer *answer, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/** Whether the session holds the transaction under way; else the answer says why not. */
+bool session_holds_transaction(const struct session *session, struct answer *answer);
 
 uint64_t session_now_ns(void);

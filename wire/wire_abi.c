@@ -284,7 +284,70 @@
 	M(wire_workers_reply, n_records) \
 	M(wire_workers_reply, reserved) \
 	E(wire_workers_reply, record) \
-	S(wire_workers_reply)
+	S(wire_workers_reply) \
+	M(wire_plan_request, reserved) \
+	S(wire_plan_request) \
+	M(wire_plan_reply, digest) \
+	M(wire_plan_reply, duration_ns) \
+	M(wire_plan_reply, memory_now) \
+	M(wire_plan_reply, memory_after) \
+	M(wire_plan_reply, n_tables_built) \
+	M(wire_plan_reply, n_services) \
+	M(wire_plan_reply, n_backends) \
+	M(wire_plan_reply, is_new_key) \
+	S(wire_plan_reply) \
+	M(wire_plan_fates, stay) \
+	M(wire_plan_fates, reset) \
+	M(wire_plan_fates, move) \
+	M(wire_plan_fates, off_pool) \
+	S(wire_plan_fates) \
+	M(wire_plan_flows_request, cursor) \
+	S(wire_plan_flows_request) \
+	M(wire_plan_flows_reply, next) \
+	M(wire_plan_flows_reply, flows) \
+	S(wire_plan_flows_reply) \
+	M(wire_plan_services_request, first) \
+	M(wire_plan_services_request, reserved) \
+	S(wire_plan_services_request) \
+	M(wire_plan_service, address) \
+	M(wire_plan_service, change) \
+	M(wire_plan_service, mode) \
+	M(wire_plan_service, reserved) \
+	M(wire_plan_service, slots_now) \
+	M(wire_plan_service, slots_after) \
+	M(wire_plan_service, slots_moved) \
+	M(wire_plan_service, backends_now) \
+	M(wire_plan_service, backends_after) \
+	M(wire_plan_service, usable_now) \
+	M(wire_plan_service, usable_after) \
+	M(wire_plan_service, n_records) \
+	M(wire_plan_service, ports_now) \
+	M(wire_plan_service, ports_after) \
+	M(wire_plan_service, flows) \
+	M(wire_plan_service, name) \
+	S(wire_plan_service) \
+	M(wire_plan_services_reply, n_records) \
+	M(wire_plan_services_reply, next) \
+	E(wire_plan_services_reply, record) \
+	S(wire_plan_services_reply) \
+	M(wire_plan_backends_request, first) \
+	M(wire_plan_backends_request, reserved) \
+	S(wire_plan_backends_request) \
+	M(wire_plan_backend, addr) \
+	M(wire_plan_backend, port) \
+	M(wire_plan_backend, change) \
+	M(wire_plan_backend, reserved) \
+	M(wire_plan_backend, slots_now) \
+	M(wire_plan_backend, slots_after) \
+	M(wire_plan_backend, slots_left) \
+	M(wire_plan_backend, slots_came) \
+	M(wire_plan_backend, reserved2) \
+	M(wire_plan_backend, flows) \
+	S(wire_plan_backend) \
+	M(wire_plan_backends_reply, n_records) \
+	M(wire_plan_backends_reply, next) \
+	E(wire_plan_backends_reply, record) \
+	S(wire_plan_backends_reply)
 /* clang-format on */
 
 enum {

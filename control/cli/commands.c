@@ -308,6 +308,18 @@ static const struct command table[] = {
 		.n_params = 1,
 	},
 	{
+		.noun = "plan", .method = "config.plan", .print = output_plan,
+		.summary = "what applying a configuration file would do to slots and live flows",
+		.description =
+			"Lets the dataplane build what apply of the same file would make, compares it with what is live, and "
+			"changes nothing. For each service that changes: how many slots move from one backend to another, and "
+			"of the flows that live now, how many stay, how many end (reset) and how many begin afresh at another "
+			"backend (move); the source ports; then warnings.",
+		.example = {"sluice plan new.yaml", "sluice -j plan new.yaml"},
+		.param = {FILE_NAME("the configuration, or - for standard input")},
+		.n_params = 1,
+	},
+	{
 		.noun = "apply", .method = "config.apply", .print = output_changes,
 		.summary = "make the services of a configuration file the running ones",
 		.description =
@@ -395,7 +407,7 @@ static const struct command_option options[] = {
 };
 /* clang-format on */
 
-static const char *const planned[] = {"plan", "capture", NULL};
+static const char *const planned[] = {"capture", NULL};
 
 const struct command *command_table(size_t *n)
 {

@@ -26,6 +26,7 @@ void output_check(FILE *out, const json_t *result, const json_t *own);
 void output_diff(FILE *out, const json_t *result, const json_t *own);
 void output_export(FILE *out, const json_t *result, const json_t *own);
 void output_generations(FILE *out, const json_t *result, const json_t *own);
+void output_plan(FILE *out, const json_t *result, const json_t *own); /* plan.c */
 void output_methods(FILE *out, const json_t *result, const json_t *own);
 
 /** One document and a newline; indented for a terminal. */

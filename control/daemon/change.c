@@ -293,6 +293,40 @@ out:
 	return code;
 }
 
+int change_plan(struct daemon *daemon, struct change *change, struct plan *plan, json_t **changes,
+		size_t *n_changes, struct rpc_error *error)
+{
+	struct step step = {.daemon = daemon, .change = change};
+	int code = desired_check(change->next, daemon->desired, error);
+
+	if (!code)
+		code = refuse_programs(daemon, change->next, error);
+	if (code)
+		return code;
+	*changes = diff_changes(daemon->desired, change->next, n_changes);
+	measure(&step, *n_changes);
+	step.live = health_apply(daemon->health, change->next);
+	if (!step.live)
+		code = rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
+	if (!code && daemon->reconcile) {
+		const struct reconcile_change wanted = {
+			.desired = step.live,
+			.hash_key = step.hash_key,
+			.generation = step.generation,
+			.is_dry_run = true,
+			.plan = plan,
+		};
+
+		code = reconcile_commit(daemon->reconcile, &wanted, &step.is_applied, error);
+	}
+	if (!code && !step.is_applied)
+		code = rpc_error_set(error, RPC_NOT_CONNECTED, NULL,
+				     "the dataplane is not connected: %s",
+				     reconcile_reason(daemon->reconcile));
+	desired_free(step.live);
+	return code;
+}
+
 int change_save(struct daemon *daemon, struct rpc_error *error)
 {
 	struct state state = {

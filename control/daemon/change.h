@@ -15,6 +15,7 @@
 
 struct daemon;
 struct desired;
+struct plan;
 
 struct change {
 	struct desired *next; /* taken over by change_commit, always */
@@ -32,6 +33,13 @@ struct change {
  */
 int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 		  struct rpc_error *error) SL_MUST_USE;
+
+/**
+ * What the change would do to what the dataplane, which must be connected, has; nothing is changed. @plan:
+ * all 0; the caller's to plan_fini(), whatever comes. 0 or the error's code with @error filled.
+ */
+int change_plan(struct daemon *daemon, struct change *change, struct plan *plan, json_t **changes,
+		size_t *n_changes, struct rpc_error *error) SL_MUST_USE;
 
 /** The dataplane holds our state under a higher number: takes that number over. */
 void change_adopt_generation(struct daemon *daemon, uint64_t generation);

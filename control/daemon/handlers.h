@@ -16,6 +16,7 @@
 #include "control/rpc.h"
 
 struct client;
+struct config;
 struct daemon;
 struct desired_service;
 
@@ -48,6 +49,13 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 		 json_t **result, struct rpc_error *error) SL_MUST_USE;
 
 /* What handlers share. */
+
+/**
+ * The state as it would be with the services of the parameter text, and that text's configuration, both the
+ * caller's to free. @warnings: NULL, or a new array of what is allowed but odd.
+ */
+int call_load_text(const struct call *call, struct config **config, struct desired **next,
+		   json_t **warnings) SL_MUST_USE;
 
 /** The string parameter @name, or NULL. */
 const char *call_string(const struct call *call, const char *name);

@@ -45,9 +45,8 @@ static int load(const struct call *call, struct config **config, json_t **warnin
 	return RPC_OK;
 }
 
-/* The state as it would be with the text's services. */
-static int load_next(const struct call *call, struct config **config, struct desired **next,
-		     json_t **warnings)
+int call_load_text(const struct call *call, struct config **config, struct desired **next,
+		   json_t **warnings)
 {
 	int code = load(call, config, warnings);
 
@@ -74,7 +73,7 @@ int handle_config_check(struct call *call)
 	struct config *config;
 	struct desired *next;
 	json_t *warnings;
-	int code = load_next(call, &config, &next, &warnings);
+	int code = call_load_text(call, &config, &next, &warnings);
 
 	if (code)
 		return code;
@@ -92,7 +91,7 @@ int handle_config_diff(struct call *call)
 	struct desired *next;
 	size_t n_changes;
 	json_t *changes;
-	int code = load_next(call, &config, &next, NULL);
+	int code = call_load_text(call, &config, &next, NULL);
 
 	if (code)
 		return code;
@@ -127,7 +126,7 @@ int handle_config_apply(struct call *call)
 {
 	struct change change = {.origin = "apply"};
 	struct config *config;
-	int code = load_next(call, &config, &change.next, NULL);
+	int code = call_load_text(call, &config, &change.next, NULL);
 
 	if (code)
 		return code;

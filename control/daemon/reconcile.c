@@ -21,6 +21,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
 #include "control/daemon/events.h"
+#include "control/daemon/plan.h"
 #include "log/log.h"
 
 enum {
@@ -116,7 +117,9 @@ static int transact(struct reconcile *reconcile, const struct desired *old,
 			      &change->hash_key);
 	if (!status)
 		status = send_records(client, &delta);
-	if (!status)
+	if (!status && change->plan)
+		status = plan_read(client, change->plan);
+	else if (!status)
 		status = client_commit(client, change->is_dry_run, &reply);
 	diff_delta_fini(&delta);
 	if (status && status != -ENOTCONN) {

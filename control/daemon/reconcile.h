@@ -16,6 +16,7 @@
 struct client;
 struct daemon;
 struct desired;
+struct plan;
 struct reconcile;
 
 /** What the dataplane shall change to. */
@@ -24,6 +25,7 @@ struct reconcile_change {
 	struct sl_hash_key hash_key;
 	uint64_t generation;
 	bool is_dry_run;
+	struct plan *plan; /* filled instead of a commit; of a dry run alone. NULL: none */
 };
 
 /** @daemon: outlives it. Nothing happens before reconcile_start. NULL: out of memory. */

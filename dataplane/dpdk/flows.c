@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * Listing of live flows, read from the control thread while workers change them: each entry is
+ * Visits of live flows, read from the control thread while workers change them: each entry is
  * copied under its sequence number, and one that changes meanwhile is passed over.
  */
 #include <errno.h>
 
 #include "dataplane/dpdk/engine.h"
-#include "dataplane/flow_record.h"
 
 enum {
 	MAX_LOOKED_AT = 1 << 18, /* entries in one call, so that the control thread stays live */
@@ -31,13 +30,12 @@ static bool place_of(const struct dataplane *dataplane, uint64_t cursor, struct 
 	return table / 2 < dataplane->n_opened;
 }
 
-int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
-		    uint64_t cursor, uint32_t limit, struct wire_flow_record *record,
-		    uint32_t *n_records, uint64_t *next)
+int dataplane_visit_flows(struct dataplane *dataplane, uint64_t cursor, dataplane_visitor *visit,
+			  void *context, uint64_t *next)
 {
 	struct place place;
+	bool is_enough = false;
 
-	*n_records = 0;
 	*next = 0;
 	if (!place_of(dataplane, cursor, &place))
 		return -EINVAL;
@@ -46,7 +44,7 @@ int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *
 		const struct flow_table *table = place.is_ipv6 ? &worker->flows6 : &worker->flows4;
 		struct sl_flow_ipv6 copy;
 
-		if (*n_records == limit || looked_at == MAX_LOOKED_AT) {
+		if (is_enough || looked_at == MAX_LOOKED_AT) {
 			*next = cursor;
 			return 0;
 		}
@@ -55,11 +53,13 @@ int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *
 			cursor += dataplane->options.n_flows - place.index;
 			continue;
 		}
-		if (flow_table_read(table, place.index, &copy) &&
-		    flow_record_matches(dataplane->snapshot, filter, &copy.flow))
-			flow_record_fill(dataplane->snapshot, &copy.flow, worker->id,
-					 __atomic_load_n(&worker->now, __ATOMIC_RELAXED),
-					 &record[(*n_records)++]);
+		if (flow_table_read(table, place.index, &copy))
+			is_enough = !visit(context, &(struct dataplane_flow){
+							    .flow = &copy.flow,
+							    .worker = worker->id,
+							    .now = __atomic_load_n(
+								    &worker->now, __ATOMIC_RELAXED),
+						    });
 		cursor++;
 	}
 	return 0;

@@ -116,12 +116,10 @@ void dataplane_backend_counters(struct dataplane *dataplane SL_UNUSED, uint32_t 
 {
 }
 
-int dataplane_flows(struct dataplane *dataplane SL_UNUSED,
-		    const struct wire_flow_filter *filter SL_UNUSED, uint64_t cursor,
-		    uint32_t limit SL_UNUSED, struct wire_flow_record *record SL_UNUSED,
-		    uint32_t *n_records, uint64_t *next)
+int dataplane_visit_flows(struct dataplane *dataplane SL_UNUSED, uint64_t cursor,
+			  dataplane_visitor *visit SL_UNUSED, void *context SL_UNUSED,
+			  uint64_t *next)
 {
-	*n_records = 0;
 	*next = 0;
 	return cursor == 0 ? 0 : -EINVAL;
 }

@@ -11,7 +11,6 @@
 #include <bpf/libbpf.h>
 
 #include "dataplane/explain.h"
-#include "dataplane/flow_record.h"
 #include "dataplane/xdp/engine.h"
 #include "dataplane/xdp/skeleton.h"
 
@@ -36,30 +35,27 @@ static bool read_entry(const struct dataplane *dataplane, bool is_ipv6, uint32_t
 }
 
 /* A cursor counts entries of the IPv4 table, then of the IPv6 table. */
-int dataplane_flows(struct dataplane *dataplane, const struct wire_flow_filter *filter,
-		    uint64_t cursor, uint32_t limit, struct wire_flow_record *record,
-		    uint32_t *n_records, uint64_t *next)
+int dataplane_visit_flows(struct dataplane *dataplane, uint64_t cursor, dataplane_visitor *visit,
+			  void *context, uint64_t *next)
 {
 	uint64_t n = 2ull * dataplane->n_entries;
-	uint32_t now = engine_now();
+	struct sl_flow_ipv6 copy;
+	const struct dataplane_flow shown = {.flow = &copy.flow, .now = engine_now()};
+	bool is_enough = false;
 
-	*n_records = 0;
 	*next = 0;
 	if (cursor >= n)
 		return -EINVAL;
 	for (uint32_t looked_at = 0; cursor < n; looked_at++, cursor++) {
 		bool is_ipv6 = cursor >= dataplane->n_entries;
-		struct sl_flow_ipv6 copy;
 
-		if (*n_records == limit || looked_at == MAX_LOOKED_AT) {
+		if (is_enough || looked_at == MAX_LOOKED_AT) {
 			*next = cursor;
 			return 0;
 		}
 		if (read_entry(dataplane, is_ipv6, (uint32_t)(cursor % dataplane->n_entries),
-			       &copy) &&
-		    flow_record_matches(dataplane->snapshot, filter, &copy.flow))
-			flow_record_fill(dataplane->snapshot, &copy.flow, 0, now,
-					 &record[(*n_records)++]);
+			       &copy))
+			is_enough = !visit(context, &shown);
 	}
 	return 0;
 }

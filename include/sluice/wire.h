@@ -14,6 +14,10 @@
  * any more) or ABORT. BEGIN with base_generation 0 starts from nothing (full state); with another
  * number it is a delta on exactly that generation, else -ESTALE. One transaction at a time, and it
  * ends with its connection, and with the first of its messages that is refused.
+ *
+ * A plan: a transaction that is filled, then PLAN, PLAN_FLOWS until all flows are counted,
+ * PLAN_SERVICES and PLAN_BACKENDS, and ABORT. Nothing that is live changes. What was planned takes no
+ * more changes; it may be committed.
  */
 #pragma once
 
@@ -48,7 +52,11 @@ enum {
 	X(EXPLAIN,          explain,          15, "the decision for one packet, step by step, on the live tables") \
 	X(PORTS,            ports,            16, "ports: name, driver, link, statistics") \
 	X(WORKERS,          workers,          17, "workers: core, loops, busy loops") \
-	X(DENIES,           denies,           18, "add prefixes that services of mode snat deny")
+	X(DENIES,           denies,           18, "add prefixes that services of mode snat deny") \
+	X(PLAN,             plan,             19, "build what COMMIT would publish, to be compared") \
+	X(PLAN_FLOWS,       plan_flows,       20, "count a part of the live flows by what would become of them") \
+	X(PLAN_SERVICES,    plan_services,    21, "a page of the services that would change") \
+	X(PLAN_BACKENDS,    plan_backends,    22, "a page of the backends of these services")
 /* clang-format on */
 
 enum wire_type {
@@ -489,6 +497,95 @@ struct wire_workers_reply {
 	struct wire_worker_record record[];
 };
 
+struct wire_plan_request {
+	uint32_t reserved;
+};
+struct wire_plan_reply {
+	uint64_t digest; /* of the state as it would be */
+	uint64_t duration_ns;
+	uint64_t memory_now;     /* bytes of the snapshot, its tables included */
+	uint64_t memory_after;   /* likewise; until the grace period is over both are there */
+	uint32_t n_tables_built; /* slot tables that were filled anew */
+	uint32_t n_services;     /* records of PLAN_SERVICES */
+	uint32_t n_backends;     /* records of PLAN_BACKENDS */
+	uint32_t is_new_key;     /* 1: every client may be given another backend */
+};
+
+/** How many live flows fare how; without those that both ends have closed. */
+struct wire_plan_fates {
+	uint64_t stay;     /* go on as they are */
+	uint64_t reset;    /* end: the client is told with its next packet */
+	uint64_t move;     /* their next packet begins them afresh, at another backend */
+	uint64_t off_pool; /* of those that stay: their source is none of the service's any more */
+};
+
+struct wire_plan_flows_request {
+	uint64_t cursor; /* 0: from the start, and counted anew */
+};
+struct wire_plan_flows_reply {
+	uint64_t next;                /* 0: that was all */
+	struct wire_plan_fates flows; /* counted so far, of all services */
+};
+
+enum wire_plan_change {
+	WIRE_PLAN_SAME = 1, /* a backend beside others that change */
+	WIRE_PLAN_ADD = 2,
+	WIRE_PLAN_DELETE = 3,
+	WIRE_PLAN_SET = 4,
+};
+
+struct wire_plan_services_request {
+	uint32_t first; /* position to start from */
+	uint32_t reserved;
+};
+struct wire_plan_service {
+	struct wire_address address;
+	uint8_t change; /* enum wire_plan_change */
+	uint8_t mode;   /* enum wire_mode; as it would be */
+	uint8_t reserved[2];
+	uint32_t slots_now; /* 0: there is no such service; of mode snat: always */
+	uint32_t slots_after;
+	/* Of slots_after, those that another backend has now; where their number changes, by the middle of each. */
+	uint32_t slots_moved;
+	uint32_t backends_now;
+	uint32_t backends_after;
+	uint32_t usable_now; /* of these, ready, up and with a weight */
+	uint32_t usable_after;
+	uint32_t n_records; /* of PLAN_BACKENDS that are the service's */
+	uint64_t ports_now; /* source addresses x source ports */
+	uint64_t ports_after;
+	struct wire_plan_fates flows;
+	char name[SL_MAX_NAME]; /* as it would be; zero-terminated */
+};
+struct wire_plan_services_reply {
+	uint32_t n_records;
+	uint32_t next; /* position to go on from; 0: that was all */
+	struct wire_plan_service record[];
+};
+
+struct wire_plan_backends_request {
+	uint32_t first; /* position to start from */
+	uint32_t reserved;
+};
+/** Those of one service stand together, the services in the order of PLAN_SERVICES. */
+struct wire_plan_backend {
+	union sl_addr addr;
+	be16_t port;
+	uint8_t change; /* enum wire_plan_change */
+	uint8_t reserved;
+	uint32_t slots_now;
+	uint32_t slots_after;
+	uint32_t slots_left; /* of slots_now, those that another one would have */
+	uint32_t slots_came; /* of slots_after, those that another one has */
+	uint32_t reserved2;
+	struct wire_plan_fates flows;
+};
+struct wire_plan_backends_reply {
+	uint32_t n_records;
+	uint32_t next; /* position to go on from; 0: that was all */
+	struct wire_plan_backend record[];
+};
+
 /** Connection state of a flow, as listed. */
 #define SL_FLOW_STATE_LIST(X)                                                                      \
 	X(FREE, free)                                                                              \
@@ -506,6 +603,8 @@ _Static_assert(sizeof(struct wire_backend) == 48, "wire_backend");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
 _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
 _Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");
+_Static_assert(sizeof(struct wire_plan_service) == 168, "wire_plan_service");
+_Static_assert(sizeof(struct wire_plan_backend) == 72, "wire_plan_backend");
 _Static_assert(sizeof(struct wire_explain_step) == 256, "wire_explain_step");
 _Static_assert(sizeof(struct wire_explain_reply) == 48, "wire_explain_reply");
 _Static_assert(sizeof(struct wire_backend_counters_record) == 144, "wire_backend_counters_record");

@@ -3,7 +3,8 @@
 /*
  * libFuzzer target: two sessions of the private protocol on the memory engine, without sockets. The
  * input is a script of packets, raw ones and ones made from a good record with some bytes changed.
- * Whatever comes: every answer is well formed, and only an accepted COMMIT changes the state.
+ * Whatever comes: every answer is well formed, only an accepted COMMIT changes the state, and to what its
+ * plan said.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct state {
 static struct sessions *sessions;
 static struct session *session[N_SESSIONS];
 static struct state state;
+static uint64_t planned_digest; /* of the transaction under way; 0: it was not planned */
 static _Alignas(8) uint8_t packet[WIRE_MAX_MESSAGE];
 static _Alignas(8) uint8_t reply[WIRE_MAX_MESSAGE];
 
@@ -268,11 +270,27 @@ static size_t begin_packet(struct input *input)
 	return frame(WIRE_BEGIN, sizeof(request));
 }
 
+/* PLAN, or a page of what was planned. */
+static size_t plan_packet(uint8_t how)
+{
+	static const uint16_t types[] = {WIRE_PLAN, WIRE_PLAN_FLOWS, WIRE_PLAN_SERVICES,
+					 WIRE_PLAN_BACKENDS};
+	const uint32_t request[2] = {(how & 8) != 0, 0};
+
+	memcpy(body(), request, sizeof(request));
+	if ((how & 3) == 0)
+		memset(body(), 0, sizeof(struct wire_plan_request));
+	return frame(types[how & 3],
+		     (how & 3) == 0 ? sizeof(struct wire_plan_request) : sizeof(request));
+}
+
 static size_t end_packet(struct input *input)
 {
 	uint8_t how = take(input);
 	const struct wire_commit_request request = {.is_dry_run = how & 1};
 
+	if ((how & 0xf0) == 0xf0)
+		return plan_packet(how);
 	memcpy(body(), &request, sizeof(request));
 	if ((how & 6) == 6)
 		return frame(WIRE_ABORT, sizeof(struct wire_abort_request));
@@ -316,6 +334,25 @@ static size_t next_packet(struct input *input, uint8_t kind)
 	}
 }
 
+/* Follows an accepted message: what a plan foretold comes true. */
+static void follow_plan(uint16_t type, bool is_dry_run)
+{
+	struct wire_plan_reply plan;
+	struct wire_commit_reply commit;
+
+	if (type == WIRE_BEGIN)
+		planned_digest = 0;
+	if (type == WIRE_PLAN) {
+		memcpy(&plan, reply + sizeof(struct wire_header), sizeof(plan));
+		planned_digest = plan.digest;
+	}
+	if (type != WIRE_COMMIT || planned_digest == 0)
+		return;
+	memcpy(&commit, reply + sizeof(struct wire_header), sizeof(commit));
+	require(commit.digest == planned_digest, is_dry_run ? "a dry run is not what was planned"
+							    : "a commit is not what was planned");
+}
+
 static void step(struct input *input)
 {
 	uint8_t choice = take(input);
@@ -331,11 +368,13 @@ static void step(struct input *input)
 		return;
 	}
 	length = next_packet(input, choice & 7);
-	if (length >= sizeof(header) + sizeof(commit)) {
+	if (length >= sizeof(header))
 		memcpy(&header, packet, sizeof(header));
+	if (length >= sizeof(header) + sizeof(commit))
 		memcpy(&commit, body(), sizeof(commit));
-	}
 	status = handle(which, length);
+	if (status == 0)
+		follow_plan(header.type, commit.is_dry_run != 0);
 	after = current_state(which);
 	if (status == 0 && header.type == WIRE_COMMIT && commit.is_dry_run == 0)
 		require(after.generation != 0, "committed without a generation");
@@ -357,6 +396,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sessions = sessions_new(dataplane);
 	require(sessions != NULL, "out of memory");
 	state = (struct state){0};
+	planned_digest = 0;
 	for (int i = 0; i < N_SESSIONS; i++) {
 		session[i] = session_new(sessions, i);
 		require(session[i] != NULL, "out of memory");

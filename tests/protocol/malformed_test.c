@@ -55,8 +55,8 @@ static const struct row {
 	{"packet shorter than it says", WIRE_STATUS, 0, 0, 0, -1, true, NO_MESSAGE, ""},
 	{"packet of half a header", WIRE_STATUS, 0, 0, 0, -12, true, NO_MESSAGE, ""},
 	{"header alone", WIRE_STATUS, 0, 0, 0, -4, false, -EINVAL, "message status: 0 bytes (expected 4)"},
-	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..18)"},
-	{"type one beyond the last", WIRE_STATUS, HEAD(type), 19, 0, false, -EOPNOTSUPP, "type 19"},
+	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..22)"},
+	{"type one beyond the last", WIRE_STATUS, HEAD(type), 23, 0, false, -EOPNOTSUPP, "type 23"},
 	{"type 65535", WIRE_STATUS, HEAD(type), 65535, 0, false, -EOPNOTSUPP, "type 65535"},
 	{"reserved of the header", WIRE_STATUS, HEAD(reserved), 1, 0, false, -EINVAL, "message status: reserved"},
 	{"status in a request", WIRE_STATUS, HEAD(status), 1, 0, false, -EINVAL, "message status: reserved"},
@@ -98,6 +98,18 @@ static const struct row {
 	{"explain short", WIRE_EXPLAIN, 0, 0, 0, -40, false, -EINVAL, "expected 40"},
 	{"ports reserved", WIRE_PORTS, BODY(wire_ports_request, reserved), 1u << 31, 0, false, -EINVAL, "message ports: reserved"},
 	{"workers anew 2", WIRE_WORKERS, BODY(wire_workers_request, begins_anew), 2, 0, false, -EINVAL, "workers: begins_anew 2 (limit 0..1)"},
+	{"plan long", WIRE_PLAN, 0, 0, 0, 4, false, -EINVAL, "message plan: 8 bytes (expected 4)"},
+	{"plan reserved", WIRE_PLAN, BODY(wire_plan_request, reserved), 1, 0, false, -EINVAL, "message plan: reserved"},
+	{"plan flows short", WIRE_PLAN_FLOWS, 0, 0, 0, -4, false, -EINVAL, "message plan_flows: 4 bytes (expected 8)"},
+	{"plan flows cursor never given out", WIRE_PLAN_FLOWS, BODY(wire_plan_flows_request, cursor), 1, 0, false, -EINVAL, "cursor 1 was never given out"},
+	{"plan flows cursor 2^64-1", WIRE_PLAN_FLOWS, BODY(wire_plan_flows_request, cursor), UINT64_MAX, 0, false, -EINVAL, "cursor 18446744073709551615"},
+	{"plan services short", WIRE_PLAN_SERVICES, 0, 0, 0, -4, false, -EINVAL, "message plan_services: 4 bytes (expected 8)"},
+	{"plan services reserved", WIRE_PLAN_SERVICES, BODY(wire_plan_services_request, reserved), 1, 0, false, -EINVAL, "message plan_services: reserved"},
+	{"plan services beyond the last", WIRE_PLAN_SERVICES, BODY(wire_plan_services_request, first), 1, 0, false, -EINVAL, "position 1 of the services (limit 0)"},
+	{"plan services beyond 2^32-1", WIRE_PLAN_SERVICES, BODY(wire_plan_services_request, first), UINT32_MAX, 0, false, -EINVAL, "position 4294967295 of the services"},
+	{"plan backends long", WIRE_PLAN_BACKENDS, 0, 0, 0, 8, false, -EINVAL, "message plan_backends: 16 bytes (expected 8)"},
+	{"plan backends reserved", WIRE_PLAN_BACKENDS, BODY(wire_plan_backends_request, reserved), 1u << 31, 0, false, -EINVAL, "message plan_backends: reserved"},
+	{"plan backends beyond the last", WIRE_PLAN_BACKENDS, BODY(wire_plan_backends_request, first), 1, 0, false, -EINVAL, "position 1 of the backends (limit 0)"},
 	/* Arrays. */
 	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -380, false, -EINVAL, "message services: 4 bytes"},
 	{"services 257 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
@@ -188,7 +200,8 @@ static const struct row {
 
 static uint16_t is_change(uint16_t type)
 {
-	return (type >= WIRE_SERVICES && type <= WIRE_ABORT) || type == WIRE_DENIES;
+	return (type >= WIRE_SERVICES && type <= WIRE_ABORT) || type == WIRE_DENIES ||
+	       (type >= WIRE_PLAN && type <= WIRE_PLAN_BACKENDS);
 }
 
 /* A private network that is led out. */
@@ -290,7 +303,14 @@ static size_t good_body(uint16_t type, uint8_t *body)
 		     .destination = old.address.addr, .source_port = SL_BE16(40000),
 		     .destination_port = SL_BE16(80), .family = SL_FAMILY_IPV4,
 		     .protocol = SL_PROTOCOL_TCP);
+	case WIRE_PLAN_FLOWS:
+		GOOD(plan_flows, 0);
+	case WIRE_PLAN_SERVICES:
+		GOOD(plan_services, 0);
+	case WIRE_PLAN_BACKENDS:
+		GOOD(plan_backends, 0);
 	case WIRE_STATUS:
+	case WIRE_PLAN:
 	case WIRE_ABORT:
 	case WIRE_PORTS:
 	case WIRE_WORKERS:
@@ -320,6 +340,19 @@ static int send_row(struct peer *peer, const struct row *row)
 	return peer_send_raw(peer, message, length);
 }
 
+/* The transaction that a message of @type needs, planned where it asks for a plan. */
+static void begin_for(struct peer *peer, uint16_t type)
+{
+	const struct wire_plan_request plan = {0};
+
+	if (!is_change(type))
+		return;
+	cr_assert_eq(peer_begin(peer, 2, 1), 0, "%s: %s", wire_type_name(type), peer_error(peer));
+	if (type == WIRE_PLAN_FLOWS || type == WIRE_PLAN_SERVICES || type == WIRE_PLAN_BACKENDS)
+		cr_assert_eq(peer_call(peer, WIRE_PLAN, &plan, sizeof(plan)), 0, "%s",
+			     peer_error(peer));
+}
+
 Test(malformed, each_row_is_refused_with_its_reason_and_changes_nothing)
 {
 	struct world world;
@@ -338,9 +371,7 @@ Test(malformed, each_row_is_refused_with_its_reason_and_changes_nothing)
 		int status;
 
 		cr_assert_eq(peer_hello(peer), 0);
-		if (is_change(row->type))
-			cr_assert_eq(peer_begin(peer, 2, 1), 0, "%s: %s", row->name,
-				     peer_error(peer));
+		begin_for(peer, row->type);
 		status = send_row(peer, row);
 		cr_expect_eq(status, row->status, "%s: status %d, not %d", row->name, status,
 			     row->status);
@@ -361,7 +392,7 @@ Test(malformed, each_row_is_refused_with_its_reason_and_changes_nothing)
 
 Test(malformed, the_good_messages_behind_the_rows_are_good)
 {
-	for (uint16_t type = WIRE_HELLO; type <= WIRE_WORKERS; type++) {
+	for (uint16_t type = WIRE_HELLO; type <= WIRE_PLAN_BACKENDS; type++) {
 		const struct row row = {.name = wire_type_name(type), .type = type};
 		struct world world;
 		struct peer *peer;
@@ -370,8 +401,7 @@ Test(malformed, the_good_messages_behind_the_rows_are_good)
 		peer = peer_new(&world, 1);
 		cr_assert_eq(peer_hello(peer), 0);
 		commit_something(peer);
-		if (is_change(type))
-			cr_assert_eq(peer_begin(peer, 2, 1), 0);
+		begin_for(peer, type);
 		cr_expect_eq(send_row(peer, &row), 0, "%s: %s", row.name, peer_error(peer));
 		peer_free(peer);
 		world_close(&world);
@@ -383,7 +413,7 @@ Test(malformed, nothing_but_a_greeting_is_heard_before_it)
 	struct world world;
 
 	world_open(&world);
-	for (uint16_t type = WIRE_STATUS; type <= WIRE_WORKERS; type++) {
+	for (uint16_t type = WIRE_STATUS; type <= WIRE_PLAN_BACKENDS; type++) {
 		const struct row row = {.name = wire_type_name(type), .type = type};
 		struct peer *peer = peer_new(&world, 1);
 

@@ -42,6 +42,24 @@ ANSWERS = {
     "service.add": CHANGED, "service.set": CHANGED, "service.delete": CHANGED,
     "backend.add": CHANGED, "backend.set": CHANGED, "backend.delete": CHANGED,
     "config.apply": CHANGED, "config.rollback": {**CHANGED, "kept": False},
+    "config.plan": {
+        "generation": 4, "n_changes": 2, "counted": True, "tables_built": 1, "build_us": 90, "new_hash_key": False,
+        "changes": [
+            {"action": "set", "object": "service", "service": "web", "text": "~ service web slots 251 -> 1009"},
+            {"action": "set", "object": "backend", "service": "web", "backend": "10.0.0.2:8080",
+             "text": "~ backend web 10.0.0.2:8080 weight 1 -> 2", "fields": {"weight": {"old": 1, "new": 2}}}],
+        "flows": {"stay": 7, "reset": 2, "move": 1, "off_pool": 0},
+        "slots": {"after": 1009, "moved": 500}, "memory": {"now": 1048576, "after": 1200},
+        "services": [
+            {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "change": "set",
+             "slots": {"now": 251, "after": 1009, "moved": 500},
+             "backends": {"now": 2, "after": 2, "usable_now": 2, "usable_after": 2},
+             "flows": {"stay": 7, "reset": 2, "move": 1, "off_pool": 0},
+             "backend": [{"address": f"10.0.0.{n}:8080", "change": "set" if n == 2 else "same",
+                          "slots": {"now": 25, "after": 60, "left": 5, "came": 40},
+                          "flows": {"stay": 7, "reset": 2, "move": 1, "off_pool": 0}}
+                         for n in range(2, 15)]}],
+        "warnings": [{"kind": "reset", "service": "web", "text": "service web: 2 flows end\x1b[2J"}]},
     "generation.list": {
         "generation": 5, "limit": 32, "generations": [
             {"number": 5, "current": True, "made": "2026-11-29T15:44:02Z", "origin": "apply", "services": 1,
@@ -112,6 +130,8 @@ COMMANDS = [
     ("check {file} live", "config.check", {"text": "services: []\n", "file": "{file}"}, "ok"),
     ("diff {file}", "config.diff", {"text": "services: []\n", "file": "{file}"},
      "~ backend web changed"),
+    ("plan {file}", "config.plan", {"text": "services: []\n", "file": "{file}"},
+     "10.0.0.2:8080   weight 1 -> 2     25     60      5    40     7      2     1"),
     ("apply {file}", "config.apply", {"text": "services: []\n", "file": "{file}"},
      "generation 5, applied"),
     ("rollback 3", "config.rollback", {"generation": 3}, "applied; cannot be gone back to"),
@@ -208,6 +228,19 @@ def test_a_command_calls_its_method_and_shows_the_answer(fake, config, line, met
     assert (code, err) == (DONE, "")
     assert json.loads(out) == ANSWERS[method]
     assert out.count("\n") == 1
+
+
+def test_a_plan_is_told_from_its_sum_to_its_warnings(fake, config):
+    out = run("plan", config, socket_path=fake.path)[1].splitlines()
+    assert out[:4] == ["generation 4: 2 changes, 1 service; nothing was changed",
+                       "flows         7 stay, 2 reset, 1 move", "slots         500 of 1009 move",
+                       "memory        1.0 MiB now, 1.2 KiB after; 1 table built"]
+    assert out[5] == ("~ service web 203.0.113.10:80/tcp, 49.6 % of the slots move, "
+                      "flows: 7 stay, 2 reset, 1 move")
+    assert out[6] == "slots 251 -> 1009"
+    assert sum(line.startswith("10.0.0.") for line in out) == 9, "those that change, and eight more"
+    assert "... and 4 more that are the same but for their slots" in out
+    assert out[-1] == "warning: service web: 2 flows end\\x1b[2J"
 
 
 def test_every_method_has_a_command():
@@ -327,7 +360,7 @@ def test_doctor_hears_the_daemon_if_it_answers(fake, config):
     assert "daemon.step" not in found
 
 
-@pytest.mark.parametrize("word", ["plan", "capture"])
+@pytest.mark.parametrize("word", ["capture"])
 def test_planned_commands_say_so(word):
     code, out, err = run(word, "x")
     assert (code, out) == (USAGE, "")
@@ -558,7 +591,7 @@ def complete(fake, line, folder=None):
     return done.stdout.split()
 
 
-NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "apply",
+NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "plan", "apply",
          "rollback", "generation", "export", "methods", "shell", "completion", "help"]
 
 

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* config.plan. */
+#include "control/daemon/handlers.h"
+
+#include "config/config.h"
+#include "control/daemon/daemon.h"
+#include "control/daemon/desired.h"
+#include "control/daemon/plan.h"
+#include "control/daemon/plan_json.h"
+#include "control/daemon/reconcile.h"
+
+static json_t *describe(const struct call *call, const struct plan *plan, json_t *changes,
+			size_t n_changes)
+{
+	json_t *result =
+		json_pack("{s:I, s:O, s:I}", "generation", (json_int_t)call->daemon->generation,
+			  "changes", changes, "n_changes", (json_int_t)n_changes);
+	json_t *totals = plan_totals_json(plan);
+
+	json_object_update(result, totals);
+	json_decref(totals);
+	json_object_set_new(result, "services", plan_services_json(plan));
+	json_object_set_new(result, "warnings",
+			    plan_warnings_json(plan, reconcile_is_synced(call->daemon->reconcile)));
+	return result;
+}
+
+int handle_config_plan(struct call *call)
+{
+	struct change change = {0};
+	struct plan plan = {0};
+	struct config *config;
+	struct client *client;
+	json_t *changes = NULL;
+	size_t n_changes;
+	int code = call_client(call, &client);
+
+	if (!code)
+		code = call_load_text(call, &config, &change.next, NULL);
+	if (code)
+		return code;
+	change.has_hash_key = config->has_hash_key;
+	change.hash_key = config->hash_key;
+	config_free(config);
+	code = change_plan(call->daemon, &change, &plan, &changes, &n_changes, call->error);
+	if (!code)
+		call->result = describe(call, &plan, changes, n_changes);
+	json_decref(changes);
+	plan_fini(&plan);
+	desired_free(change.next);
+	return code;
+}
