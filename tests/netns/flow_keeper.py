@@ -3,7 +3,8 @@
 """flow_keeper.py TCP_PORT UDP_PORT ADDR...: keeps flows to all ADDRs, and asks over each, again and again,
 which backend it has. Lines of the standard input: "open TCP UDP" opens so many flows more to each ADDR,
 "close N" ends the oldest N of them. Each line is answered, after a round over all flows, by one of JSON:
-"flows" open, "rounds" so far, and, of all rounds, flows "lost" and "moved" to another backend."""
+"flows" open, "rounds" so far, and, of all rounds, flows "lost", and how often one "moved" to another
+backend."""
 import json
 import select
 import socket
@@ -14,12 +15,13 @@ AGAIN = 0.5  # after which a datagram is sent again: it is allowed to get lost
 tcp_port, udp_port, *addresses = sys.argv[1:]
 flows = []
 backends = {}
+ends = {}
 result = {"flows": 0, "rounds": 0, "lost": 0, "moved": 0, "why": []}
 
 
 def lost(flow, why):
     result["lost"] += 1
-    result["why"] = [*result["why"][:9], f"{flow.getpeername()} from {flow.getsockname()}: {why}"]
+    result["why"] = [*result["why"][:9], f"{ends[flow]}: {why}"]  # one that was reset has no ends any more
     flows.remove(flow)
     flow.close()
 
@@ -29,6 +31,7 @@ def open_one(kind, address, port):
     flow.settimeout(PATIENCE)
     flow.connect((address, int(port)))
     flow.setblocking(False)
+    ends[flow] = f"{flow.getpeername()} from {flow.getsockname()}"
     flows.append(flow)
 
 
@@ -52,7 +55,8 @@ def is_answered(flow, text):
     name = text.split()[0] if flow.type == socket.SOCK_DGRAM else text.partition(b"\r\n\r\n")[2]
     if flow.type == socket.SOCK_STREAM and not name.endswith(b"\n"):
         return False
-    result["moved"] += backends.setdefault(flow, name.strip()) != name.strip()
+    result["moved"] += backends.get(flow, name.strip()) != name.strip()
+    backends[flow] = name.strip()
     return True
 
 
@@ -89,6 +93,7 @@ def round_over_all():
                 lost(flow, why)
         for flow in list(texts):
             if silent >= PATIENCE:
+                poll.unregister(flow)
                 lost(flow, "silent")
                 del texts[flow]
             elif silent and flow.type == socket.SOCK_DGRAM:

@@ -2,47 +2,16 @@
 # Copyright (c) 2026 The Sluice authors
 """The number of workers changes under flows that live on: none is lost, and none comes to another
 backend."""
-import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 import topology
+from keeper import Keeper
 
 KIND = "vdev"
 MAX_WORKERS = 4
 TIMEOUTS = {"transitory": 1, "udp": 5}
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-class Keeper:
-    """Flows to both addresses, used all the time: flow_keeper.py."""
-
-    def __init__(self, net):
-        self.net = net
-        self.process = subprocess.Popen(
-            net.in_ns("client", sys.executable, os.path.join(HERE, "flow_keeper.py"), "80", "53",
-                      topology.SERVICE4, topology.SERVICE6),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def tell(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def rounds(self, n):
-        """After `n` rounds more."""
-        end = self.tell("go")["rounds"] + n
-        while True:
-            result = self.tell("go")
-            if result["rounds"] >= end:
-                return result
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait(30)
-        self.process.stdout.close()
 
 
 @pytest.fixture
