@@ -42,6 +42,7 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 {
 	struct call call = {
 		.daemon = daemon,
+		.access = access,
 		.method = method_find(request->method),
 		.params = request->params,
 		.error = error,
@@ -56,11 +57,9 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 		rpc_error_data(error, request->method, NULL);
 		return RPC_METHOD;
 	}
-	if (access < (call.method->is_mutation ? ACCESS_WRITE : ACCESS_READ))
-		return rpc_error_set(error, RPC_NOT_PERMITTED, "method", "%s: the caller may %s",
-				     call.method->name,
-				     access == ACCESS_READ ? "only read" : "not use this socket");
-	code = method_check(call.method, call.params, error);
+	code = call_check_access(&call, call.method->is_mutation ? ACCESS_WRITE : ACCESS_READ);
+	if (!code)
+		code = method_check(call.method, call.params, error);
 	if (!code)
 		code = check_generation(&call);
 	if (code)
@@ -73,6 +72,15 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 	else
 		*result = call.result;
 	return code;
+}
+
+int call_check_access(const struct call *call, enum access needed)
+{
+	if (call->access >= needed)
+		return RPC_OK;
+	return rpc_error_set(call->error, RPC_NOT_PERMITTED, "method", "%s: the caller may %s",
+			     call->method->name,
+			     call->access == ACCESS_READ ? "only read" : "not use this socket");
 }
 
 const char *call_string(const struct call *call, const char *name)

@@ -30,6 +30,7 @@ enum access {
 /** One call under way. @params are judged already. */
 struct call {
 	struct daemon *daemon;
+	enum access access;
 	const struct method *method;
 	const json_t *params;
 	json_t *result; /* made by the handler */
@@ -56,6 +57,9 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
  */
 int call_load_text(const struct call *call, struct config **config, struct desired **next,
 		   json_t **warnings) SL_MUST_USE;
+
+/** Refuses unless the caller may do so much. NOT_PERMITTED. */
+int call_check_access(const struct call *call, enum access needed) SL_MUST_USE;
 
 /** The string parameter @name, or NULL. */
 const char *call_string(const struct call *call, const char *name);

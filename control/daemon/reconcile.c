@@ -123,7 +123,8 @@ static int transact(struct reconcile *reconcile, const struct desired *old,
 		status = client_commit(client, change->is_dry_run, &reply);
 	diff_delta_fini(&delta);
 	if (status && status != -ENOTCONN) {
-		(void)snprintf(text, sizeof(text), "%s", client_error(client));
+		(void)snprintf(text, sizeof(text), "%s",
+			       client_error(client)[0] ? client_error(client) : strerror(-status));
 		(void)!client_abort(client); /* may be ended already; then it says so */
 		set_reason(reconcile, text);
 		return status;
