@@ -15,6 +15,7 @@
 	X(BACKEND_STATE,         "backend.state",         "a backend's state was changed by hand or by the file", "service, backend, was, is") \
 	X(BACKEND_HEALTH,        "backend.health",        "its checks found a backend up or down", "service, backend, is, reason") \
 	X(SERVICE_PANIC,         "service.panic",         "too few of a service's backends are up and all are used, or no more so", "service, is") \
+	X(SERVICE_ROLE,          "service.role",          "new flows go to a service's backends of another role", "service, is") \
 	X(DATAPLANE_CONNECTED,   "dataplane.connected",   "a dataplane answered", "engine, version, pid, generation") \
 	X(DATAPLANE_IN_STEP,     "dataplane.in_step",     "the dataplane holds the desired state", "generation") \
 	X(DATAPLANE_OUT_OF_STEP, "dataplane.out_of_step", "the dataplane refuses the desired state, or may hold another", "reason") \

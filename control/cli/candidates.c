@@ -52,9 +52,9 @@ static void add_choices(struct line *line, const char *choices)
 	}
 }
 
-static void add_asked(struct line *line, const char *service)
+static void add_asked(struct line *line, enum value_kind kind, const char *service)
 {
-	json_t *names = line->ask ? line->ask(line->context, service) : NULL;
+	json_t *names = line->ask ? line->ask(line->context, kind, service) : NULL;
 	const json_t *name;
 	size_t i;
 
@@ -134,10 +134,10 @@ static void add_place(struct line *line, const struct command *command,
 {
 	if (command_choices(command, param))
 		add_choices(line, command_choices(command, param));
-	else if (param->kind == VALUE_SERVICE)
-		add_asked(line, NULL);
-	else if (param->kind == VALUE_BACKEND)
-		add_asked(line, service);
+	else if (param->kind == VALUE_SERVICE || param->kind == VALUE_GENERATION)
+		add_asked(line, param->kind, NULL);
+	else if (param->kind == VALUE_BACKEND && service)
+		add_asked(line, param->kind, service);
 	else if (param->kind == VALUE_SHELL)
 		add(line, "bash");
 }

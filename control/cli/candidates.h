@@ -5,8 +5,13 @@
 
 #include <jansson.h>
 
-/** Names of services (@service NULL), or addresses of the backends of @service: an array; a new reference. */
-typedef json_t *candidates_ask(void *context, const char *service);
+#include "control/cli/commands.h"
+
+/**
+ * What there is of @kind, as texts in an array, a new reference: names of services, addresses of the backends of
+ * @service, numbers of generations. @service is NULL for the others.
+ */
+typedef json_t *candidates_ask(void *context, enum value_kind kind, const char *service);
 
 /**
  * Words that the last of @n @words, which is begun and may be empty, can become; without "sluice", and with

@@ -139,25 +139,43 @@ static void take_line(struct shell *shell, const char *text)
 
 /* Completion */
 
-static json_t *ask(void *context, const char *service)
+/* What lists that which may be completed, and which member of an entry it is. */
+struct source {
+	const char *method;
+	const char *list;
+	const char *member;
+};
+
+static struct source source_of(enum value_kind kind)
+{
+	if (kind == VALUE_BACKEND)
+		return (struct source){"backend.list", "backends", "address"};
+	if (kind == VALUE_GENERATION)
+		return (struct source){"generation.list", "generations", "number"};
+	return (struct source){"service.list", "services", "name"};
+}
+
+static json_t *ask(void *context, enum value_kind kind, const char *service)
 {
 	const struct shell *shell = context;
+	const struct source source = source_of(kind);
 	json_t *params = service ? json_pack("{s:s}", "service", service) : NULL;
 	json_t *result = NULL, *names = json_array();
 	struct rpc_error error;
 	const json_t *entry;
 	size_t i;
-	int code = call_silently(shell->path, ASK_SEC, service ? "backend.list" : "service.list",
-				 params, &result, &error);
-	const json_t *list = json_object_get(result, service ? "backends" : "services");
+	int code = call_silently(shell->path, ASK_SEC, source.method, params, &result, &error);
 
 	json_decref(params);
-	json_array_foreach(list, i, entry)
+	json_array_foreach(json_object_get(result, source.list), i, entry)
 	{
-		json_t *name = json_object_get(entry, service ? "address" : "name");
+		json_t *name = json_object_get(entry, source.member);
 
 		if (!code && json_is_string(name))
 			json_array_append(names, name);
+		else if (!code && json_is_integer(name))
+			json_array_append_new(names, json_sprintf("%" JSON_INTEGER_FORMAT,
+								  json_integer_value(name)));
 	}
 	json_decref(result);
 	return names;

@@ -31,8 +31,12 @@ static bool is_down(const struct health_target *target)
 	return target && !target->state.is_up;
 }
 
-static void note_role(const char *name, uint8_t role)
+static void note_role(const struct health_service *service, uint8_t role)
 {
+	const char *name = service->seen->wire.name;
+
+	events_add(service->health->daemon->events, EVENT_SERVICE_ROLE,
+		   json_pack("{s:s, s:s}", "service", name, "is", share_role_name(role)));
 	if (role == SHARE_ACTIVE)
 		log_info("service %s: new flows go to its active backends again", name);
 	else
@@ -63,7 +67,7 @@ static void note_choice(struct health_service *service, const struct share_choic
 
 	service->choice = *choice;
 	if (choice->role != before.role)
-		note_role(service->seen->wire.name, choice->role);
+		note_role(service, choice->role);
 	if (choice->is_all_used != before.is_all_used)
 		note_panic(service, choice);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
-/* Prints what `sluice shell` would complete the last argument to, a line each; services and backends are made up. */
+/* Prints what `sluice shell` would complete the last argument to, a line each; services, backends and generations are made up. */
 #include <stdio.h>
 
 #include "control/cli/candidates.h"
 
-static json_t *ask(void *context, const char *service)
+static json_t *ask(void *context, enum value_kind kind, const char *service)
 {
 	(void)context;
+	if (kind == VALUE_GENERATION)
+		return json_pack("[s, s]", "5", "3");
 	if (service)
 		return json_pack("[s, s]", "10.0.0.2:8080", "10.0.0.3:8080");
 	return json_pack("[s, s]", "web", "wiki");

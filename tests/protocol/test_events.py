@@ -119,7 +119,7 @@ def test_what_was_before_is_told_by_its_number(sluice):
     ({"types": "backend.state"}, ["types", "array"]),
     ({"types": [7]}, ["types", "string"]),
     ({"types": ["backend.state", "backend"]}, ["types", '"backend"', "no such events"]),
-    ({"types": ["overrun"] * 10}, ["types", "10"]),
+    ({"types": ["overrun"] * 11}, ["types", "11"]),
     ({"instance": ""}, ["instance", "0"]),
     ({"instance": "0" * 17}, ["instance", "17"]),
     ({"until": 7}, ["until", "known are"]),
@@ -161,6 +161,21 @@ def test_health_is_told_with_its_reason(tmp_path):
         program.write_text("#!/bin/sh\nexit 0\n")
         up, _ = subscriber.until("backend.health", **{"is": "up"})
         assert up["reason"] == ""
+
+
+def test_whose_turn_it_is_is_told(tmp_path):
+    sluice = Sluice(tmp_path)
+    program = tmp_path / "check"
+    program.write_text("#!/bin/sh\n[ $SLUICE_ADDRESS != 10.0.0.2 ]\n")
+    program.chmod(0o755)
+    sluice.config.write_text("health: {exec: true}\n" + sluice.preamble() + WEB.replace(
+        "    backends", "    check: {type: exec, command: %s, interval_ms: 50, rise: 1, fall: 1, hold_down_ms: 0}\n"
+        "    backends" % program).replace('{address: "10.0.0.3:8080"}', '{address: "10.0.0.3:8080", role: backup}'))
+    with running(sluice):
+        subscriber = Subscriber(sluice, since=0)
+        subscriber.until("service.role", service="web", **{"is": "backup"})
+        program.write_text("#!/bin/sh\nexit 0\n")
+        subscriber.until("service.role", service="web", **{"is": "active"})
 
 
 def test_slow_subscriber_is_told_how_many_it_missed_and_holds_up_nobody(tmp_path):

@@ -126,6 +126,8 @@ function backendState(backend) {
 		return {kind: 'down', word: check.panic ? 'DOWN, yet used' : 'DOWN', rank: 5};
 	if (backend.state === 'drain')
 		return {kind: 'drain', word: 'drain', rank: 3};
+	if (backend.in_use === false && backend.role !== 'active')
+		return {kind: 'up', word: backend.role + ', stands by', rank: 0};
 	if (backend.health === 'unknown')
 		return {kind: 'unknown', word: 'not checked yet', rank: 1};
 	if (backend.health === 'unchecked')
