@@ -399,43 +399,56 @@ static __always_inline void choose_source(struct creation *creation, void *inner
 	creation->n_sources = n_sources;
 }
 
-static __always_inline uint32_t choose_for(uint32_t service, struct creation *creation,
-					   bool is_scheduled)
+/* The next three have the stack to themselves, one after the other: in Linux 6.1 there is too little for two. */
+
+/** Index of the backend that a packet's hash leads to, or SL_NO_INDEX. The hash stays in @creation. */
+__noinline uint32_t backend_choose(struct creation *creation, uint32_t service)
 {
 	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
 	void *inner = bpf_map_lookup_elem(&slots, &service);
 	const union sl_xdp_chunk *head;
-	struct sl_tuple tuple = creation->client;
-	uint32_t backend;
-	uint64_t hash;
+	struct sl_tuple tuple;
 
-	if (inner == NULL || record == NULL)
+	if (creation == NULL || inner == NULL || record == NULL)
 		return SL_NO_INDEX;
 	head = chunk_at(inner, 0);
 	if (head == NULL)
 		return SL_NO_INDEX;
+	tuple = creation->client;
 	if (record->scheduler == WIRE_SCHEDULER_SOURCE_HASH)
 		tuple.source_port = 0;
-	hash = sl_flow_hash(&head->head.hash_key, &tuple);
-	backend = slot_at(inner, head, sl_maglev_slot(hash, head->head.n_slots));
-	creation->has_backend = backend != SL_NO_INDEX;
-	if (is_scheduled && backend != SL_NO_INDEX)
-		backend = schedule_backend(record, service, inner, head, hash, backend);
-	if (head->head.n_sources != 0 && backend != SL_NO_INDEX)
+	creation->hash = sl_flow_hash(&head->head.hash_key, &tuple);
+	return slot_at(inner, head, sl_maglev_slot(creation->hash, head->head.n_slots));
+}
+
+/** Of the one that a new flow is given, where the hash leads to @hashed. SL_NO_INDEX: all are full. */
+__noinline uint32_t backend_schedule(const struct creation *creation, uint32_t service,
+				     uint32_t hashed)
+{
+	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
+	void *inner = bpf_map_lookup_elem(&slots, &service);
+	const union sl_xdp_chunk *head;
+
+	if (creation == NULL || inner == NULL || record == NULL)
+		return SL_NO_INDEX;
+	head = chunk_at(inner, 0);
+	if (head == NULL)
+		return SL_NO_INDEX;
+	return schedule_backend(record, service, inner, head, creation->hash, hashed);
+}
+
+/** Gives the new flow to @backend a source, in mode fullnat. */
+__noinline uint32_t source_choose(struct creation *creation, uint32_t service, uint32_t backend)
+{
+	void *inner = bpf_map_lookup_elem(&slots, &service);
+	const union sl_xdp_chunk *head;
+
+	if (creation == NULL || inner == NULL)
+		return 0;
+	head = chunk_at(inner, 0);
+	if (head != NULL && head->head.n_sources != 0)
 		choose_source(creation, inner, head, backend);
-	return backend;
-}
-
-/** Index of the backend that a packet's hash leads to, or SL_NO_INDEX; and the source, in fullnat. */
-__noinline uint32_t backend_choose(struct creation *creation, uint32_t service)
-{
-	return creation != NULL ? choose_for(service, creation, false) : SL_NO_INDEX;
-}
-
-/** Of the one that a new flow is given. SL_NO_INDEX: none, or all are full, though there are some. */
-__noinline uint32_t backend_schedule(struct creation *creation, uint32_t service)
-{
-	return creation != NULL ? choose_for(service, creation, true) : SL_NO_INDEX;
+	return 0;
 }
 
 /* Counts why there is no flow; what is a verdict is counted as such. */
@@ -600,11 +613,13 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		count_service_drop(service);
 		return SL_VERDICT_DROP_NO_FLOW;
 	}
-	index = begins && is_first(packet) ? backend_schedule(creation, service)
-					   : backend_choose(creation, service);
-	if (index == SL_NO_INDEX && creation->has_backend) {
-		count_service_drop(service);
-		return SL_VERDICT_DROP_BACKENDS_FULL;
+	index = backend_choose(creation, service);
+	if (begins && is_first(packet) && index != SL_NO_INDEX) {
+		index = backend_schedule(creation, service, index);
+		if (index == SL_NO_INDEX) {
+			count_service_drop(service);
+			return SL_VERDICT_DROP_BACKENDS_FULL;
+		}
 	}
 	backend = bpf_map_lookup_elem(&backends, &index);
 	if (backend == NULL || record == NULL ||
@@ -621,6 +636,7 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		creation->has_header = record->proxy_protocol != WIRE_PROXY_NONE;
 		creation->flags = sl_flow_is_opening(packet) ? SL_FLOW_SYN : 0;
 		prepare(creation, backend, record);
+		source_choose(creation, service, index);
 		return CREATE_LATER;
 	}
 	if (created == CREATED_TAKEN) {

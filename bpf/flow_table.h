@@ -489,9 +489,9 @@ struct creation {
 	uint8_t has_header; /* 1: the backend is told of the client */
 	uint8_t has_begun;  /* 1: it waits for no answer: mode snat, but TCP */
 	uint8_t is_logged;
-	uint8_t has_backend; /* the service has one that takes new flows, full or not */
-	uint32_t peer;       /* mode snat: sl_egress_peer() */
-	uint32_t home;       /* first entry of the flow's home bucket */
+	uint64_t hash; /* that chooses the slot */
+	uint32_t peer; /* mode snat: sl_egress_peer() */
+	uint32_t home; /* first entry of the flow's home bucket */
 	struct sl_tuple reply;
 };
 

@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * Which backend a new flow is given, where its hash alone does not say: dataplane/dpdk/schedule.c, on
- * the tables of one service. For a flow's first packet alone; each function has the stack to itself.
+ * the tables of one service. For a flow's first packet alone.
  */
 #pragma once
 
@@ -45,22 +45,13 @@ static __always_inline bool has_no_room(uint32_t backend)
 	return load != NULL && load->max_flows != 0 && load->flows >= load->max_flows;
 }
 
-/** Of a few members of @service, from where @hash says on: fewest flows for its weight. */
-__noinline uint32_t least_find(uint32_t service, uint64_t hash)
+/** Of a few members, from where @hash says on: fewest flows for its weight. */
+static __always_inline uint32_t least_of(void *inner, const union sl_xdp_chunk *head, uint64_t hash)
 {
-	void *inner = bpf_map_lookup_elem(&slots, &service);
-	const union sl_xdp_chunk *head;
+	uint32_t n_members = head->head.n_members;
+	uint32_t position = sl_maglev_slot(hash, n_members);
 	struct sl_least least = {0};
-	uint32_t n_members;
-	uint32_t position;
 
-	if (inner == NULL)
-		return SL_NO_INDEX;
-	head = chunk_at(inner, 0);
-	if (head == NULL)
-		return SL_NO_INDEX;
-	n_members = head->head.n_members;
-	position = sl_maglev_slot(hash, n_members);
 	for (uint32_t i = 0; i < SL_SCHEDULE_CANDIDATES && i < n_members; i++) {
 		uint32_t backend = member_at(inner, head, position);
 		const struct sl_backend *record = bpf_map_lookup_elem(&backends, &backend);
@@ -104,5 +95,5 @@ static __always_inline uint32_t schedule_backend(const struct sl_service *record
 	} else if (record->scheduler != WIRE_SCHEDULER_LEAST_CONNECTIONS) {
 		return backend;
 	}
-	return least_find(service, hash);
+	return least_of(inner, head, hash);
 }
