@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dataplane/dpdk/handoff.h"
+#include "dataplane/dpdk/schedule.h"
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
 #include "tests/unit/random.h"
@@ -89,11 +90,14 @@ static union sl_addr address(uint8_t net, uint32_t host)
 	return addr;
 }
 
-/* Services 1 and 2 are of mode nat, 3 and 4 of mode fullnat, with the same backends. */
+/* Services 1 and 2 are of mode nat, 3 and 4 of mode fullnat, with the same backends; each has a scheduler. */
 static struct wire_service service_record(uint32_t number)
 {
+	static const uint8_t scheduler_of[] = {0, WIRE_SCHEDULER_MAGLEV, WIRE_SCHEDULER_ROUND_ROBIN,
+					       WIRE_SCHEDULER_LEAST_CONNECTIONS,
+					       WIRE_SCHEDULER_SOURCE_HASH};
 	struct wire_service service = {.mode = number < 3 ? WIRE_MODE_NAT : WIRE_MODE_FULLNAT,
-				       .scheduler = WIRE_SCHEDULER_MAGLEV,
+				       .scheduler = scheduler_of[number],
 				       .stateless_replies = number == 1,
 				       .n_slots = 401,
 				       .timeout_established_sec = 60,
@@ -168,6 +172,7 @@ static void set_up(uint32_t n_workers)
 
 	memset(&dataplane, 0, sizeof(dataplane));
 	dataplane.n_workers = n_workers;
+	dataplane.n_opened = MAX_WORKERS;
 	cr_assert_eq(steer_open(&dataplane, error), 0, "%s", error);
 	for (uint32_t i = 0; i < MAX_WORKERS; i++)
 		dataplane.worker[i] = worker_new(i, &key);
@@ -300,13 +305,26 @@ static void hand_off(uint32_t to, struct test_packet *packet)
 	ring_put(to, packet);
 }
 
+/* As balance.c chooses. */
+static uint32_t choose(struct worker *worker, const struct snapshot *view, uint32_t service,
+		       const struct test_packet *packet)
+{
+	struct choice choice = lookup_choose(view, service, &packet->parsed.tuple);
+
+	if (!lookup_is_first(&packet->parsed))
+		return choice.backend;
+	if (packet->mark.has_backend)
+		return packet->mark.backend;
+	return schedule_backend(worker, view, service, &choice);
+}
+
 /* As balance.c creates a flow. */
 static void create(struct worker *worker, const struct snapshot *view, struct test_packet *packet,
 		   uint64_t hash)
 {
 	struct flow_table *table = &worker->flows4;
 	uint32_t service = lookup_service(view, &packet->parsed.tuple);
-	uint32_t backend = lookup_choose(view, service, &packet->parsed.tuple).backend;
+	uint32_t backend = choose(worker, view, service, packet);
 	bool is_fullnat = view->service[service].mode == WIRE_MODE_FULLNAT;
 	struct sl_flow *other;
 	struct sl_flow *flow;
