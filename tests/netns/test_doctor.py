@@ -91,10 +91,10 @@ def test_jumbo_frames_are_mended(host):
     expect_mended(host, "port.mtu", "eth1", "fault")
 
 
-@pytest.mark.skipif(topology.ENGINE != "xdp", reason="the program that is at hand is DPDK's own")
-def test_program_of_somebody_else_is_mended(host):
-    host.ip("lb", "link", "set", "dev", "eth1", "xdp", "obj", os.path.join(topology.BUILD, "bpf/classify.bpf.o"), "sec", "xdp")
-    expect_mended(host, "port.xdp_program", "eth1", "fault")
+if topology.ENGINE == "xdp":  # the program that is at hand is DPDK's own
+    def test_program_of_somebody_else_is_mended(host):
+        host.ip("lb", "link", "set", "dev", "eth1", "xdp", "obj", os.path.join(topology.BUILD, "bpf/classify.bpf.o"), "sec", "xdp")
+        expect_mended(host, "port.xdp_program", "eth1", "fault")
 
 
 def test_others_than_root_are_told_what_they_cannot_see(host):
