@@ -280,6 +280,8 @@
 	M(wire_worker_record, flows) \
 	M(wire_worker_record, heartbeat_age_ns) \
 	M(wire_worker_record, longest_loop_ns) \
+	M(wire_worker_record, busy_ns) \
+	M(wire_worker_record, full_loops) \
 	S(wire_worker_record) \
 	M(wire_workers_reply, n_records) \
 	M(wire_workers_reply, reserved) \

@@ -624,6 +624,42 @@ static void print_workers(FILE *out, const json_t *workers)
 	table_end(table, out);
 }
 
+/* The name of the largest of @ratios, if it is half a percent at least. */
+static const char *closest(json_t *ratios)
+{
+	const char *name, *found = NULL;
+	double most = 0.005;
+	json_t *ratio;
+
+	json_object_foreach(ratios, name, ratio)
+	{
+		if (json_real_value(ratio) < most)
+			continue;
+		most = json_real_value(ratio);
+		found = name;
+	}
+	return found;
+}
+
+/* How close to which limit, the closest first. */
+static void print_saturation(FILE *out, const json_t *ratios)
+{
+	json_t *left = json_copy((json_t *)(uintptr_t)ratios);
+	char text[WORDS_SIZE] = "";
+	const char *name;
+	size_t used = 0;
+
+	while ((name = closest(left)) != NULL && used < sizeof(text) - 64) {
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.40s %.0f %%",
+					 used ? ", " : "", name,
+					 100 * json_real_value(json_object_get(left, name)));
+		(void)json_object_del(left, name);
+	}
+	json_decref(left);
+	if (ratios)
+		line(out, "saturation", used ? text : "far from every limit");
+}
+
 static void print_dataplane(FILE *out, const json_t *status)
 {
 	bool is_connected = json_is_true(get(status, "connected"));
@@ -641,6 +677,7 @@ static void print_dataplane(FILE *out, const json_t *status)
 	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
 		       integer_of(status, "flows"), integer_of(status, "flows_capacity"));
 	line(out, "flows", text);
+	print_saturation(out, get(status, "saturation"));
 	if (integer_of(status, "former_workers") == 0)
 		return;
 	(void)snprintf(text, sizeof(text),

@@ -19,6 +19,7 @@ struct events;
 struct health;
 struct metrics_server;
 struct reconcile;
+struct saturation;
 
 struct daemon {
 	struct event_base *base; /* NULL where no event loop runs (tests, fuzzing) */
@@ -40,6 +41,7 @@ struct daemon {
 	struct reconcile *reconcile; /* NULL: there is no dataplane to talk to */
 	struct api *api;
 	struct metrics_server *metrics; /* NULL: none */
+	struct saturation *saturation;  /* NULL: nobody looks */
 };
 
 /** What the dataplane shall hold. */

@@ -24,6 +24,7 @@
 #include "control/daemon/notify.h"
 #include "control/daemon/privileges.h"
 #include "control/daemon/reconcile.h"
+#include "control/daemon/saturation.h"
 #include "control/daemon/startup.h"
 #include "log/log.h"
 
@@ -202,6 +203,7 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 		return EXIT_REFUSED;
 	}
 	(void)snprintf(path, sizeof(path), "%s/dataplane.sock", daemon->run_dir);
+	daemon->saturation = calloc(1, sizeof(*daemon->saturation));
 	daemon->base = event_base_new();
 	if (daemon->base)
 		daemon->events = events_new();
@@ -225,6 +227,7 @@ static int run(struct daemon *daemon, const struct config *config, uint64_t dige
 	reconcile_free(daemon->reconcile);
 	health_free(daemon->health);
 	events_free(daemon->events);
+	free(daemon->saturation);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	return code;

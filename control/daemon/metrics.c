@@ -4,6 +4,7 @@
 #include "control/daemon/metrics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
+#include "control/daemon/saturation.h"
 #include "control/daemon/share_overlay.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
@@ -26,6 +28,7 @@ struct scrape {
 	const struct daemon *daemon;
 	struct client *client; /* NULL: none is connected */
 	struct evbuffer *out;
+	struct saturation_ratios saturation;
 };
 
 static void family(struct scrape *scrape, const char *name, const char *type, const char *help)
@@ -177,6 +180,11 @@ static void print_workers(struct scrape *scrape)
 	     record[i].loops);
 	EACH("worker_busy_loops_total", "counter", "of these, those that found packets", "%" PRIu64,
 	     record[i].busy_loops);
+	EACH("worker_full_loops_total", "counter",
+	     "of these, those in which more packets waited than one receive takes", "%" PRIu64,
+	     record[i].full_loops);
+	EACH("worker_busy_seconds_total", "counter", "time of the turns that found packets", "%.9f",
+	     (double)record[i].busy_ns / 1e9);
 	EACH("worker_flows", "gauge", "that live in the worker's table", "%" PRIu64,
 	     record[i].flows);
 	EACH("worker_heartbeat_age_seconds", "gauge", "since the worker's loop last turned", "%.9f",
@@ -274,8 +282,10 @@ static void take_service(struct scrape *scrape, const struct desired_service *se
 			    &backend[i].health);
 		backend[i].is_in_use = share_is_in_use(live, wire);
 		backend[i].is_known = found != NULL;
-		if (found)
-			backend[i].counters = *found;
+		if (!found)
+			continue;
+		backend[i].counters = *found;
+		saturation_add_backend(&scrape->saturation, &service->wire, wire, found);
 	}
 	free(record);
 }
@@ -332,11 +342,25 @@ static void print_backends(struct scrape *scrape)
 	free(backend);
 }
 
+static void print_saturation(struct scrape *scrape)
+{
+	family(scrape, "saturation_ratio", "gauge",
+	       "how much of what can run out is in use; 1: all of it");
+	for (int i = 0; i < SATURATION_N; i++)
+		if (!isnan(scrape->saturation.of[i]))
+			(void)evbuffer_add_printf(scrape->out,
+						  "sluice_saturation_ratio{resource=\"%s\"} %.9f\n",
+						  saturation_name((enum saturation_resource)i),
+						  scrape->saturation.of[i]);
+}
+
 void metrics_print(const struct daemon *daemon, struct evbuffer *out)
 {
 	struct scrape scrape = {
 		.daemon = daemon, .client = reconcile_client(daemon->reconcile), .out = out};
 
+	if (daemon->saturation)
+		scrape.saturation = *saturation_look(daemon->saturation, scrape.client);
 	print_daemon(&scrape);
 	print_health_totals(&scrape);
 	print_roles(&scrape);
@@ -348,4 +372,5 @@ void metrics_print(const struct daemon *daemon, struct evbuffer *out)
 		print_services(&scrape);
 	}
 	print_backends(&scrape);
+	print_saturation(&scrape);
 }

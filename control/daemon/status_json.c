@@ -11,6 +11,7 @@
 #include "control/daemon/health.h"
 #include "control/daemon/metrics_server.h"
 #include "control/daemon/reconcile.h"
+#include "control/daemon/saturation.h"
 #include "wire/wire_abi.h"
 
 static json_t *hex(uint64_t value)
@@ -40,12 +41,14 @@ static json_t *port_to_json(const struct wire_port_record *port)
 
 static json_t *worker_to_json(const struct wire_worker_record *worker)
 {
-	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "core", (json_int_t)worker->core,
-			 "state", wire_worker_state_name(worker->state), "loops",
-			 (json_int_t)worker->loops, "busy_loops", (json_int_t)worker->busy_loops,
-			 "flows", (json_int_t)worker->flows, "heartbeat_age_ms",
-			 (json_int_t)(worker->heartbeat_age_ns / 1000000), "longest_loop_us",
-			 (json_int_t)((worker->longest_loop_ns + 999) / 1000));
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "core",
+			 (json_int_t)worker->core, "state", wire_worker_state_name(worker->state),
+			 "loops", (json_int_t)worker->loops, "busy_loops",
+			 (json_int_t)worker->busy_loops, "flows", (json_int_t)worker->flows,
+			 "heartbeat_age_ms", (json_int_t)(worker->heartbeat_age_ns / 1000000),
+			 "longest_loop_us", (json_int_t)((worker->longest_loop_ns + 999) / 1000),
+			 "busy_ms", (json_int_t)(worker->busy_ns / 1000000), "full_loops",
+			 (json_int_t)worker->full_loops);
 }
 
 static void add_lists(json_t *status, struct client *client)
@@ -74,7 +77,7 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 
 	some = json_pack(
 		"{s:b, s:b, s:s?, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, "
-		"s:I}",
+		"s:I, s:o*}",
 		"connected", is_connected, "in_step",
 		is_connected && reconcile_is_synced(daemon->reconcile), "engine",
 		is_connected ? reply.engine : NULL, "engine_reason",
@@ -86,7 +89,11 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 		"max_workers", (json_int_t)reply.max_workers, "memory_bytes",
 		(json_int_t)reply.memory_bytes, "reason", reconcile_reason(daemon->reconcile),
 		"dataplane_version", is_connected ? client_hello(client)->program_version : NULL,
-		"dataplane_uptime_seconds", (json_int_t)(reply.uptime_ns / 1000000000));
+		"dataplane_uptime_seconds", (json_int_t)(reply.uptime_ns / 1000000000),
+		"saturation",
+		daemon->saturation ? saturation_to_json(saturation_look(
+					     daemon->saturation, is_connected ? client : NULL))
+				   : NULL);
 	json_object_update(status, some);
 	json_decref(some);
 	if (is_connected)

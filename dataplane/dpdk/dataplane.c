@@ -328,6 +328,8 @@ uint32_t dataplane_workers(struct dataplane *dataplane, bool begins_anew,
 								       : WIRE_WORKER_RUNNING;
 		record[i].loops = worker->counters.event[SL_EVENT_LOOPS];
 		record[i].busy_loops = worker->counters.event[SL_EVENT_BUSY_LOOPS];
+		record[i].full_loops = worker->counters.event[SL_EVENT_FULL_LOOPS];
+		record[i].busy_ns = tsc_to_ns(__atomic_load_n(&worker->busy_tsc, __ATOMIC_RELAXED));
 		record[i].flows = worker->flows4.n_used + worker->flows6.n_used;
 		record[i].heartbeat_age_ns = now > heartbeat ? tsc_to_ns(now - heartbeat) : 0;
 		record[i].longest_loop_ns =

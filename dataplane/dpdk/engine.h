@@ -172,6 +172,9 @@ struct worker {
 	uint64_t hashes_seen[SL_MAX_PORTS]; /* of these: a bit for the highest six of each hash */
 	uint64_t now_tsc;
 	uint64_t longest_turn_tsc; /* of the loop; whoever reads it may set it to 0 */
+	uint64_t busy_tsc;         /* of turns that found packets */
+	bool is_busy;              /* the turn before this one did */
+	bool is_full;              /* some receive of this turn took all that one may */
 	uint32_t now;              /* ticks */
 	uint64_t sweep_tsc;
 	uint64_t sweep_tsc_per_entry;

@@ -544,6 +544,7 @@ static bool worker_receive_queue(struct worker *worker, struct port *port, uint1
 		rte_prefetch0(rte_pktmbuf_mtod(burst->packet[i], void *));
 		bytes += burst->packet[i]->pkt_len;
 	}
+	worker->is_full |= burst->n == BURST_SIZE;
 	worker->counters.event[SL_EVENT_RX] += burst->n;
 	worker->counters.event[SL_EVENT_RX_BYTES] += bytes;
 	worker_burst(worker, burst, port, queue);
@@ -623,6 +624,7 @@ static void worker_clock(struct worker *worker)
 	uint64_t turn = now - worker->now_tsc;
 
 	worker->now_tsc = now;
+	worker->busy_tsc += worker->is_busy ? turn : 0;
 	if (SL_UNLIKELY(turn > worker->longest_turn_tsc))
 		__atomic_store_n(&worker->longest_turn_tsc, turn, __ATOMIC_RELAXED);
 	if (worker->now_tsc - worker->heartbeat_tsc < dataplane->tsc_per_tick)
@@ -669,6 +671,7 @@ static void worker_turn(struct worker *worker, struct burst *burst)
 	/* Acquire: who received from a queue before has left it as it is to be found. */
 	__atomic_load(&dataplane->polling, &polling, __ATOMIC_ACQUIRE);
 	worker_clock(worker);
+	worker->is_full = false;
 	for (uint32_t i = 0; i < dataplane->n_ports; i++) {
 		is_busy |= worker_receive(worker, &dataplane->port[i], polling, burst);
 		is_busy |= worker_receive_kernel(worker, i);
@@ -682,6 +685,8 @@ static void worker_turn(struct worker *worker, struct burst *burst)
 	fragments_sweep(worker);
 	worker->counters.event[SL_EVENT_LOOPS]++;
 	worker->counters.event[SL_EVENT_BUSY_LOOPS] += is_busy;
+	worker->counters.event[SL_EVENT_FULL_LOOPS] += worker->is_full;
+	worker->is_busy = is_busy;
 }
 
 int worker_main(void *argument)

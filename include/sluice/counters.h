@@ -104,7 +104,8 @@
 	X(FLOW_LOG_LOST,       flow_log_lost,       records, "of these, not written: their queue was full, or the file could not be written") \
 	X(RESOLVE,             resolve,             packets, "next hops that the kernel was asked to resolve") \
 	X(LOOPS,               loops,               loops,   "turns of the worker's loop") \
-	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets")
+	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets") \
+	X(FULL_LOOPS,          full_loops,          loops,   "of these, those in which a receive took as many packets as one may: more may have waited")
 
 /* Counters of one service. */
 #define SL_SERVICE_COUNTER_LIST(X) \

@@ -490,6 +490,8 @@ struct wire_worker_record {
 	uint64_t flows;
 	uint64_t heartbeat_age_ns; /* since the loop was last seen to turn */
 	uint64_t longest_loop_ns;  /* the turn that took longest, since the start or begins_anew */
+	uint64_t busy_ns;          /* time of the turns that found packets */
+	uint64_t full_loops;       /* busy_loops in which some receive took all that one may */
 };
 struct wire_workers_reply {
 	uint32_t n_records;

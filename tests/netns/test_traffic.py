@@ -113,6 +113,25 @@ def test_explain_says_where_the_flow_then_goes(net):
         assert again["existing_flow"] and again["backend"] == told["backend"]
 
 
+def test_it_is_told_how_close_to_the_limits_it_is(net):
+    status = net.status()
+    net.run_in("client", "curl", "-sf", url(topology.SERVICE4, "name"))
+    kinds = {"flows", "flows_embryonic", "receive", "transmit"} | ({"worker_time", "worker_backlog"} if topology.ENGINE == "dpdk" else set())
+
+    def told():
+        found = net.status()["saturation"]
+        # A look is a second after the one before, and all that passed between is in it.
+        return kinds == found.keys() and found["flows"] > 0 and (topology.ENGINE == "xdp" or found["worker_time"] > 0) and found
+
+    found = topology.wait_until("saturation of all kinds", 10, told)
+    assert all(0 <= ratio < 1 for ratio in found.values()), found
+    if topology.ENGINE == "dpdk":
+        now = net.status()
+        assert now["workers"][0]["busy_ms"] >= status["workers"][0]["busy_ms"]
+        assert now["workers"][0]["full_loops"] <= now["workers"][0]["busy_loops"]
+    assert "saturation" in net.sluice("status").stdout
+
+
 def test_5000_dropped_frames_leave_no_buffer_behind(net):
     mac = net.status()["ports"][0]["mac"]
     frame = Ether(src="02:00:00:00:00:01", dst=mac) / IP(src=topology.CLIENT4, dst=topology.SERVICE4, ttl=1) / TCP(
