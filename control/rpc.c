@@ -242,15 +242,15 @@ static int check_envelope(struct rpc_request *request, struct rpc_error *error)
 	return RPC_OK;
 }
 
-int rpc_decode_request(const char *line, size_t length, struct rpc_request *request,
+int rpc_decode_request(const char *line, size_t length, size_t limit, struct rpc_request *request,
 		       struct rpc_error *error)
 {
 	const json_t *id;
 	int code;
 
 	memset(request, 0, sizeof(*request));
-	if (length > SL_MAX_RPC_BYTES)
-		return refuse_size(error, "size", length, SL_MAX_RPC_BYTES, "bytes");
+	if (length > limit)
+		return refuse_size(error, "size", length, (unsigned int)limit, "bytes");
 	code = parse_document(line, length, &request->document, error);
 	if (code)
 		return code;

@@ -75,12 +75,12 @@ int rpc_error_set(struct rpc_error *error, enum rpc_code code, const char *field
 void rpc_error_data(struct rpc_error *error, const char *value, const char *limit);
 
 /**
- * Decodes one line (without its newline) strictly: size, depth, UTF-8, duplicate keys, trailing
+ * Decodes one line (without its newline) strictly: size (@limit, bytes), depth, UTF-8, duplicate keys, trailing
  * data, "jsonrpc", id, unknown members. 0 and @request to be released with rpc_request_fini; else
  * the error's code, with @error filled and @request holding at most the id to answer with (still
  * to be released).
  */
-int rpc_decode_request(const char *line, size_t length, struct rpc_request *request,
+int rpc_decode_request(const char *line, size_t length, size_t limit, struct rpc_request *request,
 		       struct rpc_error *error) SL_MUST_USE;
 void rpc_request_fini(struct rpc_request *request);
 

@@ -19,8 +19,10 @@ static const char head[] =
 	"\n"
 	"JSON-RPC 2.0 over the Unix socket `RUN_DIR/control.sock`, one document per line, "
 	"answered\n"
-	"in order. A document has at most %d bytes and nests at most %d levels deep; it is UTF-8,\n"
-	"without duplicate keys. Batches, notifications and positional parameters are refused.\n"
+	"in order. A document has at most %d bytes, of who may change things %d, and nests at most "
+	"%d\n"
+	"levels deep; it is UTF-8, without duplicate keys. Batches, notifications and positional "
+	"parameters are refused.\n"
 	"\n"
 	"```\n"
 	"--> {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"backend.set\", \"params\": "
@@ -117,8 +119,8 @@ int main(void)
 {
 	const struct method *table = method_table();
 
-	printf(head, SL_MAX_RPC_BYTES, SL_MAX_RPC_DEPTH, SL_MAX_RPC_CLIENTS,
-	       SL_MAX_RPC_CLIENTS_PER_UID);
+	printf(head, SL_MAX_RPC_BYTES, SL_MAX_RPC_WRITER_BYTES, SL_MAX_RPC_DEPTH,
+	       SL_MAX_RPC_CLIENTS, SL_MAX_RPC_CLIENTS_PER_UID);
 	printf("\n## Methods\n");
 	for (size_t i = 0; i < N_METHODS; i++)
 		print_method(&table[i]);

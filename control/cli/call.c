@@ -252,9 +252,9 @@ static int ask(struct connection *connection, int timeout_sec, const char *metho
 		rpc_error_set(error, RPC_INTERNAL, NULL, "%s: out of memory", method);
 		return CLI_REFUSED;
 	}
-	if (length > SL_MAX_RPC_BYTES) {
+	if (length > SL_MAX_RPC_WRITER_BYTES) {
 		(void)snprintf(value, sizeof(value), "%zu", length);
-		(void)snprintf(limit, sizeof(limit), "%d", SL_MAX_RPC_BYTES);
+		(void)snprintf(limit, sizeof(limit), "%d", SL_MAX_RPC_WRITER_BYTES);
 		rpc_error_set(error, RPC_LIMIT, "size",
 			      "%s: the request has %s bytes, the limit is %s", method, value,
 			      limit);

@@ -244,6 +244,12 @@ static void hear_event(void *context)
 		(void)event_add(api->wake, &now);
 }
 
+/* Bytes of a document: a whole configuration is sent by who may change things. */
+static size_t limit_of(const struct api_client *client)
+{
+	return client->peer.access == ACCESS_WRITE ? SL_MAX_RPC_WRITER_BYTES : SL_MAX_RPC_BYTES;
+}
+
 /* Runs one line. False: the client is gone. */
 static bool run_line(struct api_client *client, const char *line, size_t length)
 {
@@ -251,7 +257,7 @@ static bool run_line(struct api_client *client, const char *line, size_t length)
 	struct rpc_error error;
 	json_t *result = NULL;
 	bool is_there;
-	int code = rpc_decode_request(line, length, &request, &error);
+	int code = rpc_decode_request(line, length, limit_of(client), &request, &error);
 
 	if (!code) {
 		code = handlers_run(client->api->daemon, client->peer.access, &request, &result,
@@ -303,8 +309,8 @@ static void await_rest(struct api_client *client)
 	const struct timeval limit = {.tv_sec = PARTIAL_TIMEOUT_SEC};
 	size_t length = evbuffer_get_length(bufferevent_get_input(client->stream));
 
-	if (length > SL_MAX_RPC_BYTES)
-		refuse_partial(client, "bytes", length, SL_MAX_RPC_BYTES);
+	if (length > limit_of(client))
+		refuse_partial(client, "bytes", length, limit_of(client));
 	else if (length > 0 && !event_pending(client->deadline, EV_TIMEOUT, NULL))
 		(void)event_add(client->deadline, &limit);
 }
@@ -506,7 +512,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		return;
 	}
 	bufferevent_setcb(client->stream, on_read, on_write, on_event, client);
-	bufferevent_setwatermark(client->stream, EV_READ, 0, SL_MAX_RPC_BYTES + 2);
+	bufferevent_setwatermark(client->stream, EV_READ, 0, limit_of(client) + 2);
 	(void)bufferevent_set_timeouts(client->stream, NULL, &write_limit);
 	(void)bufferevent_enable(client->stream, EV_READ | EV_WRITE);
 }

@@ -33,6 +33,8 @@ enum {
 	SL_MAX_TIMEOUT_SEC = 604800, /* a week */
 	SL_MAX_ERROR = 256,          /* bytes of an error text on the private protocol */
 	SL_MAX_RPC_BYTES = 1048576,  /* one JSON-RPC document */
+	SL_MAX_RPC_WRITER_BYTES =
+		33554432, /* one of who may change things: a configuration file, escaped */
 	SL_MAX_RPC_DEPTH = 32,
 	SL_MAX_RPC_CLIENTS = 64,
 	SL_MAX_RPC_CLIENTS_PER_UID = 8, /* for users other than root */

@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	require(line != NULL);
 	memcpy(line, data, size);
-	code = rpc_decode_request(line, size, &request, &error);
+	code = rpc_decode_request(line, size, SL_MAX_RPC_BYTES, &request, &error);
 	if (code == 0) {
 		const struct method *method = method_find(request.method);
 

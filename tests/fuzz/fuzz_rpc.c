@@ -51,7 +51,7 @@ static void run_line(struct daemon *daemon, const char *line, size_t length)
 	struct rpc_error error;
 	json_t *result = NULL;
 	size_t answer_length = 0;
-	int code = rpc_decode_request(line, length, &request, &error);
+	int code = rpc_decode_request(line, length, SL_MAX_RPC_BYTES, &request, &error);
 
 	if (!code)
 		code = handlers_run(daemon, ACCESS_WRITE, &request, &result, &error);

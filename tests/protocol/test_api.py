@@ -672,18 +672,18 @@ def test_broken_requests_are_refused_and_change_nothing(sluice, api):
 
 def test_a_document_of_the_limit_is_served_and_one_byte_more_is_not(sluice, api):
     start, end = b'{"jsonrpc":"2.0","method":"status","id":"', b'"}'
-    padding = 1048576 - len(start) - len(end)
+    padding = 33554432 - len(start) - len(end)
     api.send(start + b"x" * padding + end + b"\n")
     assert "result" in api.line()
     api.send(start + b"x" * (padding + 1) + end + b"\n")
     assert api.line()["error"]["code"] == LIMIT
     other = sluice.connect()
     try:
-        other.send(b"x" * (2 << 20))
+        other.send(b"x" * (33 << 20))
     except OSError:
         pass
     error = other.line()["error"]
-    assert error["code"] == LIMIT and "1048576" in error["message"]
+    assert error["code"] == LIMIT and "33554432" in error["message"]
     assert other.line() is None
 
 

@@ -15,7 +15,7 @@ static int decode(const char *line, struct rpc_error *error)
 	int code;
 
 	memset(error, 0, sizeof(*error));
-	code = rpc_decode_request(line, strlen(line), &request, error);
+	code = rpc_decode_request(line, strlen(line), SL_MAX_RPC_BYTES, &request, error);
 	rpc_request_fini(&request);
 	return code;
 }
@@ -27,7 +27,8 @@ Test(rpc, a_good_request_is_decoded)
 	struct rpc_request request;
 	struct rpc_error error;
 
-	cr_assert_eq(rpc_decode_request(line, strlen(line), &request, &error), RPC_OK);
+	cr_assert_eq(rpc_decode_request(line, strlen(line), SL_MAX_RPC_BYTES, &request, &error),
+		     RPC_OK);
 	cr_assert_str_eq(request.method, "status");
 	cr_assert_str_eq(json_string_value(request.id), "a");
 	cr_assert_eq(json_object_size(request.params), 1);

@@ -1,0 +1,150 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The Sluice authors
+"""scale_bench.py [--engine memory|dpdk] [--services N] [--backends N] [--rounds N]: what an operator waits for.
+
+One configuration file of N services of N backends each. Prints a line a command of `sluice`, with the median of
+its times and the longest: start (until the dataplane holds the file), check, diff, plan and apply of a file in
+which one backend in ten weighs otherwise, rollback, list, the metrics, the status page, and a new sluiced that
+finds its dataplane. As root; dpdk is driven by net_null, without hugepages.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("SLUICE_BUILD", os.path.join(TOP, "build"))
+METRICS_PORT = 9119
+PATIENCE_SEC = 120
+
+
+class Instance:
+    """A dataplane and sluiced in a folder of their own; all of it ends with remove()."""
+
+    def __init__(self, options):
+        self.options = options
+        self.dir = tempfile.mkdtemp(prefix="sluice-")
+        self.config = os.path.join(self.dir, "sluice.yaml")
+        self.other = os.path.join(self.dir, "other.yaml")
+        self.programs = {}
+        self.write(self.config, lambda i: 1)
+        self.write(self.other, lambda i: 2 if i % 10 == 0 else 1)
+
+    def write(self, path, weight):
+        with open(path, "w") as file:
+            file.write(f"run_dir: {self.dir}\nstate_dir: {self.dir}/state\nuser: root\ngroup: root\n"
+                       "dataplane:\n  engine: dpdk\n  hugepages: off\n  memory_mb: 512\n  flows: 65536\n  ports:\n    - vdev: net_null0\n"
+                       f"metrics: {{listen: \"127.0.0.1:{METRICS_PORT}\"}}\nservices:\n")
+            for i in range(self.options.services):
+                file.write(f"  - name: service{i}\n    address: 203.{i >> 8 & 255}.{i & 255}.10:80/tcp\n    backends:\n")
+                for k in range(self.options.backends):
+                    file.write(f"      - {{address: 10.{i >> 8 & 255}.{i & 255}.{k + 1}:8080, weight: {weight(k)}}}\n")
+
+    def start(self, program):
+        self.programs[program] = subprocess.Popen([os.path.join(BUILD, program), "-c", self.config],
+                                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def sluice(self, *words):
+        return subprocess.run([os.path.join(BUILD, "sluice"), "-j", "-s", os.path.join(self.dir, "control.sock"), "--timeout", "60", *words],
+                              capture_output=True, text=True)
+
+    def wait_in_step(self):
+        end = time.monotonic() + PATIENCE_SEC
+        while time.monotonic() < end:
+            done = self.sluice("status")
+            if done.returncode == 0 and json.loads(done.stdout).get("in_step"):
+                return
+            time.sleep(0.02)
+        sys.exit(f"not in step within {PATIENCE_SEC} s: {done.stdout}{done.stderr}")
+
+    def stop(self, program, how=signal.SIGTERM):
+        process = self.programs.pop(program)
+        process.send_signal(how)
+        process.wait(30)
+
+    def remove(self):
+        for program in list(self.programs):
+            self.stop(program)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Times:
+    """Seconds by what was waited for."""
+
+    def __init__(self):
+        self.taken = {}
+
+    def take(self, name, work):
+        start = time.monotonic()
+        result = work()
+        self.taken.setdefault(name, []).append(time.monotonic() - start)
+        return result
+
+    def show(self):
+        for name, seconds in self.taken.items():
+            print(f"{name:34} {statistics.median(seconds):7.3f} s, at most {max(seconds):7.3f} s, of {len(seconds)}", flush=True)
+
+
+def ask(times, instance, name, *words):
+    done = times.take(name, lambda: instance.sluice(*words))
+    if done.returncode:
+        sys.exit(f"{name}: {done.stdout[:400]}{done.stderr[:400]}")
+    return json.loads(done.stdout) if done.stdout else {}
+
+
+def fetch(path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}{path}", timeout=PATIENCE_SEC) as answer:
+        return answer.read()
+
+
+def one_round(times, instance):
+    ask(times, instance, "check", "check", instance.other)
+    ask(times, instance, "diff", "diff", instance.other)
+    generation = ask(times, instance, "status", "status")["generation"]
+    if instance.options.plan:
+        ask(times, instance, "plan", "plan", instance.other)
+    ask(times, instance, "apply, one backend in ten", "apply", instance.other)
+    ask(times, instance, "rollback", "rollback", str(generation))
+    ask(times, instance, "service list", "service", "list")
+    ask(times, instance, "backend list of one service", "backend", "list", "service0")
+    ask(times, instance, "backend list of all", "backend", "list")
+    ask(times, instance, "one backend's weight", "backend", "set", "service1", "10.0.1.1:8080", "weight", "3")
+    ask(times, instance, "export", "export")
+    time.sleep(1.1)  # what was served is a second old by then
+    times.take("/metrics", lambda: fetch("/metrics"))
+    times.take("/status.json", lambda: fetch("/status.json"))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engine", choices=("memory", "dpdk"), default="dpdk")
+    parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--backends", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-plan", dest="plan", action="store_false")
+    options = parser.parse_args()
+    times, instance = Times(), Instance(options)
+    try:
+        instance.start(f"sluice-{options.engine}")
+        instance.start("sluiced")
+        times.take("start of both, until in step", instance.wait_in_step)
+        for _ in range(options.rounds):
+            one_round(times, instance)
+            instance.stop("sluiced", signal.SIGKILL)
+            instance.start("sluiced")
+            times.take("sluiced anew, until in step", instance.wait_in_step)
+        times.show()
+    finally:
+        instance.remove()
+
+
+if __name__ == "__main__":
+    main()
