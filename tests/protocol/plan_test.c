@@ -150,6 +150,17 @@ static void note_holders(void)
 	}
 }
 
+/* Whether one that was deleted was put again at once: two objects, which an address does not tell apart. */
+static bool is_twice(const struct wire_plan_backend *first, uint32_t n,
+		     const struct wire_plan_backend *backend)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (&first[i] != backend && first[i].port == backend->port &&
+		    sl_addr_equal(&first[i].addr, &backend->addr))
+			return true;
+	return false;
+}
+
 /* After the commit of what was planned: each number of the plan, counted again. */
 static void compare_with_commit(const struct plan_copy *plan, const char *what)
 {
@@ -161,16 +172,21 @@ static void compare_with_commit(const struct plan_copy *plan, const char *what)
 		const struct wire_plan_service *service = &plan->service[i];
 		uint32_t number = service->address.addr.byte[2];
 		uint32_t index = find(snapshot, &service->address);
+		const struct wire_plan_backend *first = backend;
+		bool has_twice = false;
 		uint32_t n_moved = 0;
 
 		cr_assert_lt(number, 3);
+		for (uint32_t b = 0; b < service->n_records; b++)
+			has_twice |= is_twice(first, service->n_records, &first[b]);
 		is_planned[number] = true;
 		cr_expect_eq(index == SL_NO_INDEX, service->change == WIRE_PLAN_DELETE, "%s", what);
 		for (uint32_t k = 0; index != SL_NO_INDEX && k < 4099; k++)
 			n_moved += slot_holder(snapshot, index, k) != former[number][k];
-		cr_expect_eq(service->slots_moved, service->change == WIRE_PLAN_SET ? n_moved : 0,
-			     "%s: service %u: %u slots moved, not %u", what, number, n_moved,
-			     service->slots_moved);
+		cr_expect(has_twice || service->slots_moved ==
+					       (service->change == WIRE_PLAN_SET ? n_moved : 0),
+			  "%s: service %u: %u slots moved, not %u", what, number, n_moved,
+			  service->slots_moved);
 		for (uint32_t b = 0; b < service->n_records; b++, backend++) {
 			uint64_t key = (uint64_t)backend->addr.word[0] << 16 | backend->port;
 			uint32_t now = 0, after = 0, left = 0, came = 0;
@@ -185,10 +201,16 @@ static void compare_with_commit(const struct plan_copy *plan, const char *what)
 				left += had && !has;
 				came += has && !had;
 			}
-			cr_expect(backend->slots_now == now && backend->slots_after == after &&
-					  backend->slots_left == left &&
-					  backend->slots_came == came,
-				  "%s: service %u backend %u", what, number, b);
+			cr_expect(is_twice(first, service->n_records, backend) ||
+					  (backend->slots_now == now &&
+					   backend->slots_after == after &&
+					   backend->slots_left == left &&
+					   backend->slots_came == came),
+				  "%s: service %u backend %u, change %u: %u %u %u %u, not %u %u %u "
+				  "%u",
+				  what, number, b, backend->change, now, after, left, came,
+				  backend->slots_now, backend->slots_after, backend->slots_left,
+				  backend->slots_came);
 		}
 	}
 	/* What the plan does not speak of is as it was. */
