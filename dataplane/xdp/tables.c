@@ -125,6 +125,7 @@ static void retire_backends(struct dataplane *dataplane, const struct snapshot *
 		wait_grace_period();
 }
 
+/* One that goes is not gone yet: slots lead there still, see end_backends(). */
 static void write_backends(struct dataplane *dataplane, const struct snapshot *snapshot)
 {
 	struct sl_backend *table = dataplane->backends.at;
@@ -132,11 +133,27 @@ static void write_backends(struct dataplane *dataplane, const struct snapshot *s
 
 	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
 		const struct sl_backend *now = backend_at(snapshot, i);
+		struct sl_backend record;
 
 		if (now == NULL)
 			continue;
-		write_backend(&table[i], now);
+		record = *now;
+		record.is_gone &= table[i].is_gone;
+		write_backend(&table[i], &record);
 		load[i].max_flows = snapshot->max_flows[i];
+	}
+}
+
+/* Ends those that go, when no slot leads there any more: what begins anew is not given them again. */
+static void end_backends(struct dataplane *dataplane, const struct snapshot *snapshot)
+{
+	struct sl_backend *table = dataplane->backends.at;
+
+	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
+		const struct sl_backend *now = backend_at(snapshot, i);
+
+		if (now != NULL && now->is_gone)
+			write_word(&table[i], now);
 	}
 }
 
@@ -669,8 +686,10 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 	dataplane->control->has_egress |= has_egress(snapshot);
 	if (status == 0)
 		status = update_slots(dataplane, snapshot, former);
-	if (status == 0)
+	if (status == 0) {
+		end_backends(dataplane, snapshot);
 		status = update_endpoints(dataplane, snapshot, former);
+	}
 	if (status == 0)
 		status = update_repliers(dataplane, snapshot, former);
 	if (status != 0) {
