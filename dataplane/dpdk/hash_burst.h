@@ -9,7 +9,13 @@
 #include <sluice/packet/flow.h>
 
 enum {
-	HASH_LANES = 8,
+#ifdef __AVX2__
+	HASH_WIDTH = 4, /* words of a vector register */
+#else
+	HASH_WIDTH = 2,
+#endif
+	HASH_CHAINS = 2, /* registers of which none waits for another */
+	HASH_LANES = HASH_CHAINS * HASH_WIDTH,
 	HASH_WORDS_IPV4 = 2, /* of a tuple, as sl_flow_hash() takes them */
 	HASH_WORDS_IPV6 = 5,
 	HASH_BURST = 32,
@@ -20,37 +26,58 @@ struct hash_words {
 	_Alignas(64) uint64_t row[HASH_WORDS_IPV6][HASH_BURST];
 };
 
-typedef uint64_t hash_vector __attribute__((vector_size(HASH_LANES * sizeof(uint64_t))));
+typedef uint64_t hash_vector __attribute__((vector_size(HASH_WIDTH * sizeof(uint64_t))));
+typedef uint32_t hash_halves __attribute__((vector_size(HASH_WIDTH * sizeof(uint64_t))));
+typedef uint16_t hash_quarters __attribute__((vector_size(HASH_WIDTH * sizeof(uint64_t))));
 
 struct hash_state {
 	hash_vector v0, v1, v2, v3;
 };
 
-/* Macros: a rotation by a constant is one instruction; and no vector is an argument, or a result. */
+/*
+ * Macros: a rotation is by a constant; and no vector is an argument, or a result. Where parts of a
+ * word only change places, one instruction does it, which the compiler does not see in shifts.
+ */
+#define HASH_SPLAT(word)     ((hash_vector){0} + (uint64_t)(word))
 #define HASH_ROTATE(v, bits) ((v) << (bits) | (v) >> (64 - (bits)))
-#define HASH_SPLAT(word)                                                                           \
-	((hash_vector){(word), (word), (word), (word), (word), (word), (word), (word)})
+#ifdef __AVX2__
+#define HASH_SWAP_HALVES(v)                                                                        \
+	((hash_vector)__builtin_shufflevector((hash_halves)(v), (hash_halves)(v), 1, 0, 3, 2, 5,   \
+					      4, 7, 6))
+#define HASH_ROTATE_QUARTER(v)                                                                     \
+	((hash_vector)__builtin_shufflevector((hash_quarters)(v), (hash_quarters)(v), 3, 0, 1, 2,  \
+					      7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14))
+#else
+#define HASH_SWAP_HALVES(v)                                                                        \
+	((hash_vector)__builtin_shufflevector((hash_halves)(v), (hash_halves)(v), 1, 0, 3, 2))
+#define HASH_ROTATE_QUARTER(v)                                                                     \
+	((hash_vector)__builtin_shufflevector((hash_quarters)(v), (hash_quarters)(v), 3, 0, 1, 2,  \
+					      7, 4, 5, 6))
+#endif
 
 static inline __attribute__((always_inline)) void hash_round(struct hash_state *s)
 {
 	s->v0 += s->v1;
 	s->v1 = HASH_ROTATE(s->v1, 13) ^ s->v0;
-	s->v0 = HASH_ROTATE(s->v0, 32);
+	s->v0 = HASH_SWAP_HALVES(s->v0);
 	s->v2 += s->v3;
-	s->v3 = HASH_ROTATE(s->v3, 16) ^ s->v2;
+	s->v3 = HASH_ROTATE_QUARTER(s->v3) ^ s->v2;
 	s->v0 += s->v3;
 	s->v3 = HASH_ROTATE(s->v3, 21) ^ s->v0;
 	s->v2 += s->v1;
 	s->v1 = HASH_ROTATE(s->v1, 17) ^ s->v2;
-	s->v2 = HASH_ROTATE(s->v2, 32);
+	s->v2 = HASH_SWAP_HALVES(s->v2);
 }
 
+/* One word into each of the chains. */
 static inline __attribute__((always_inline)) void hash_word(struct hash_state *s,
 							    const hash_vector *word)
 {
-	s->v3 ^= *word;
-	hash_round(s);
-	s->v0 ^= *word;
+	for (uint32_t i = 0; i < HASH_CHAINS; i++) {
+		s[i].v3 ^= word[i];
+		hash_round(&s[i]);
+		s[i].v0 ^= word[i];
+	}
 }
 
 /** SipHash-1-3 of the @n_words words in columns @at to @at + HASH_LANES. @n_words: a constant. */
@@ -59,26 +86,30 @@ static inline __attribute__((always_inline)) void hash_lanes(const struct sl_has
 							     uint32_t at, uint32_t n_words,
 							     uint64_t *hash)
 {
-	struct hash_state s = {
-		.v0 = HASH_SPLAT(key->word[0] ^ 0x736f6d6570736575ull),
-		.v1 = HASH_SPLAT(key->word[1] ^ 0x646f72616e646f6dull),
-		.v2 = HASH_SPLAT(key->word[0] ^ 0x6c7967656e657261ull),
-		.v3 = HASH_SPLAT(key->word[1] ^ 0x7465646279746573ull),
-	};
-	hash_vector word;
+	struct hash_state s[HASH_CHAINS] = {0};
+	hash_vector word[HASH_CHAINS];
 
-	for (uint32_t i = 0; i < n_words; i++) {
-		__builtin_memcpy(&word, &words->row[i][at], sizeof(word));
-		hash_word(&s, &word);
+	for (uint32_t i = 0; i < HASH_CHAINS; i++) {
+		s[i].v0 = HASH_SPLAT(key->word[0] ^ 0x736f6d6570736575ull);
+		s[i].v1 = HASH_SPLAT(key->word[1] ^ 0x646f72616e646f6dull);
+		s[i].v2 = HASH_SPLAT(key->word[0] ^ 0x6c7967656e657261ull);
+		s[i].v3 = HASH_SPLAT(key->word[1] ^ 0x7465646279746573ull);
 	}
-	word = HASH_SPLAT((uint64_t)n_words * 8 << 56);
-	hash_word(&s, &word);
-	s.v2 ^= HASH_SPLAT(0xff);
-	hash_round(&s);
-	hash_round(&s);
-	hash_round(&s);
-	s.v0 ^= s.v1 ^ s.v2 ^ s.v3;
-	__builtin_memcpy(hash + at, &s.v0, sizeof(s.v0));
+	for (uint32_t i = 0; i < n_words; i++) {
+		__builtin_memcpy(word, &words->row[i][at], sizeof(word));
+		hash_word(s, word);
+	}
+	for (uint32_t i = 0; i < HASH_CHAINS; i++)
+		word[i] = HASH_SPLAT((uint64_t)n_words * 8 << 56);
+	hash_word(s, word);
+	for (uint32_t i = 0; i < HASH_CHAINS; i++) {
+		s[i].v2 ^= 0xff;
+		hash_round(&s[i]);
+		hash_round(&s[i]);
+		hash_round(&s[i]);
+		word[i] = s[i].v0 ^ s[i].v1 ^ s[i].v2 ^ s[i].v3;
+	}
+	__builtin_memcpy(hash + at, word, sizeof(word));
 }
 
 /** Puts the words of @tuple into column @at, below HASH_BURST. */
