@@ -17,11 +17,17 @@
 
 #include "dataplane/dpdk/balance.h"
 #include "dataplane/dpdk/hash_burst.h"
+#include "dataplane/dpdk/look_burst.h"
 
 enum {
 	LANE_LEFT = 0, /* of lane.family: the packet is none for the lane */
 	LANE_MANY_BACKENDS = 1024,
 };
+
+_Static_assert(SL_MAX_PORTS <= 32, "lane.ports has room");
+_Static_assert(offsetof(struct rte_mbuf, port) ==
+		       offsetof(struct rte_mbuf, nb_segs) + sizeof(uint16_t),
+	       "lane_take() reads both at once");
 
 _Static_assert((int)BURST_SIZE == (int)HASH_BURST, "a column for each packet");
 
@@ -35,55 +41,128 @@ struct lane {
 	uint8_t port[BURST_SIZE];    /* of those that are rewritten: where they leave, */
 	uint8_t verdict[BURST_SIZE]; /* and as what */
 	uint32_t families;           /* bits 1 << family */
+	uint32_t ports;              /* bits 1 << port, of those that are rewritten, */
+	uint32_t bytes;              /* and how much they are */
 };
+
+/* Which family @frame is common of, asked by itself, if it is of one segment; @mac: its port's. */
+static inline uint8_t lane_family(const struct rte_mbuf *frame, uint64_t mac)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	if (frame->nb_segs != 1)
+		return LANE_LEFT;
+	if (sl_parse_is_common4(data, frame->data_len, mac))
+		return SL_FAMILY_IPV4;
+	return sl_parse_is_common6(data, frame->data_len, mac) ? SL_FAMILY_IPV6 : LANE_LEFT;
+}
+
+/* What most packets of a burst are, the first one is. */
+static inline bool lane_is_ipv4(const struct rte_mbuf *frame)
+{
+	return sl_load16(rte_pktmbuf_mtod(frame, const uint8_t *) +
+			 offsetof(struct sl_ethernet, type)) == SL_BE16(SL_ETHERTYPE_IPV4);
+}
+
+/* The words of the tuple of packet @i, which is common of @family, as sl_flow_hash() takes them. */
+static inline void lane_put_words(struct lane *lane, uint16_t i, const uint8_t *data,
+				  uint8_t family)
+{
+	if (SL_LIKELY(family == SL_FAMILY_IPV4)) {
+		lane->words.row[0][i] = sl_load64(data + SL_COMMON4_ADDRESSES);
+		lane->words.row[1][i] =
+			(uint64_t)data[SL_COMMON4_PROTOCOL] << 32 | sl_load32(data + SL_COMMON4_L4);
+	} else if (family == SL_FAMILY_IPV6) {
+		for (int word = 0; word < 4; word++)
+			lane->words.row[word][i] =
+				sl_load64(data + SL_COMMON6_ADDRESSES + 8 * word);
+		lane->words.row[4][i] =
+			(uint64_t)data[SL_COMMON6_PROTOCOL] << 32 | sl_load32(data + SL_COMMON6_L4);
+	}
+}
+
+/*
+ * Puts packet @i of a burst into lane @at of @heads, and its words where they belong if it turns out to
+ * be common of IPv4. @segment: what nb_segs and port have to be, as they lie there.
+ */
+static inline void lane_take(struct lane *lane, struct look_heads *heads, uint32_t at,
+			     const struct rte_mbuf *frame, uint16_t i, uint32_t segment)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(frame, const uint8_t *);
+	uint32_t length = frame->data_len;
+
+	if (SL_UNLIKELY(length < LOOK_MIN_BYTES || sl_load32(&frame->nb_segs) != segment)) {
+		heads->length[at] = 0;
+		return;
+	}
+	look_put(heads, at, data, length);
+	lane_put_words(lane, i, data, SL_FAMILY_IPV4);
+}
+
+/* What is left of packet @i, which may be none for many at once: asked by itself. */
+static inline void lane_look_alone(const struct dataplane *dataplane, struct lane *lane,
+				   const struct rte_mbuf *frame, uint16_t i)
+{
+	uint8_t family = lane_family(
+		frame, sl_mac_word(dataplane->port[dataplane->port_of_id[frame->port]].mac));
+
+	lane_put_words(lane, i, rte_pktmbuf_mtod(frame, const uint8_t *), family);
+	lane->family[i] = family;
+	lane->families |= 1u << family;
+}
+
+/* Packets @first to @first + LOOK_LANES at once; @mac and @segment: of most of them. */
+static inline void lane_look_at(const struct dataplane *dataplane, struct lane *lane,
+				struct rte_mbuf *const *packet, uint16_t first, uint64_t mac,
+				uint32_t segment)
+{
+	struct look_heads heads;
+	uint32_t bad[LOOK_LANES];
+
+#pragma GCC unroll 8
+	for (uint16_t i = 0; i < LOOK_LANES; i++)
+		lane_take(lane, &heads, i, packet[first + i], (uint16_t)(first + i), segment);
+	memset(lane->family + first, SL_FAMILY_IPV4, LOOK_LANES);
+	lane->families |= 1u << SL_FAMILY_IPV4;
+	if (SL_LIKELY(look_burst(&heads, mac, bad)))
+		return;
+	for (uint16_t i = 0; i < LOOK_LANES; i++)
+		if (bad[i] != 0)
+			lane_look_alone(dataplane, lane, packet[first + i], (uint16_t)(first + i));
+}
 
 /* Which frames are common, and the words of their tuples. */
 static inline void lane_look(const struct dataplane *dataplane, struct lane *lane,
 			     struct rte_mbuf *const *packet, uint16_t n)
 {
-	uint16_t port = RTE_MAX_ETHPORTS;
-	uint64_t mac = 0;
+	uint16_t port = packet[0]->port;
+	uint64_t mac = sl_mac_word(dataplane->port[dataplane->port_of_id[port]].mac);
+	uint16_t i = 0;
 
 	lane->families = 0;
-	for (uint16_t i = 0; i < n; i++) {
-		const uint8_t *data = rte_pktmbuf_mtod(packet[i], const uint8_t *);
-		uint32_t length = packet[i]->data_len;
-		uint8_t family = LANE_LEFT;
-
-		/* Most bursts are of one port. */
-		if (SL_UNLIKELY(packet[i]->port != port)) {
-			port = packet[i]->port;
-			mac = sl_mac_word(dataplane->port[dataplane->port_of_id[port]].mac);
-		}
-		if (SL_LIKELY(packet[i]->nb_segs == 1)) {
-			if (SL_LIKELY(sl_parse_is_common4(data, length, mac)))
-				family = SL_FAMILY_IPV4;
-			else if (sl_parse_is_common6(data, length, mac))
-				family = SL_FAMILY_IPV6;
-		}
-		if (SL_LIKELY(family == SL_FAMILY_IPV4)) {
-			/* As sl_flow_hash() takes them: destination above source, ports likewise. */
-			lane->words.row[0][i] = sl_load64(data + SL_COMMON4_ADDRESSES);
-			lane->words.row[1][i] = (uint64_t)data[SL_COMMON4_PROTOCOL] << 32 |
-						sl_load32(data + SL_COMMON4_L4);
-		} else if (family == SL_FAMILY_IPV6) {
-			for (int word = 0; word < 4; word++)
-				lane->words.row[word][i] =
-					sl_load64(data + SL_COMMON6_ADDRESSES + 8 * word);
-			lane->words.row[4][i] = (uint64_t)data[SL_COMMON6_PROTOCOL] << 32 |
-						sl_load32(data + SL_COMMON6_L4);
-		}
-		lane->family[i] = family;
-		lane->families |= 1u << family;
-	}
+	if (SL_LIKELY(lane_is_ipv4(packet[0])))
+		for (; i + LOOK_LANES <= n; i = (uint16_t)(i + LOOK_LANES))
+			lane_look_at(dataplane, lane, packet, i, mac, (uint32_t)port << 16 | 1);
+	for (; i < n; i++)
+		lane_look_alone(dataplane, lane, packet[i], i);
 }
 
-/* The hashes, and ask for the buckets. */
+/* The family of packet @i. @only: all packets' family, a constant; LANE_LEFT: they differ. */
+SL_INLINE uint8_t lane_family_of(const struct lane *lane, uint16_t i, uint8_t only)
+{
+	return only != LANE_LEFT ? only : lane->family[i];
+}
+
+/* The hashes. */
 static inline void lane_hash(struct worker *worker, struct lane *lane, uint16_t n)
 {
 	const struct sl_hash_key *key = &worker->flows4.key;
 	uint64_t hash6[BURST_SIZE];
 
+	if (lane->families == 1u << SL_FAMILY_IPV6) {
+		hash_burst(key, &lane->words, n, SL_FAMILY_IPV6, lane->hash);
+		return;
+	}
 	if (SL_LIKELY(lane->families & 1u << SL_FAMILY_IPV4))
 		hash_burst(key, &lane->words, n, SL_FAMILY_IPV4, lane->hash);
 	if (SL_UNLIKELY(lane->families & 1u << SL_FAMILY_IPV6)) {
@@ -92,27 +171,35 @@ static inline void lane_hash(struct worker *worker, struct lane *lane, uint16_t 
 			if (lane->family[i] == SL_FAMILY_IPV6)
 				lane->hash[i] = hash6[i];
 	}
+}
+
+SL_INLINE void lane_prefetch(struct worker *worker, const struct lane *lane, uint16_t n,
+			     uint8_t only)
+{
 	for (uint16_t i = 0; i < n; i++) {
-		if (SL_LIKELY(lane->family[i] == SL_FAMILY_IPV4))
+		uint8_t family = lane_family_of(lane, i, only);
+
+		if (SL_LIKELY(family == SL_FAMILY_IPV4))
 			flow_table_prefetch(&worker->flows4, lane->hash[i]);
-		else if (lane->family[i] == SL_FAMILY_IPV6)
+		else if (family == SL_FAMILY_IPV6)
 			flow_table_prefetch(&worker->flows6, lane->hash[i]);
 	}
 }
 
 /* What the buckets name, and ask for it. Few keys are in their second bucket. */
-static inline void lane_peek(struct worker *worker, struct lane *lane, uint16_t n)
+SL_INLINE void lane_peek(struct worker *worker, struct lane *lane, uint16_t n, uint8_t only)
 {
 	uint64_t missed = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
+		uint8_t family = lane_family_of(lane, i, only);
 		uint32_t reference = 0;
 		bool may_be_second = false;
 
-		if (SL_LIKELY(lane->family[i] == SL_FAMILY_IPV4))
+		if (SL_LIKELY(family == SL_FAMILY_IPV4))
 			reference = flow_table_peek_first(&worker->flows4, lane->hash[i],
 							  &may_be_second);
-		else if (lane->family[i] == SL_FAMILY_IPV6)
+		else if (family == SL_FAMILY_IPV6)
 			reference = flow_table_peek_first(&worker->flows6, lane->hash[i],
 							  &may_be_second);
 		lane->reference[i] = reference;
@@ -167,18 +254,19 @@ static inline struct sl_flow *lane_match(struct worker *worker, const struct lan
 }
 
 /* Finds the packets' flows. */
-static inline void lane_find(struct worker *worker, const struct snapshot *snapshot,
-			     struct lane *lane, struct rte_mbuf *const *packet, uint16_t n)
+SL_INLINE void lane_find(struct worker *worker, const struct snapshot *snapshot, struct lane *lane,
+			 struct rte_mbuf *const *packet, uint16_t n, uint8_t only)
 {
 	/* So many that their records and counters do not stay in the CPU's caches. */
 	bool has_many = snapshot->n_backends > LANE_MANY_BACKENDS;
 
 	for (uint16_t i = 0; i < n; i++) {
+		uint8_t family = lane_family_of(lane, i, only);
 		struct sl_flow *flow = NULL;
 
-		if (SL_LIKELY(lane->family[i] == SL_FAMILY_IPV4))
+		if (SL_LIKELY(family == SL_FAMILY_IPV4))
 			flow = lane_match(worker, lane, i, packet[i], SL_FAMILY_IPV4);
-		else if (lane->family[i] == SL_FAMILY_IPV6)
+		else if (family == SL_FAMILY_IPV6)
 			flow = lane_match(worker, lane, i, packet[i], SL_FAMILY_IPV6);
 		lane->flow[i] = flow;
 		if (SL_UNLIKELY(has_many) && flow != NULL) {
@@ -189,10 +277,28 @@ static inline void lane_find(struct worker *worker, const struct snapshot *snaps
 	}
 }
 
+/* The next hop of a packet of @flow in @direction, without a branch on that. */
+static inline uint16_t lane_adjacency(struct worker *worker, struct sl_flow *flow,
+				      const struct sl_backend *backend, uint16_t generation,
+				      uint32_t direction)
+{
+	uint32_t is_stale = (flow->route_generation != generation) |
+			    (flow->client_adjacency < SL_ADJACENCY_FIRST);
+	uint16_t to_backend = backend->adjacency;
+	uint16_t to_client = flow->client_adjacency;
+
+	if (SL_UNLIKELY((is_stale & direction) != 0))
+		return dispatch_ask_adjacency(worker, flow);
+	return direction == SL_DIRECTION_FORWARD ? to_backend : to_client;
+}
+
 /* Where the packets go; those of whom more is to be decided have no flow from here on. */
 static inline void lane_route(struct worker *worker, const struct snapshot *snapshot,
 			      struct lane *lane, uint16_t n)
 {
+	uint16_t generation =
+		__atomic_load_n(&worker->dataplane->route_generation, __ATOMIC_ACQUIRE);
+
 	for (uint16_t i = 0; i < n; i++) {
 		struct sl_flow *flow = lane->flow[i];
 		const struct sl_backend *backend;
@@ -202,10 +308,9 @@ static inline void lane_route(struct worker *worker, const struct snapshot *snap
 		backend = lookup_flow_backend(snapshot, flow);
 		if (SL_UNLIKELY(backend == NULL || sl_flow_has_header(flow)))
 			lane->flow[i] = NULL;
-		else if ((lane->reference[i] & 1) == SL_DIRECTION_FORWARD)
-			lane->adjacency[i] = backend->adjacency;
 		else
-			lane->adjacency[i] = dispatch_client_adjacency(worker, flow);
+			lane->adjacency[i] = lane_adjacency(worker, flow, backend, generation,
+							    lane->reference[i] & 1);
 	}
 }
 
@@ -232,6 +337,8 @@ static inline void lane_count(struct worker *worker, struct lane_sum *sum,
 			      uint32_t length)
 {
 	struct backend_line *backend = &worker->backend_counters[flow->backend];
+	uint32_t is_reply = direction;
+	uint32_t is_forward = 1 - is_reply;
 
 	if (SL_UNLIKELY(flow->service != sum->service)) {
 		lane_add_up(worker, sum);
@@ -239,18 +346,16 @@ static inline void lane_count(struct worker *worker, struct lane_sum *sum,
 	}
 	sum->packets[direction]++;
 	sum->bytes[direction] += length;
-	if (direction == SL_DIRECTION_FORWARD) {
-		backend->packets_in++;
-		backend->bytes_in += length;
-	} else {
-		backend->packets_out++;
-		backend->bytes_out += length;
-	}
+	/* Without a branch: directions come as they please. */
+	backend->packets_in += is_forward;
+	backend->bytes_in += length & (0 - is_forward);
+	backend->packets_out += is_reply;
+	backend->bytes_out += length & (0 - is_reply);
 }
 
 /* Rewrites packet @i, of @family, a constant, unless it may not go its way. */
-static inline bool lane_rewrite(struct worker *worker, struct lane *lane, struct lane_sum *sum,
-				uint16_t i, struct rte_mbuf *frame, uint8_t family)
+SL_INLINE bool lane_rewrite(struct worker *worker, struct lane *lane, struct lane_sum *sum,
+			    uint16_t i, struct rte_mbuf *frame, uint8_t family)
 {
 	struct sl_flow *flow = lane->flow[i];
 	enum sl_direction direction = (enum sl_direction)(lane->reference[i] & 1);
@@ -264,10 +369,12 @@ static inline bool lane_rewrite(struct worker *worker, struct lane *lane, struct
 			(sl_flow_is_over(flow) && sl_flow_is_opening(&packet))))
 		return false;
 	balance_track(worker, flow, direction, &packet);
-	sl_flow_rewrite_as(flow, family, direction, &to);
+	sl_flow_rewrite_either(flow, family, direction, &to);
 	sl_nat_rewrite(&packet, &to);
 	sl_nat_ethernet(packet.ethernet, adjacency->destination_mac, adjacency->source_mac);
 	lane->port[i] = (uint8_t)adjacency->port;
+	lane->ports |= 1u << adjacency->port;
+	lane->bytes += frame->pkt_len;
 	lane->verdict[i] =
 		direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY;
 	lane_count(worker, sum, flow, direction, frame->pkt_len);
@@ -275,18 +382,20 @@ static inline bool lane_rewrite(struct worker *worker, struct lane *lane, struct
 }
 
 /* The last loop. */
-static inline uint64_t lane_send(struct worker *worker, struct lane *lane,
-				 struct rte_mbuf *const *packet, uint16_t n)
+SL_INLINE uint64_t lane_send(struct worker *worker, struct lane *lane,
+			     struct rte_mbuf *const *packet, uint16_t n, uint8_t only)
 {
 	struct lane_sum sum = {.service = 0};
 	uint64_t passed = 0;
 
+	lane->ports = 0;
+	lane->bytes = 0;
 	for (uint16_t i = 0; i < n; i++) {
 		bool has_passed = false;
 
 		if (SL_UNLIKELY(lane->flow[i] == NULL))
 			continue;
-		if (SL_LIKELY(lane->family[i] == SL_FAMILY_IPV4))
+		if (SL_LIKELY(lane_family_of(lane, i, only) == SL_FAMILY_IPV4))
 			has_passed = lane_rewrite(worker, lane, &sum, i, packet[i], SL_FAMILY_IPV4);
 		else
 			has_passed = lane_rewrite(worker, lane, &sum, i, packet[i], SL_FAMILY_IPV6);
@@ -294,6 +403,18 @@ static inline uint64_t lane_send(struct worker *worker, struct lane *lane,
 	}
 	lane_add_up(worker, &sum);
 	return passed;
+}
+
+/* What follows once the packets were looked at. */
+SL_INLINE uint64_t lane_run(struct worker *worker, const struct snapshot *snapshot,
+			    struct lane *lane, struct rte_mbuf *const *packet, uint16_t n,
+			    uint8_t only)
+{
+	lane_prefetch(worker, lane, n, only);
+	lane_peek(worker, lane, n, only);
+	lane_find(worker, snapshot, lane, packet, n, only);
+	lane_route(worker, snapshot, lane, n);
+	return lane_send(worker, lane, packet, n, only);
 }
 
 /**
@@ -305,8 +426,7 @@ static inline uint64_t lane_pass(struct worker *worker, const struct snapshot *s
 {
 	lane_look(worker->dataplane, lane, packet, n);
 	lane_hash(worker, lane, n);
-	lane_peek(worker, lane, n);
-	lane_find(worker, snapshot, lane, packet, n);
-	lane_route(worker, snapshot, lane, n);
-	return lane_send(worker, lane, packet, n);
+	if (SL_LIKELY(lane->families == 1u << SL_FAMILY_IPV4))
+		return lane_run(worker, snapshot, lane, packet, n, SL_FAMILY_IPV4);
+	return lane_run(worker, snapshot, lane, packet, n, LANE_LEFT);
 }

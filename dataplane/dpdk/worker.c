@@ -9,6 +9,8 @@
  */
 #include "dataplane/dpdk/worker.h"
 
+#include <string.h>
+
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 
@@ -105,6 +107,22 @@ static void worker_send(struct worker *worker, uint32_t port, struct rte_mbuf *p
 	buffer->verdict[buffer->n] = (uint8_t)verdict;
 	buffer->bytes += packet->pkt_len;
 	buffer->packet[buffer->n++] = packet;
+	if (buffer->n == TX_BUFFER_SIZE)
+		worker_flush(worker, port);
+}
+
+/* All @n packets of a burst, which the lane has rewritten, leave by @port. */
+static void worker_send_all(struct worker *worker, uint32_t port, const struct lane *lane,
+			    struct rte_mbuf *const *packet, uint16_t n)
+{
+	struct tx_buffer *buffer = &worker->tx[port];
+
+	if (buffer->n + n > TX_BUFFER_SIZE)
+		worker_flush(worker, port);
+	memcpy(buffer->packet + buffer->n, packet, n * sizeof(packet[0]));
+	memcpy(buffer->verdict + buffer->n, lane->verdict, n);
+	buffer->bytes += lane->bytes;
+	buffer->n = (uint16_t)(buffer->n + n);
 	if (buffer->n == TX_BUFFER_SIZE)
 		worker_flush(worker, port);
 }
@@ -455,13 +473,19 @@ static void burst_leave(struct burst *burst, uint16_t i, uint16_t left)
 /* Nearly all packets go by the lane, and leave the burst here. */
 static void burst_pass(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
 {
+	const struct lane *lane = &burst->lane;
 	uint64_t passed = lane_pass(worker, snapshot, &burst->lane, burst->packet, burst->n);
 	uint16_t left = 0;
 
+	if (SL_LIKELY(passed == (1ull << burst->n) - 1 && (lane->ports & (lane->ports - 1)) == 0)) {
+		worker_send_all(worker, lane->port[0], lane, burst->packet, burst->n);
+		burst->n = 0;
+		return;
+	}
 	for (uint16_t i = 0; i < burst->n; i++) {
 		if (SL_LIKELY(passed >> i & 1))
-			worker_send(worker, burst->lane.port[i], burst->packet[i],
-				    (enum sl_verdict)burst->lane.verdict[i]);
+			worker_send(worker, lane->port[i], burst->packet[i],
+				    (enum sl_verdict)lane->verdict[i]);
 		else
 			burst_leave(burst, i, left++);
 	}

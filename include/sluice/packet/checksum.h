@@ -37,6 +37,14 @@ SL_INLINE uint64_t sl_checksum_diff16(be16_t before, be16_t after)
 	return (uint64_t)(uint16_t)~before + after;
 }
 
+/**
+ * The sum to add where a TTL is one less. It is the first byte, hence the low one here, of its 16-bit
+ * word m: whatever that is, ~m + m' is ~m + m - 1.
+ */
+enum {
+	SL_CHECKSUM_DIFF_TTL = 0xfffe,
+};
+
 /** HC' = ~(~HC + @diff), RFC 1624. @checksum and result in network order. */
 SL_INLINE be16_t sl_checksum_update(be16_t checksum, uint64_t diff)
 {

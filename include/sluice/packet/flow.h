@@ -245,6 +245,29 @@ SL_INLINE void sl_flow_rewrite_as(const struct sl_flow *flow, uint8_t family,
 	}
 }
 
+/**
+ * The same without a branch, for bursts in which directions come as they please: what a packet is
+ * rewritten to stands in a flow as what it carries does, the other way round.
+ */
+SL_INLINE void sl_flow_rewrite_either(const struct sl_flow *flow, uint8_t family,
+				      enum sl_direction direction, struct sl_rewrite *to)
+{
+	unsigned int at = SL_FLOW_BACKEND - 2 * (unsigned int)direction;
+	uint32_t ports = sl_load32(&flow->client_port + at);
+
+	if (family == SL_FAMILY_IPV4) {
+		uint64_t pair = sl_load64(&((const struct sl_flow_ipv4 *)flow)->addr[at]);
+
+		to->destination.ipv4 = (uint32_t)pair;
+		to->source.ipv4 = (uint32_t)(pair >> 32);
+	} else {
+		to->destination = ((const struct sl_flow_ipv6 *)flow)->addr[at];
+		to->source = ((const struct sl_flow_ipv6 *)flow)->addr[at + 1];
+	}
+	to->destination_port = (uint16_t)ports;
+	to->source_port = (uint16_t)(ports >> 16);
+}
+
 /** What a packet of @flow in @direction is rewritten to. */
 SL_INLINE void sl_flow_rewrite(const struct sl_flow *flow, enum sl_direction direction,
 			       struct sl_rewrite *to)

@@ -34,15 +34,15 @@ SL_INLINE bool sl_nat_has_ttl(const struct sl_packet *packet)
 /** Writes ports and checksum; @diff: the sum of the changed addresses. */
 SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, uint64_t diff)
 {
+	uint32_t ports = (uint32_t)to->destination_port << 16 | to->source_port;
+	be16_t before = *packet->l4_checksum;
 	be16_t checksum;
 
-	diff += sl_checksum_diff16(packet->ports->source, to->source_port);
-	diff += sl_checksum_diff16(packet->ports->destination, to->destination_port);
-	packet->ports->source = to->source_port;
-	packet->ports->destination = to->destination_port;
-	checksum = sl_checksum_update(*packet->l4_checksum, diff);
+	diff += sl_checksum_diff32(sl_load32(packet->ports), ports);
+	sl_store32(packet->ports, ports);
+	checksum = sl_checksum_update(before, diff);
 	if (packet->tuple.protocol == SL_PROTOCOL_UDP) {
-		if (*packet->l4_checksum == 0)
+		if (before == 0)
 			return;
 		if (checksum == 0)
 			checksum = 0xffff;
@@ -83,10 +83,7 @@ SL_INLINE uint64_t sl_nat_l3(struct sl_packet *packet, const struct sl_rewrite *
 		       sl_checksum_diff32(ipv4->destination, to->destination.ipv4);
 		ipv4->source = to->source.ipv4;
 		ipv4->destination = to->destination.ipv4;
-		/* The TTL is the first byte, hence the low one here, of its 16-bit word. */
-		ipv4->checksum = sl_checksum_update(
-			ipv4->checksum,
-			diff + sl_checksum_diff16(ipv4->ttl, (be16_t)(ipv4->ttl - 1)));
+		ipv4->checksum = sl_checksum_update(ipv4->checksum, diff + SL_CHECKSUM_DIFF_TTL);
 		ipv4->ttl--;
 	} else {
 		struct sl_ipv6 *ipv6 = packet->ipv6;
