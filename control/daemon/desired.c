@@ -169,7 +169,10 @@ bool desired_next_services(const struct desired *old, const struct desired *new,
 	*is = *k < new->n_services ? new->service[*k] : NULL;
 	if (!*was && !*is)
 		return false;
-	order = !*was ? 1 : !*is ? -1 : strcmp((*was)->wire.name, (*is)->wire.name);
+	order = !*was         ? 1
+		: !*is        ? -1
+		: *was == *is ? 0 /* most are shared, and their names need no reading */
+			      : strcmp((*was)->wire.name, (*is)->wire.name);
 	if (order < 0)
 		*is = NULL;
 	if (order > 0)

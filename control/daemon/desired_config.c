@@ -54,20 +54,19 @@ static bool listing_init(struct listing *listing, const struct desired *desired,
 	for (size_t i = 0; i < desired->n_services; i++) {
 		const struct desired_service *from = desired->service[i];
 
-		listing->service[i] = (struct config_service){
-			.wire = from->wire,
-			.backend = backend,
-			.n_backends = from->n_backends,
-			.deny = deny,
-			.n_denies = from->n_denies,
-			.check = from->check,
-			.canary = from->canary,
-			.is_judged = is_judged(judged, desired, i),
-		};
+		/* They count, whether they are read or not. */
+		listing->service[i].n_backends = from->n_backends;
+		listing->service[i].n_denies = from->n_denies;
+		listing->service[i].wire = from->wire;
+		listing->service[i].is_judged = is_judged(judged, desired, i);
 		for (uint32_t k = 0; k < from->wire.n_sources; k++)
 			listing->service[i].source[k].family = from->wire.address.family;
 		if (listing->service[i].is_judged)
 			continue;
+		listing->service[i].backend = backend;
+		listing->service[i].deny = deny;
+		listing->service[i].check = from->check;
+		listing->service[i].canary = from->canary;
 		for (uint32_t k = 0; k < from->n_backends; k++)
 			*backend++ = (struct config_backend){.wire = from->backend[k].wire,
 							     .part = from->backend[k].part};

@@ -339,20 +339,49 @@ static int compare_addresses(const void *a, const void *b)
 		      sizeof((*left)->wire.address));
 }
 
-/* The services of @desired in the order of their addresses; NULL and *n = 0 for the empty state. */
-static int sort_by_address(const struct desired *desired, const struct desired_service ***sorted,
-			   size_t *n)
+/** The services that two states do not share: of each one its own, in the order of their addresses. */
+struct unshared {
+	const struct desired_service **was;
+	size_t n_was;
+	const struct desired_service **is;
+	size_t n_is;
+};
+
+static void unshared_fini(struct unshared *unshared)
 {
-	*sorted = NULL;
-	*n = desired ? desired->n_services : 0;
-	if (*n == 0)
-		return 0;
-	*sorted = malloc(*n * sizeof(const struct desired_service *));
-	if (!*sorted)
+	free(unshared->was);
+	free(unshared->is);
+}
+
+static void sort_by_address(const struct desired_service **service, size_t n)
+{
+	if (n > 1)
+		qsort(service, n, sizeof(const struct desired_service *), compare_addresses);
+}
+
+static int unshared_init(struct unshared *unshared, const struct desired *old,
+			 const struct desired *new)
+{
+	const struct desired_service *was, *is;
+	size_t i = 0, k = 0;
+
+	memset(unshared, 0, sizeof(*unshared));
+	unshared->was = malloc((old->n_services + 1) * sizeof(const struct desired_service *));
+	unshared->is = malloc((new->n_services + 1) * sizeof(const struct desired_service *));
+	if (!unshared->was || !unshared->is) {
+		unshared_fini(unshared);
 		return -ENOMEM;
-	for (size_t i = 0; i < *n; i++)
-		(*sorted)[i] = desired->service[i];
-	qsort(*sorted, *n, sizeof(const struct desired_service *), compare_addresses);
+	}
+	while (desired_next_services(old, new, &i, &k, &was, &is)) {
+		if (was == is)
+			continue;
+		if (was)
+			unshared->was[unshared->n_was++] = was;
+		if (is)
+			unshared->is[unshared->n_is++] = is;
+	}
+	sort_by_address(unshared->was, unshared->n_was);
+	sort_by_address(unshared->is, unshared->n_is);
 	return 0;
 }
 
@@ -389,55 +418,65 @@ static void delta_service(const struct desired_service *old, const struct desire
 	delta_backends(old, new, delta);
 }
 
-/* Room for the worst case of each list, so that nothing can fail later. */
-static int delta_reserve(const struct desired *old, const struct desired *new,
-			 struct diff_delta *delta)
+/*
+ * Room for the worst case of each list, so that nothing can fail later; of what is not shared alone, for
+ * among a hundred thousand backends one change would spend its time on ten megabytes of zeros.
+ */
+static int delta_reserve(const struct unshared *unshared, struct diff_delta *delta)
 {
-	size_t n_denies = 0;
-	size_t old_services = old ? old->n_services : 0, old_backends = old ? old->n_backends : 0;
+	size_t n_denies = 0, n_old = 0, n_new = 0;
 
-	delta->deleted_service = calloc(old_services + 1, sizeof(*delta->deleted_service));
-	delta->deleted_backend = calloc(old_backends + 1, sizeof(*delta->deleted_backend));
-	delta->service = calloc(new->n_services + 1, sizeof(*delta->service));
-	delta->backend = calloc(new->n_backends + 1, sizeof(*delta->backend));
-	for (size_t i = 0; i < new->n_services; i++)
-		n_denies += new->service[i]->n_denies;
+	for (size_t i = 0; i < unshared->n_was; i++)
+		n_old += unshared->was[i]->n_backends;
+	for (size_t i = 0; i < unshared->n_is; i++) {
+		n_new += unshared->is[i]->n_backends;
+		n_denies += unshared->is[i]->n_denies;
+	}
+	delta->deleted_service = calloc(unshared->n_was + 1, sizeof(*delta->deleted_service));
+	delta->deleted_backend = calloc(n_old + 1, sizeof(*delta->deleted_backend));
+	delta->service = calloc(unshared->n_is + 1, sizeof(*delta->service));
+	delta->backend = calloc(n_new + 1, sizeof(*delta->backend));
 	delta->deny = calloc(n_denies + 1, sizeof(*delta->deny));
 	if (delta->deleted_service && delta->deleted_backend && delta->service && delta->backend &&
 	    delta->deny)
 		return 0;
+	diff_delta_fini(delta);
 	return -ENOMEM;
 }
 
-int diff_delta(const struct desired *old, const struct desired *new, struct diff_delta *delta)
+/* A service is the one at the same address, whatever its name was. */
+static void delta_fill(const struct unshared *unshared, struct diff_delta *delta)
 {
-	const struct desired_service **was = NULL, **is = NULL;
-	size_t n_was, n_is, i = 0, k = 0;
-	int status;
+	const struct desired_service *const *was = unshared->was, *const *is = unshared->is;
+	size_t i = 0, k = 0;
 
-	memset(delta, 0, sizeof(*delta));
-	status = delta_reserve(old, new, delta);
-	if (!status)
-		status = sort_by_address(old, &was, &n_was);
-	if (!status)
-		status = sort_by_address(new, &is, &n_is);
-	if (status)
-		goto out;
-	while (i < n_was || k < n_is) {
-		int order = i == n_was ? 1 : k == n_is ? -1 : compare_addresses(&was[i], &is[k]);
+	while (i < unshared->n_was || k < unshared->n_is) {
+		int order = i == unshared->n_was  ? 1
+			    : k == unshared->n_is ? -1
+						  : compare_addresses(&was[i], &is[k]);
 
 		if (order < 0) /* its backends go with it */
 			delta->deleted_service[delta->n_deleted_services++] = was[i]->wire.address;
-		else if (order > 0 || was[i] != is[k])
+		else
 			delta_service(order == 0 ? was[i] : NULL, is[k], delta);
 		i += order <= 0;
 		k += order >= 0;
 	}
-out:
-	free(was);
-	free(is);
+}
+
+int diff_delta(const struct desired *old, const struct desired *new, struct diff_delta *delta)
+{
+	static const struct desired nothing;
+	struct unshared unshared;
+	int status = unshared_init(&unshared, old ? old : &nothing, new);
+
+	memset(delta, 0, sizeof(*delta));
 	if (status)
-		diff_delta_fini(delta);
+		return status;
+	status = delta_reserve(&unshared, delta);
+	if (!status)
+		delta_fill(&unshared, delta);
+	unshared_fini(&unshared);
 	return status;
 }
 
