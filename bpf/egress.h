@@ -587,8 +587,7 @@ static __always_inline int egress_send(struct xdp_md *ctx, const struct sl_xdp_c
 	return is_six ? record_send6(ctx) : record_send4(ctx);
 }
 
-SEC("xdp")
-int sl_egress(struct xdp_md *ctx)
+static __always_inline int egress_frame(struct xdp_md *ctx)
 {
 	const struct sl_xdp_cpu *cpu = this_cpu();
 	bool is_six = is_ipv6(ctx);
@@ -621,4 +620,10 @@ int sl_egress(struct xdp_md *ctx)
 	if (action == REFUSE)
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_REFUSE);
 	return action < 0 ? XDP_DROP : action;
+}
+
+SEC("xdp")
+int sl_egress(struct xdp_md *ctx)
+{
+	return tell(ctx, egress_frame(ctx));
 }

@@ -322,5 +322,5 @@ int sl_fragment(struct xdp_md *ctx)
 		action = is_six ? record_send6(ctx) : record_send4(ctx);
 	if (action == EGRESS)
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_EGRESS);
-	return action < 0 ? XDP_DROP : action;
+	return tell(ctx, action < 0 ? XDP_DROP : action);
 }

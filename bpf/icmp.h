@@ -9,7 +9,7 @@
 
 #include <sluice/packet/icmp.h>
 
-#include "story.h"
+#include "capture.h"
 
 /*
  * Whether the checksum of the ICMP message is right, whose place and length are in the record, and
@@ -373,5 +373,5 @@ int sl_icmp(struct xdp_md *ctx)
 		action = is_six ? icmp_send6(ctx) : icmp_send4(ctx);
 	if (action == EGRESS)
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_EGRESS);
-	return action < 0 ? XDP_DROP : action;
+	return tell(ctx, action < 0 ? XDP_DROP : action);
 }

@@ -81,6 +81,22 @@ struct {
 	__uint(max_entries, SL_XDP_FLOW_EVENTS_BYTES);
 } flow_events SEC(".maps");
 
+/* Copies of packets. There is a ring while a capture is on; this one is the pattern, and nobody's. */
+struct inner_copies {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} no_copies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__array(values, struct inner_copies);
+} copies SEC(".maps");
+
+PERCPU_ARRAY(captures, 1, struct sl_xdp_capture);
+PERCPU_ARRAY(capture_lost, SL_MAX_PORTS, uint64_t); /* copies that the ring had no room for */
+
 /* flows: by programs; max_flows: by the agent. */
 ARRAY(loads, SL_MAX_BACKENDS, struct sl_load, BPF_F_MMAPABLE);
 
@@ -176,3 +192,4 @@ const volatile uint32_t loopback_ifindex = 1;
 
 struct sl_xdp_control control SEC(".data.control");
 struct sl_xdp_usage usage SEC(".data.usage");
+struct sl_xdp_capture_order capture_order SEC(".data.capture");

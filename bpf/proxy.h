@@ -10,7 +10,7 @@
 
 #include <sluice/packet/proxy.h>
 
-#include "story.h"
+#include "capture.h"
 
 /* What is to be done to the stream: enum sl_proxy_action for a client's packet, or this. */
 enum {
@@ -383,8 +383,7 @@ __noinline int proxy_give_up(struct xdp_md *ctx)
 	return conclude(&story, SL_VERDICT_DROP_TOO_BIG, from);
 }
 
-SEC("xdp")
-int sl_proxy(struct xdp_md *ctx)
+static __always_inline int proxy_frame(struct xdp_md *ctx)
 {
 	const struct sl_xdp_cpu *cpu = this_cpu();
 	bool is_six = is_ipv6(ctx);
@@ -403,4 +402,10 @@ int sl_proxy(struct xdp_md *ctx)
 	if (is_tcp)
 		return is_six ? proxy_send_tcp6(ctx) : proxy_send_tcp4(ctx);
 	return is_six ? proxy_send_udp6(ctx) : proxy_send_udp4(ctx);
+}
+
+SEC("xdp")
+int sl_proxy(struct xdp_md *ctx)
+{
+	return tell(ctx, proxy_frame(ctx));
 }

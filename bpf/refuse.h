@@ -5,7 +5,7 @@
 
 #include <sluice/packet/icmp.h>
 
-#include "story.h"
+#include "capture.h"
 
 /* In mode nat a backend's packet goes to the client, for whom its service speaks. */
 static __always_inline void speak_for_client(const struct sl_xdp_cpu *cpu, union sl_addr *told_by)
@@ -18,12 +18,7 @@ static __always_inline void speak_for_client(const struct sl_xdp_cpu *cpu, union
 		*told_by = service->addr;
 }
 
-/*
- * Makes the frame of a refused packet the answer to its sender, and counts it. The verdict has been
- * counted.
- */
-SEC("xdp")
-int sl_refuse(struct xdp_md *ctx)
+static __always_inline int refuse_frame(struct xdp_md *ctx)
 {
 	const struct sl_xdp_port *from = port_of(ctx->ingress_ifindex);
 	struct sl_reject_bucket *bucket;
@@ -89,4 +84,14 @@ int sl_refuse(struct xdp_md *ctx)
 	story.cpu->counters.event[SL_EVENT_TX]++;
 	story.cpu->counters.event[SL_EVENT_TX_BYTES] += length;
 	return send_by(from->index, from);
+}
+
+/*
+ * Makes the frame of a refused packet the answer to its sender, and counts it. The verdict has been
+ * counted.
+ */
+SEC("xdp")
+int sl_refuse(struct xdp_md *ctx)
+{
+	return tell(ctx, refuse_frame(ctx));
 }

@@ -5,6 +5,7 @@
  * flow, else the service and choose a backend, rewrite, send or pass to the kernel or drop.
  */
 #include "balance.h"
+#include "capture.h"
 #include "egress.h"
 #include "fragment.h"
 #include "helpers.h"
@@ -226,8 +227,11 @@ static __always_inline int balance_frame(struct xdp_md *ctx)
 SEC("xdp")
 int sl_balance(struct xdp_md *ctx)
 {
-	int action = balance_frame(ctx);
+	int action;
 
+	if (SL_UNLIKELY(control.is_capturing))
+		(void)!capture_stage(ctx);
+	action = balance_frame(ctx);
 	if (SL_UNLIKELY(action == REFUSE))
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_REFUSE);
 	else if (SL_UNLIKELY(action == ICMP))
@@ -239,7 +243,7 @@ int sl_balance(struct xdp_md *ctx)
 	else if (SL_UNLIKELY(action == EGRESS))
 		bpf_tail_call(ctx, &programs, SL_XDP_PROGRAM_EGRESS);
 	/* Here a tail call comes that leads nowhere, which it never does: see maps.h. */
-	return action < 0 ? XDP_DROP : action;
+	return tell(ctx, action < 0 ? XDP_DROP : action);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -39,6 +39,7 @@ static __always_inline int conclude(struct story *story, enum sl_verdict verdict
 {
 	/* A mask, not a comparison, which verifiers before Linux 6.2 lose on the way. */
 	story->cpu->counters.verdict[verdict & (COUNTED_VERDICTS - 1)]++;
+	story->cpu->concluded = story->port << SL_XDP_CONCLUDED_PORT | (uint32_t)verdict;
 	if (SL_LIKELY(verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)) {
 		story->cpu->counters.event[SL_EVENT_TX]++;
 		story->cpu->counters.event[SL_EVENT_TX_BYTES] += story->length;

@@ -10,6 +10,8 @@
 #include <sluice/wire.h>
 
 struct flow_log;
+struct sl_capture_filter;
+struct sl_capture_record;
 struct sl_flow;
 struct snapshot;
 struct staging;
@@ -156,3 +158,34 @@ enum {
  */
 void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_request *request,
 		       struct wire_explain_reply *reply, struct wire_explain_step *step);
+
+/** A packet that a capture has taken; borrowed. */
+struct dataplane_copy {
+	const struct sl_capture_record *record;
+	const uint8_t *bytes; /* record->n_bytes of them */
+	uint64_t time_ns;     /* since 1970 */
+};
+
+/** Sees one copy, which then is gone. False: that is enough for this call. */
+typedef bool dataplane_copy_visitor(void *context, const struct dataplane_copy *copy);
+
+/**
+ * From now on packets that @filter takes are copied, @snaplen bytes of each at most, as far as there is
+ * room: what the packet path does goes before. Until dataplane_capture_end(). 0 or negative errno with
+ * @error.
+ */
+int dataplane_capture_begin(struct dataplane *dataplane, const struct sl_capture_filter *filter,
+			    uint32_t snaplen, char *error) SL_MUST_USE;
+
+/** Shows copies to @visit, the oldest first, nearly. Returns whether none was left. */
+bool dataplane_capture_take(struct dataplane *dataplane, dataplane_copy_visitor *visit,
+			    void *context);
+
+/** Packets at port @port that the filter took, and that there was no room for. */
+uint64_t dataplane_capture_lost(struct dataplane *dataplane, uint32_t port);
+
+/** From now on no packet is copied; copies wait to be taken. */
+void dataplane_capture_stop(struct dataplane *dataplane);
+
+/** Forgets the capture and what it has copied. Nothing happens if there is none. */
+void dataplane_capture_end(struct dataplane *dataplane);

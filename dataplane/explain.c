@@ -130,17 +130,6 @@ static uint16_t build_frame(uint8_t *frame, const struct wire_explain_request *r
 	return (uint16_t)(sizeof(*ethernet) + sizeof(*ipv6) + length);
 }
 
-static const char *verdict_name(enum sl_verdict verdict)
-{
-	static const char *const name[] = {
-#define X(upper, lower, help) #lower,
-		SL_VERDICT_LIST(X)
-#undef X
-	};
-
-	return name[verdict];
-}
-
 static void conclude(struct explanation *explanation, enum sl_verdict verdict)
 {
 	static const char *const help[] = {
@@ -150,7 +139,7 @@ static void conclude(struct explanation *explanation, enum sl_verdict verdict)
 	};
 
 	explanation->reply->verdict = verdict;
-	say(explanation, "verdict", "%s: %s", verdict_name(verdict), help[verdict]);
+	say(explanation, "verdict", "%s: %s", wire_verdict_name(verdict), help[verdict]);
 }
 
 static void explain_route(struct explanation *explanation, struct sl_packet *packet,

@@ -25,6 +25,7 @@ enum {
 	MAX_MESSAGES_A_TURN = 64, /* of one client, before others have theirs */
 	SEND_BUFFER_BYTES = 1 << 20,
 	PAUSE_MS = 100, /* without accepting, when the process has no descriptor left */
+	TICK_SEC = 1,
 };
 
 struct client {
@@ -41,6 +42,7 @@ struct server {
 	struct event_base *base;
 	struct event *acceptable;
 	struct event *pause;
+	struct event *tick;
 	int fd;
 	bool is_out_of_descriptors; /* and that has been logged */
 	struct client *client[MAX_CLIENTS];
@@ -270,6 +272,27 @@ static int listen_at(struct server *server, char *error)
 	return status;
 }
 
+static void on_tick(evutil_socket_t fd SL_UNUSED, short what SL_UNUSED, void *data)
+{
+	struct server *server = data;
+
+	sessions_tick(server->sessions);
+}
+
+static int events_open(struct server *server)
+{
+	const struct timeval interval = {.tv_sec = TICK_SEC};
+
+	server->acceptable =
+		event_new(server->base, server->fd, EV_READ | EV_PERSIST, on_acceptable, server);
+	server->pause = event_new(server->base, -1, 0, on_pause_end, server);
+	server->tick = event_new(server->base, -1, EV_PERSIST, on_tick, server);
+	if (server->acceptable == NULL || server->pause == NULL || server->tick == NULL ||
+	    event_add(server->acceptable, NULL) != 0 || event_add(server->tick, &interval) != 0)
+		return -ENOMEM;
+	return 0;
+}
+
 int server_open(const struct server_options *options, struct dataplane *dataplane,
 		struct event_base *base, struct server **out, char *error)
 {
@@ -283,14 +306,8 @@ int server_open(const struct server_options *options, struct dataplane *dataplan
 	server->fd = -1;
 	server->sessions = sessions_new(dataplane);
 	status = server->sessions == NULL ? -ENOMEM : listen_at(server, error);
-	if (status == 0) {
-		server->acceptable =
-			event_new(base, server->fd, EV_READ | EV_PERSIST, on_acceptable, server);
-		server->pause = event_new(base, -1, 0, on_pause_end, server);
-		if (server->acceptable == NULL || server->pause == NULL ||
-		    event_add(server->acceptable, NULL) != 0)
-			status = -ENOMEM;
-	}
+	if (status == 0)
+		status = events_open(server);
 	if (status != 0) {
 		server_close(server);
 		return status;
@@ -310,6 +327,8 @@ void server_close(struct server *server)
 		event_free(server->acceptable);
 	if (server->pause != NULL)
 		event_free(server->pause);
+	if (server->tick != NULL)
+		event_free(server->tick);
 	if (server->fd >= 0)
 		close(server->fd);
 	if (server->path[0] != '\0')

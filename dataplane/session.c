@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/capturing.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/planning.h"
 #include "dataplane/query.h"
@@ -83,6 +84,7 @@ void sessions_free(struct sessions *sessions)
 	if (sessions == NULL)
 		return;
 	planning_end(sessions);
+	capturing_end(sessions);
 	stages_fini(&sessions->stages);
 	free(sessions);
 }
@@ -106,7 +108,13 @@ void session_free(struct session *session)
 		log_warn("transaction of pid %d: abandoned with its connection", session->pid);
 		end_transaction(session->sessions);
 	}
+	capturing_leave(session);
 	free(session);
+}
+
+void sessions_tick(struct sessions *sessions)
+{
+	capturing_expire(sessions);
 }
 
 static void handle_hello(struct session *session, const void *body, struct answer *answer)
@@ -382,6 +390,13 @@ static const struct message_kind {
 	[WIRE_PLAN_BACKENDS] = {sizeof(struct wire_plan_backends_request), 0,
 				RESERVED(struct wire_plan_backends_request, reserved), true,
 				planning_backends},
+	[WIRE_CAPTURE_BEGIN] = {sizeof(struct wire_capture_begin_request), 0,
+				RESERVED(struct wire_capture_begin_request, reserved), false,
+				capturing_begin},
+	[WIRE_CAPTURE_READ] = {sizeof(struct wire_capture_read_request), 0, NO_RESERVED, false,
+			       capturing_read},
+	[WIRE_CAPTURE_STOP] = {sizeof(struct wire_capture_stop_request), 0, NO_RESERVED, false,
+			       capturing_stop},
 };
 
 static bool is_zero(const uint8_t *bytes, size_t size)

@@ -22,8 +22,11 @@ void sessions_free(struct sessions *sessions);
 /** One connection. @pid: the peer's, for messages. NULL: ENOMEM. */
 struct session *session_new(struct sessions *sessions, int pid);
 
-/** Ends a connection, and its transaction. */
+/** Ends a connection, its transaction and its capture. */
 void session_free(struct session *session);
+
+/** Ends what nobody has looked after for too long. About once a second. */
+void sessions_tick(struct sessions *sessions);
 
 /**
  * Handles the packet @message of @length bytes, whatever it holds, and writes the answer.

@@ -6,6 +6,7 @@
 #include "dataplane/session.h"
 #include "dataplane/stages.h"
 
+struct capture;
 struct plan;
 struct snapshot;
 
@@ -16,6 +17,8 @@ struct sessions {
 	struct session *holder;    /* of the transaction under way; NULL: none */
 	struct plan *plan;         /* of the transaction under way; NULL: it has none */
 	struct snapshot *planned;  /* what the plan compares with; NULL likewise */
+	struct capture *capture;   /* the one under way; NULL: there is none */
+	uint64_t last_capture;     /* its id, or that of the last one */
 	uint64_t draft_generation;
 	struct sl_hash_key draft_key;
 	uint64_t boot_id;

@@ -349,7 +349,38 @@
 	M(wire_plan_backends_reply, n_records) \
 	M(wire_plan_backends_reply, next) \
 	E(wire_plan_backends_reply, record) \
-	S(wire_plan_backends_reply)
+	S(wire_plan_backends_reply) \
+	M(wire_capture_end, addr) \
+	M(wire_capture_end, port) \
+	M(wire_capture_end, family) \
+	M(wire_capture_end, protocol) \
+	M(wire_capture_end, length) \
+	M(wire_capture_end, reserved) \
+	S(wire_capture_end) \
+	M(wire_capture_begin_request, count) \
+	M(wire_capture_begin_request, service) \
+	M(wire_capture_begin_request, client) \
+	M(wire_capture_begin_request, backend) \
+	M(wire_capture_begin_request, snaplen) \
+	M(wire_capture_begin_request, verdict) \
+	M(wire_capture_begin_request, port) \
+	M(wire_capture_begin_request, direction) \
+	M(wire_capture_begin_request, reserved) \
+	S(wire_capture_begin_request) \
+	M(wire_capture_begin_reply, id) \
+	S(wire_capture_begin_reply) \
+	M(wire_capture_read_request, id) \
+	S(wire_capture_read_request) \
+	M(wire_capture_read_reply, n_packets) \
+	M(wire_capture_read_reply, n_lost) \
+	M(wire_capture_read_reply, n_bytes) \
+	M(wire_capture_read_reply, is_over) \
+	E(wire_capture_read_reply, byte) \
+	S(wire_capture_read_reply) \
+	M(wire_capture_stop_request, id) \
+	S(wire_capture_stop_request) \
+	M(wire_capture_stop_reply, reserved) \
+	S(wire_capture_stop_reply)
 /* clang-format on */
 
 enum {
@@ -544,6 +575,28 @@ uint8_t wire_mode_from_name(const char *name)
 uint8_t wire_scheduler_from_name(const char *name)
 {
 	return number_of(scheduler_name, SL_ARRAY_LEN(scheduler_name), name);
+}
+
+static const char *const verdict_name[SL_N_VERDICTS] = {
+#define X(upper, lower, help) [SL_VERDICT_##upper] = #lower,
+	SL_VERDICT_LIST(X)
+#undef X
+};
+
+const char *wire_verdict_name(uint32_t verdict)
+{
+	return verdict < SL_N_VERDICTS ? verdict_name[verdict] : "unknown";
+}
+
+bool wire_verdict_from_name(const char *name, uint8_t *number)
+{
+	for (uint8_t i = 0; i < SL_N_VERDICTS; i++) {
+		if (strcmp(verdict_name[i], name) != 0)
+			continue;
+		*number = i;
+		return true;
+	}
+	return false;
 }
 
 bool wire_proxy_protocol_from_name(const char *name, uint8_t *number)

@@ -32,6 +32,7 @@ const char *wire_mode_name(uint8_t mode);
 const char *wire_scheduler_name(uint8_t scheduler);
 const char *wire_proxy_protocol_name(uint8_t proxy_protocol);
 const char *wire_flow_state_name(uint8_t state);
+const char *wire_verdict_name(uint32_t verdict);
 const char *wire_deny_end_name(uint8_t end); /* "deny_source", as its key is called */
 
 /** "running", "leaving", "parked"; "unknown" for what is none. */
@@ -44,6 +45,7 @@ uint8_t wire_scheduler_from_name(const char *name);
 
 /** As above, but none is a word as well: false if @name is no word, and then @number stays. */
 bool wire_proxy_protocol_from_name(const char *name, uint8_t *number);
+bool wire_verdict_from_name(const char *name, uint8_t *number);
 
 /** Whether @addr, of the same family, has the prefix that @prefix is. */
 bool wire_prefix_has(const struct wire_address *prefix, const union sl_addr *addr);

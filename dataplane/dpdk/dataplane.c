@@ -18,6 +18,7 @@
 #include <rte_malloc.h>
 #include <rte_mbuf_dyn.h>
 
+#include "dataplane/dpdk/capture.h"
 #include "dataplane/dpdk/cores.h"
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/flow_events.h"
@@ -177,6 +178,7 @@ void dataplane_close(struct dataplane *dataplane)
 		port_close(&dataplane->port[i]);
 	routes_close(dataplane);
 	flow_log_stop(dataplane->options.flow_log);
+	capture_free(dataplane->capture);
 	workers_free(dataplane);
 	snapshot_free(dataplane->snapshot);
 	free(dataplane->steering);

@@ -37,6 +37,7 @@ enum {
 	HOLD_TICKS = SL_TICKS_PER_SEC, /* and no longer than this */
 };
 
+struct capture;
 struct classifier;
 struct fragments;
 struct handed;
@@ -147,6 +148,7 @@ struct worker {
 	struct dataplane *dataplane;
 	const struct steering *steering; /* of the burst under way, and so the next */
 	const struct snapshot *snapshot;
+	struct capture *capture; /* likewise; NULL: none is on */
 	uint32_t id;
 	uint8_t state;   /* enum worker_state; the control thread's */
 	bool is_leaving; /* no steering names it: to end when it holds nothing more */
@@ -209,6 +211,8 @@ struct dataplane {
 	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */
 	struct sl_adjacency *adjacency; /* SL_MAX_ADJACENCIES */
 	struct steering *steering;      /* likewise: which worker owns a frame */
+	struct capture *capturing;      /* likewise: what takes copies now; NULL: nothing */
+	struct capture *capture; /* the control thread's, which takes no more once it was stopped */
 	uint8_t steering_key[STEERING_KEY_BYTES];
 	bool is_steering_cards; /* steering is what a card says that it does */
 	struct rte_fib *fib4;

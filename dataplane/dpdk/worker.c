@@ -22,6 +22,7 @@
 #include <sluice/packet/parse.h>
 
 #include "dataplane/dpdk/balance.h"
+#include "dataplane/dpdk/capture.h"
 #include "dataplane/dpdk/fragment.h"
 #include "dataplane/dpdk/lane.h"
 #include "dataplane/dpdk/refuse.h"
@@ -152,6 +153,8 @@ static void worker_refuse(struct worker *worker, struct rte_mbuf *packet, struct
 		worker_drop(worker, packet, outcome->verdict);
 		return;
 	}
+	if (SL_UNLIKELY(worker->capture != NULL))
+		capture_answer(worker, packet);
 	worker_send(worker, worker->dataplane->port_of_id[packet->port], packet, outcome->verdict);
 }
 
@@ -441,23 +444,38 @@ static bool worker_hold(struct worker *worker, struct rte_mbuf *packet, uint32_t
 	return true;
 }
 
+/* Whether packet @i has no verdict yet, and is now where it waits for one. */
+static bool burst_postpone(struct worker *worker, const struct burst *burst, uint16_t i)
+{
+	const struct outcome *outcome = &burst->outcome[i];
+
+	if (SL_UNLIKELY(outcome->is_handed)) {
+		worker_hand_off(worker, burst->packet[i], outcome->port);
+		return true;
+	}
+	return SL_UNLIKELY(outcome->verdict == SL_VERDICT_DROP_NO_NEIGHBOUR) &&
+	       !outcome->is_refused && !outcome->is_back &&
+	       worker_hold(worker, burst->packet[i],
+			   worker->is_retrying ? burst->since[i] : worker->now);
+}
+
 /* Step 6. */
 static void burst_finish(struct worker *worker, struct burst *burst)
 {
 	for (uint16_t i = 0; i < burst->n; i++) {
 		const struct outcome *outcome = &burst->outcome[i];
 
-		if (SL_UNLIKELY(outcome->is_handed))
-			worker_hand_off(worker, burst->packet[i], outcome->port);
-		else if (outcome->verdict <= SL_VERDICT_REPLY)
+		if (burst_postpone(worker, burst, i))
+			continue;
+		if (SL_UNLIKELY(worker->capture != NULL))
+			capture_finish(worker, burst->packet[i], outcome);
+		if (outcome->verdict <= SL_VERDICT_REPLY)
 			worker_send(worker, outcome->port, burst->packet[i], outcome->verdict);
 		else if (sl_verdict_is_punt(outcome->verdict))
 			worker_punt(worker, burst->packet[i], outcome->verdict);
 		else if (outcome->is_refused)
 			worker_refuse(worker, burst->packet[i], &burst->parsed[i], outcome);
-		else if (outcome->verdict != SL_VERDICT_DROP_NO_NEIGHBOUR || outcome->is_back ||
-			 !worker_hold(worker, burst->packet[i],
-				      worker->is_retrying ? burst->since[i] : worker->now))
+		else
 			worker_drop(worker, burst->packet[i], outcome->verdict);
 	}
 }
@@ -539,9 +557,13 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 	worker->steering = __atomic_load_n(&dataplane->steering, __ATOMIC_ACQUIRE);
 	snapshot = __atomic_load_n(&dataplane->snapshot, __ATOMIC_ACQUIRE);
 	worker->snapshot = snapshot;
+	worker->capture = __atomic_load_n(&dataplane->capturing, __ATOMIC_ACQUIRE);
 	burst->known = 0;
-	if (SL_LIKELY(snapshot != NULL) && !worker->is_retrying &&
-	    !(from != NULL && SL_UNLIKELY(has_to_check(worker, from))))
+	/* The lane keeps nothing of a packet as it came. */
+	if (SL_UNLIKELY(worker->capture != NULL))
+		capture_stage(worker, burst->packet, burst->n);
+	else if (SL_LIKELY(snapshot != NULL) && !worker->is_retrying &&
+		 !(from != NULL && SL_UNLIKELY(has_to_check(worker, from))))
 		burst_pass(worker, snapshot, burst);
 	if (SL_LIKELY(burst->n == 0))
 		return;

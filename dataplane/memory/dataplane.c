@@ -12,12 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/packet/capture.h>
+
 #include "dataplane/lookup.h"
 #include "wire/wire_abi.h"
+
+enum {
+	COPIES_AT_ONCE = 2, /* of a capture, each time that it is read */
+	FRAME_BYTES = 60,
+};
 
 struct dataplane {
 	struct dataplane_options options;
 	struct snapshot *snapshot;
+	struct sl_capture_filter filter;
+	bool is_capturing;
 };
 
 const char *dataplane_engine(void)
@@ -202,4 +211,50 @@ void dataplane_explain(struct dataplane *dataplane, const struct wire_explain_re
 	reply->family = backend->family;
 	say(reply, step, "backend", "%s",
 	    wire_format_endpoint(&backend->addr, reply->backend_port, backend->family, text));
+}
+
+int dataplane_capture_begin(struct dataplane *dataplane, const struct sl_capture_filter *filter,
+			    uint32_t snaplen SL_UNUSED, char *error SL_UNUSED)
+{
+	dataplane->filter = *filter;
+	dataplane->is_capturing = true;
+	return 0;
+}
+
+/* As if frames of an unknown Ethernet type came by the first port. */
+bool dataplane_capture_take(struct dataplane *dataplane, dataplane_copy_visitor *visit,
+			    void *context)
+{
+	static const uint8_t frame[FRAME_BYTES] = {0};
+	const struct sl_capture_record record = {
+		.length = FRAME_BYTES,
+		.n_bytes = FRAME_BYTES,
+		.verdict = SL_VERDICT_PUNT_ETHERTYPE,
+		.direction = SL_CAPTURE_IN,
+	};
+	const struct dataplane_copy copy = {.record = &record, .bytes = frame};
+	uint32_t n = 0;
+
+	if (!dataplane->is_capturing || dataplane->options.n_ports == 0 ||
+	    !sl_capture_matches(&dataplane->filter, &record) ||
+	    !sl_capture_is_seen(&dataplane->filter, &record))
+		return true;
+	while (n < COPIES_AT_ONCE && visit(context, &copy))
+		n++;
+	return n == COPIES_AT_ONCE;
+}
+
+uint64_t dataplane_capture_lost(struct dataplane *dataplane SL_UNUSED, uint32_t port SL_UNUSED)
+{
+	return 0;
+}
+
+void dataplane_capture_stop(struct dataplane *dataplane)
+{
+	dataplane->is_capturing = false;
+}
+
+void dataplane_capture_end(struct dataplane *dataplane)
+{
+	dataplane->is_capturing = false;
 }

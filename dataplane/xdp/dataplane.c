@@ -70,6 +70,7 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 void dataplane_close(struct dataplane *dataplane)
 {
 	/* Program, tables and links stay: they are pinned. */
+	dataplane_capture_end(dataplane);
 	flow_events_close(dataplane);
 	routes_close(dataplane);
 	if (dataplane->bpf != NULL)

@@ -16,6 +16,7 @@
 #include "dataplane/xdp/programs.h"
 
 struct sluice_bpf;
+struct capture;
 struct mnl_socket;
 struct neighbours;
 struct ring_buffer;
@@ -73,6 +74,7 @@ struct dataplane {
 	uint16_t *asked;           /* by backend: epoch of the one whose next hop was asked for */
 
 	struct ring_buffer *flow_events; /* flow_events.c */
+	struct capture *capture;         /* capture.c; NULL: none is on */
 
 	/* tables.c */
 	uint32_t sweep4; /* where the sweep goes on */

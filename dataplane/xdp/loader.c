@@ -39,9 +39,10 @@ enum {
 #define PROGRAMS_PIN "programs_"
 
 /* What belongs to one process alone, or is written by the loader itself. */
-static const char *const unpinned[] = {"creations", "scratch_adjacency", "resolve",
-				       "no_slots",  "port_devices",      "reject_buckets",
-				       "programs",  "reply_rooms"};
+static const char *const unpinned[] = {
+	"creations",      "scratch_adjacency", "resolve",      "no_slots", "port_devices",
+	"reject_buckets", "programs",          "reply_rooms",  "captures", "copies",
+	"no_copies",      "capture_lost",      ".data.capture"};
 
 static bool is_pinned(const char *name)
 {
@@ -332,6 +333,8 @@ static int init_tables(struct dataplane *dataplane)
 {
 	struct sl_hash_key key;
 
+	/* A former process may have died while a capture was on. */
+	dataplane->control->is_capturing = 0;
 	if (dataplane->is_adopted &&
 	    (dataplane->control->flow_key.word[0] | dataplane->control->flow_key.word[1]) != 0)
 		return 0;

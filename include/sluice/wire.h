@@ -18,6 +18,10 @@
  * A plan: a transaction that is filled, then PLAN, PLAN_FLOWS until all flows are counted,
  * PLAN_SERVICES and PLAN_BACKENDS, and ABORT. Nothing that is live changes. What was planned takes no
  * more changes; it may be committed.
+ *
+ * A capture: CAPTURE_BEGIN, then CAPTURE_READ until it is over, which CAPTURE_STOP brings about; what
+ * was copied before is read to its end. One at a time; it ends with its connection, and when it is not
+ * read for WIRE_CAPTURE_IDLE_SEC.
  */
 #pragma once
 
@@ -30,6 +34,10 @@ enum {
 	WIRE_VERSION = 1,
 	WIRE_MAX_MESSAGE = 65536, /* bytes, header included */
 	WIRE_MAX_RECORDS = 256,   /* records in one message of an array type */
+	WIRE_CAPTURE_IDLE_SEC = 10,
+	WIRE_CAPTURE_MIN_SNAPLEN = 64,
+	WIRE_CAPTURE_MAX_SNAPLEN = 4096,
+	WIRE_CAPTURE_EVERY = 0xff, /* as verdict or port */
 };
 
 /* clang-format off */
@@ -56,7 +64,10 @@ enum {
 	X(PLAN,             plan,             19, "build what COMMIT would publish, to be compared") \
 	X(PLAN_FLOWS,       plan_flows,       20, "count a part of the live flows by what would become of them") \
 	X(PLAN_SERVICES,    plan_services,    21, "a page of the services that would change") \
-	X(PLAN_BACKENDS,    plan_backends,    22, "a page of the backends of these services")
+	X(PLAN_BACKENDS,    plan_backends,    22, "a page of the backends of these services") \
+	X(CAPTURE_BEGIN,    capture_begin,    23, "begin to copy packets that a filter takes") \
+	X(CAPTURE_READ,     capture_read,     24, "what was copied, as the next bytes of a pcapng file") \
+	X(CAPTURE_STOP,     capture_stop,     25, "copy no more; what was copied may yet be read")
 /* clang-format on */
 
 enum wire_type {
@@ -588,6 +599,56 @@ struct wire_plan_backends_reply {
 	struct wire_plan_backend record[];
 };
 
+/** Where a frame was seen, as bits. */
+enum wire_capture_direction {
+	WIRE_CAPTURE_IN = 1,  /* as it reached Sluice */
+	WIRE_CAPTURE_OUT = 2, /* as it left it */
+	WIRE_CAPTURE_BOTH = 3,
+};
+
+/** What one end of a packet, as it came or as it went, is to be; all zero: everything. */
+struct wire_capture_end {
+	union sl_addr addr;
+	be16_t port;      /* 0: every one */
+	uint8_t family;   /* 0: everything */
+	uint8_t protocol; /* 0: every one */
+	uint8_t length;   /* bits of addr that count, 1..32 or 1..128; the others are 0 */
+	uint8_t reserved[3];
+};
+
+struct wire_capture_begin_request {
+	uint64_t count; /* over after so many packets; 0: no limit */
+	struct wire_capture_end service;
+	struct wire_capture_end client;
+	struct wire_capture_end backend;
+	uint32_t snaplen;  /* bytes of a packet, WIRE_CAPTURE_MIN_SNAPLEN.._MAX_SNAPLEN */
+	uint8_t verdict;   /* enum sl_verdict, or WIRE_CAPTURE_EVERY */
+	uint8_t port;      /* index in PORTS, or WIRE_CAPTURE_EVERY */
+	uint8_t direction; /* enum wire_capture_direction */
+	uint8_t reserved;
+};
+struct wire_capture_begin_reply {
+	uint64_t id; /* of the capture */
+};
+
+struct wire_capture_read_request {
+	uint64_t id;
+};
+struct wire_capture_read_reply {
+	uint64_t n_packets; /* read so far, these among them */
+	uint64_t n_lost;    /* so far: nobody had read, and there was no room */
+	uint32_t n_bytes;
+	uint32_t is_over; /* 1: these are the last; the capture is forgotten */
+	uint8_t byte[];   /* of a pcapng file, from where the last reply ended */
+};
+
+struct wire_capture_stop_request {
+	uint64_t id;
+};
+struct wire_capture_stop_reply {
+	uint32_t reserved;
+};
+
 /** Connection state of a flow, as listed. */
 #define SL_FLOW_STATE_LIST(X)                                                                      \
 	X(FREE, free)                                                                              \
@@ -607,6 +668,8 @@ _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
 _Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");
 _Static_assert(sizeof(struct wire_plan_service) == 168, "wire_plan_service");
 _Static_assert(sizeof(struct wire_plan_backend) == 72, "wire_plan_backend");
+_Static_assert(sizeof(struct wire_capture_end) == 24, "wire_capture_end");
+_Static_assert(sizeof(struct wire_capture_begin_request) == 88, "wire_capture_begin_request");
 _Static_assert(sizeof(struct wire_explain_step) == 256, "wire_explain_step");
 _Static_assert(sizeof(struct wire_explain_reply) == 48, "wire_explain_reply");
 _Static_assert(sizeof(struct wire_backend_counters_record) == 144, "wire_backend_counters_record");

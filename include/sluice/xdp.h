@@ -13,6 +13,7 @@
 #include <sluice/base.h>
 #include <sluice/counters.h>
 #include <sluice/limits.h>
+#include <sluice/packet/capture.h>
 #include <sluice/packet/flow.h>
 #include <sluice/packet/fragment.h>
 #include <sluice/tables.h>
@@ -43,6 +44,7 @@ enum {
 	SL_XDP_EGRESS_SOURCE = 254, /* and it does in mode snat */
 	SL_XDP_PREFIX_BITS = 32,    /* of a key of prefixes, before those of the address */
 	SL_XDP_DENY_BITS = 64,      /* of a key of denies, likewise */
+	SL_XDP_CONCLUDED_PORT = 8,  /* bits of sl_xdp_cpu.concluded below the port */
 };
 
 /** Places of the programs that the main one ends in. */
@@ -160,7 +162,8 @@ struct sl_xdp_control {
 	uint32_t port_factor;
 	uint8_t has_wildcard; /* some service has port 0 */
 	uint8_t has_egress;   /* some service's mode is snat */
-	uint8_t reserved[2];
+	uint8_t is_capturing; /* capture_order says what */
+	uint8_t reserved;
 	uint32_t port_mtu[SL_MAX_PORTS]; /* of IP packets, bytes; by index of the port */
 	/* Bits by sl_xdp_filter_bit(): no service has an address whose bit is 0; no backend. */
 	uint64_t service_filter[SL_XDP_FILTER_WORDS];
@@ -226,6 +229,21 @@ struct sl_xdp_cpu {
 	uint32_t verdict; /* if nothing stands in the way */
 	uint32_t now;     /* ticks, as long as jiffies is the kernel's */
 	uint64_t jiffies;
+	uint32_t
+		concluded; /* the last verdict, and from SL_XDP_CONCLUDED_PORT on the port to send from */
+};
+
+/** What a capture takes. Agent. */
+struct sl_xdp_capture_order {
+	struct sl_capture_filter filter;
+	uint32_t snaplen; /* bytes of a frame, SL_CAPTURE_MAX_BYTES at most */
+};
+
+/** Of one CPU: the frame under way as it came, and then as it goes, while a capture is on. Programs. */
+struct sl_xdp_capture {
+	uint64_t is_staged; /* 1: of the frame whose story goes on */
+	struct sl_capture_record record;
+	uint8_t bytes[SL_CAPTURE_MAX_BYTES]; /* right behind it */
 };
 
 /** What the programs of all CPUs count together. [0]: IPv4, [1]: IPv6. */
@@ -291,6 +309,9 @@ SL_INLINE uint32_t sl_xdp_ticks(uint64_t ns)
 	return (uint32_t)(((ns >> 20) * 72057594ull) >> 32);
 }
 
+_Static_assert(offsetof(struct sl_xdp_capture, bytes) ==
+		       offsetof(struct sl_xdp_capture, record) + sizeof(struct sl_capture_record),
+	       "a copy is its record and its bytes");
 _Static_assert(sizeof(struct sl_xdp_port) == 16, "no padding");
 _Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
 _Static_assert(sizeof(struct sl_xdp_reply4) == 16, "no padding in a map's key");

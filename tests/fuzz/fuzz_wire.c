@@ -284,11 +284,34 @@ static size_t plan_packet(uint8_t how)
 		     (how & 3) == 0 ? sizeof(struct wire_plan_request) : sizeof(request));
 }
 
+/* CAPTURE_BEGIN of nearly everything, or what follows it. */
+static size_t capture_packet(struct input *input, uint8_t how)
+{
+	struct wire_capture_begin_request begin = {
+		.count = take(input) & 7,
+		.snaplen = (uint32_t)WIRE_CAPTURE_MIN_SNAPLEN << (how >> 4 & 7),
+		.verdict = WIRE_CAPTURE_EVERY,
+		.port = WIRE_CAPTURE_EVERY,
+		.direction = WIRE_CAPTURE_BOTH,
+	};
+	const uint64_t id = how >> 4 & 3;
+
+	if ((how & 3) != 0) {
+		memcpy(body(), &id, sizeof(id));
+		return frame((how & 3) == 3 ? WIRE_CAPTURE_STOP : WIRE_CAPTURE_READ, sizeof(id));
+	}
+	spoil(input, &begin, sizeof(begin));
+	memcpy(body(), &begin, sizeof(begin));
+	return frame(WIRE_CAPTURE_BEGIN, sizeof(begin));
+}
+
 static size_t end_packet(struct input *input)
 {
 	uint8_t how = take(input);
 	const struct wire_commit_request request = {.is_dry_run = how & 1};
 
+	if ((how & 0x0c) == 0x0c && (how & 0xf0) != 0xf0)
+		return capture_packet(input, how);
 	if ((how & 0xf0) == 0xf0)
 		return plan_packet(how);
 	memcpy(body(), &request, sizeof(request));
@@ -386,7 +409,8 @@ static void step(struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct dataplane_options options = {.run_dir = "/", .n_workers = 1, .n_flows = 64};
+	const struct dataplane_options options = {
+		.run_dir = "/", .n_workers = 1, .n_flows = 64, .n_ports = 1};
 	struct input input = {data, size};
 	char error[SL_MAX_ERROR];
 	struct dataplane *dataplane;

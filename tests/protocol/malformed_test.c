@@ -55,8 +55,8 @@ static const struct row {
 	{"packet shorter than it says", WIRE_STATUS, 0, 0, 0, -1, true, NO_MESSAGE, ""},
 	{"packet of half a header", WIRE_STATUS, 0, 0, 0, -12, true, NO_MESSAGE, ""},
 	{"header alone", WIRE_STATUS, 0, 0, 0, -4, false, -EINVAL, "message status: 0 bytes (expected 4)"},
-	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..22)"},
-	{"type one beyond the last", WIRE_STATUS, HEAD(type), 23, 0, false, -EOPNOTSUPP, "type 23"},
+	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..25)"},
+	{"type one beyond the last", WIRE_STATUS, HEAD(type), 26, 0, false, -EOPNOTSUPP, "type 26"},
 	{"type 65535", WIRE_STATUS, HEAD(type), 65535, 0, false, -EOPNOTSUPP, "type 65535"},
 	{"reserved of the header", WIRE_STATUS, HEAD(reserved), 1, 0, false, -EINVAL, "message status: reserved"},
 	{"status in a request", WIRE_STATUS, HEAD(status), 1, 0, false, -EINVAL, "message status: reserved"},
@@ -110,6 +110,23 @@ static const struct row {
 	{"plan backends long", WIRE_PLAN_BACKENDS, 0, 0, 0, 8, false, -EINVAL, "message plan_backends: 16 bytes (expected 8)"},
 	{"plan backends reserved", WIRE_PLAN_BACKENDS, BODY(wire_plan_backends_request, reserved), 1u << 31, 0, false, -EINVAL, "message plan_backends: reserved"},
 	{"plan backends beyond the last", WIRE_PLAN_BACKENDS, BODY(wire_plan_backends_request, first), 1, 0, false, -EINVAL, "position 1 of the backends (limit 0)"},
+	{"capture snaplen 63", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, snaplen), 63, 0, false, -EINVAL, "capture: snaplen 63 (limit 64..4096)"},
+	{"capture snaplen 4097", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, snaplen), 4097, 0, false, -EINVAL, "snaplen 4097"},
+	{"capture of no verdict", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, verdict), 0xfe, 0, false, -EINVAL, "capture: verdict 254 (limit 0.."},
+	{"capture at a port that is not there", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, port), 9, 0, false, -EINVAL, "capture: port 9 (there are 2)"},
+	{"capture in no direction", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, direction), 0, 0, false, -EINVAL, "capture: direction 0 (limit 1..3)"},
+	{"capture in direction 4", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, direction), 4, 0, false, -EINVAL, "direction 4"},
+	{"capture reserved", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, reserved), 1, 0, false, -EINVAL, "message capture_begin: reserved"},
+	{"capture of a client of family 2", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, client.family), 2, 0, false, -EINVAL, "capture: client: family 2 (allowed: 4, 6)"},
+	{"capture of a client of 0 bits", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, client.family), 4, 0, false, -EINVAL, "capture: client: 0 bits (limit 1..32)"},
+	{"capture of a service of 33 bits", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, service.length), 33, 0, false, -EINVAL, "capture: service: 33 bits (limit 1..32)"},
+	{"capture with bits beyond the prefix", WIRE_CAPTURE_BEGIN, BODY(wire_capture_begin_request, service.length), 8, 0, false, -EINVAL, "capture: service: the address has bits beyond the prefix"},
+	{"capture with an end's reserved byte", WIRE_CAPTURE_BEGIN, BYTE(wire_capture_begin_request, service.reserved, 2), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
+	{"capture short", WIRE_CAPTURE_BEGIN, 0, 0, 0, -8, false, -EINVAL, "message capture_begin: 80 bytes (expected 88)"},
+	{"capture read of another one", WIRE_CAPTURE_READ, BODY(wire_capture_read_request, id), 7777, 0, false, -ENOENT, "capture 7777: is not under way"},
+	{"capture read long", WIRE_CAPTURE_READ, 0, 0, 0, 8, false, -EINVAL, "message capture_read: 16 bytes (expected 8)"},
+	{"capture stop of another one", WIRE_CAPTURE_STOP, BODY(wire_capture_stop_request, id), UINT64_MAX, 0, false, -ENOENT, "capture 18446744073709551615: is not under way"},
+	{"capture stop short", WIRE_CAPTURE_STOP, 0, 0, 0, -4, false, -EINVAL, "message capture_stop: 4 bytes (expected 8)"},
 	/* Arrays. */
 	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -380, false, -EINVAL, "message services: 4 bytes"},
 	{"services 257 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
@@ -239,6 +256,8 @@ static void commit_something(struct peer *peer)
 	cr_assert_eq(peer_commit(peer, false), 0, "%s", peer_error(peer));
 }
 
+static uint64_t capture_id; /* of the one that begin_for() began */
+
 /* A message that would be accepted, after that state and a BEGIN where it needs one. */
 static size_t good_body(uint16_t type, uint8_t *body)
 {
@@ -309,6 +328,14 @@ static size_t good_body(uint16_t type, uint8_t *body)
 		GOOD(plan_services, 0);
 	case WIRE_PLAN_BACKENDS:
 		GOOD(plan_backends, 0);
+	case WIRE_CAPTURE_BEGIN:
+		GOOD(capture_begin,
+		     .service = {.addr = old.address.addr, .family = SL_FAMILY_IPV4, .length = 32},
+		     .snaplen = 256, .verdict = WIRE_CAPTURE_EVERY, .port = WIRE_CAPTURE_EVERY,
+		     .direction = WIRE_CAPTURE_BOTH);
+	case WIRE_CAPTURE_READ:
+	case WIRE_CAPTURE_STOP:
+		GOOD(capture_read, .id = capture_id);
 	case WIRE_STATUS:
 	case WIRE_PLAN:
 	case WIRE_ABORT:
@@ -340,11 +367,20 @@ static int send_row(struct peer *peer, const struct row *row)
 	return peer_send_raw(peer, message, length);
 }
 
-/* The transaction that a message of @type needs, planned where it asks for a plan. */
+/* The transaction that a message of @type needs, planned where it asks for a plan; or the capture. */
 static void begin_for(struct peer *peer, uint16_t type)
 {
 	const struct wire_plan_request plan = {0};
+	const struct wire_capture_begin_request capture = {.snaplen = 64,
+							   .verdict = WIRE_CAPTURE_EVERY,
+							   .port = WIRE_CAPTURE_EVERY,
+							   .direction = WIRE_CAPTURE_BOTH};
 
+	if (type == WIRE_CAPTURE_READ || type == WIRE_CAPTURE_STOP) {
+		cr_assert_eq(peer_call(peer, WIRE_CAPTURE_BEGIN, &capture, sizeof(capture)), 0,
+			     "%s", peer_error(peer));
+		memcpy(&capture_id, peer->reply + HEADER, sizeof(capture_id));
+	}
 	if (!is_change(type))
 		return;
 	cr_assert_eq(peer_begin(peer, 2, 1), 0, "%s: %s", wire_type_name(type), peer_error(peer));
@@ -392,7 +428,7 @@ Test(malformed, each_row_is_refused_with_its_reason_and_changes_nothing)
 
 Test(malformed, the_good_messages_behind_the_rows_are_good)
 {
-	for (uint16_t type = WIRE_HELLO; type <= WIRE_PLAN_BACKENDS; type++) {
+	for (uint16_t type = WIRE_HELLO; type <= WIRE_CAPTURE_STOP; type++) {
 		const struct row row = {.name = wire_type_name(type), .type = type};
 		struct world world;
 		struct peer *peer;
@@ -413,7 +449,7 @@ Test(malformed, nothing_but_a_greeting_is_heard_before_it)
 	struct world world;
 
 	world_open(&world);
-	for (uint16_t type = WIRE_STATUS; type <= WIRE_PLAN_BACKENDS; type++) {
+	for (uint16_t type = WIRE_STATUS; type <= WIRE_CAPTURE_STOP; type++) {
 		const struct row row = {.name = wire_type_name(type), .type = type};
 		struct peer *peer = peer_new(&world, 1);
 

@@ -14,7 +14,12 @@ const struct sl_hash_key peer_key = {{0x0706050403020100u, 0x0f0e0d0c0b0a0908u}}
 void world_open(struct world *world)
 {
 	const struct dataplane_options options = {
-		.run_dir = "/nonexistent", .n_workers = 1, .n_flows = SL_DEFAULT_FLOWS};
+		.run_dir = "/nonexistent",
+		.n_workers = 1,
+		.n_flows = SL_DEFAULT_FLOWS,
+		.n_ports = 2,
+		.port = {{.name = "eth1"}, {.name = "eth2"}},
+	};
 	char error[SL_MAX_ERROR];
 
 	cr_assert_eq(dataplane_open(&options, NULL, &world->dataplane, error), 0);
