@@ -638,6 +638,41 @@ int client_explain(struct client *client, const struct wire_explain_request *exp
 	return 0;
 }
 
+int client_capture_begin(struct client *client, const struct wire_capture_begin_request *request,
+			 uint64_t *id)
+{
+	struct wire_capture_begin_reply reply;
+	int status = call_fixed(client, WIRE_CAPTURE_BEGIN, request, sizeof(*request), &reply,
+				sizeof(reply));
+
+	if (!status)
+		*id = reply.id;
+	return status;
+}
+
+int client_capture_read(struct client *client, uint64_t id, struct wire_capture_read_reply *reply,
+			const uint8_t **bytes)
+{
+	struct wire_capture_read_request body = {.id = id};
+	struct request request = {
+		.type = WIRE_CAPTURE_READ, .body = &body, .body_length = sizeof(body)};
+	size_t n_bytes;
+	int status =
+		call(client, &request, CLIENT_TIMEOUT_MS, reply, sizeof(*reply), bytes, &n_bytes);
+
+	if (!status && n_bytes != reply->n_bytes)
+		status = disconnect(client, "an answer with a wrong number of bytes");
+	return status;
+}
+
+int client_capture_stop(struct client *client, uint64_t id)
+{
+	struct wire_capture_stop_request body = {.id = id};
+	struct wire_capture_stop_reply reply;
+
+	return call_fixed(client, WIRE_CAPTURE_STOP, &body, sizeof(body), &reply, sizeof(reply));
+}
+
 int client_ports(struct client *client, struct wire_port_record *record, uint32_t *n_records)
 {
 	struct wire_ports_request body = {0};

@@ -106,6 +106,13 @@ int client_explain(struct client *client, const struct wire_explain_request *req
 		   uint32_t max_steps, uint32_t *n_steps) SL_MUST_USE;
 
 /** @record: SL_MAX_PORTS, SL_MAX_WORKERS of them. */
+int client_capture_begin(struct client *client, const struct wire_capture_begin_request *request,
+			 uint64_t *id) SL_MUST_USE;
+/** @bytes: reply->n_bytes of them, borrowed until the next call. */
+int client_capture_read(struct client *client, uint64_t id, struct wire_capture_read_reply *reply,
+			const uint8_t **bytes) SL_MUST_USE;
+int client_capture_stop(struct client *client, uint64_t id) SL_MUST_USE;
+
 int client_ports(struct client *client, struct wire_port_record *record,
 		 uint32_t *n_records) SL_MUST_USE;
 /** @begins_anew: longest_loop_ns is from now on, once it was told. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <sluice/limits.h>
+#include <sluice/wire.h>
 
 #include "config/health_check.h"
 #include "config/share.h"
@@ -112,6 +113,18 @@ static const struct method_param params_events_subscribe[] = {
 	STRINGS("types", 1, N_EVENT_TYPES, "which events, by their types; default all"),
 };
 static const struct method_param params_counters[] = {NAME("service", false)};
+static const struct method_param params_capture_begin[] = {
+	STRING("service", false, 1, SL_MAX_NAME - 1, "packets of this service alone"),
+	STRING("client", false, 1, MAX_ADDRESS, "packets that ADDR or ADDR:PORT sends, or is sent, as they come or as they go"),
+	STRING("backend", false, 1, MAX_ADDRESS, "likewise of a backend, ADDR or ADDR:PORT"),
+	STRING("verdict", false, 1, 64, "packets of which this has become, as counters names it"),
+	CHOICE("direction", false, "in|out|both", "packets as they reach Sluice, as they leave it, or both; default both"),
+	STRING("port", false, 1, SL_MAX_PORT_NAME - 1, "packets that come or go by this port, as status names it"),
+	INTEGER("snaplen", false, WIRE_CAPTURE_MIN_SNAPLEN, WIRE_CAPTURE_MAX_SNAPLEN, "bytes of a packet that are kept, default 256"),
+	INTEGER("count", false, 1, INT64_MAX, "over after so many packets; default: when it is stopped"),
+};
+static const struct method_param params_capture_read[] = {INTEGER("capture", true, 1, INT64_MAX, "the number that capture.begin gave it")};
+static const struct method_param params_capture_stop[] = {INTEGER("capture", true, 1, INT64_MAX, "the number that capture.begin gave it")};
 static const struct method_param params_config_check[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_diff[] = {TEXT, FILE_NAME};
 static const struct method_param params_config_plan[] = {TEXT, FILE_NAME};
@@ -138,6 +151,9 @@ static const struct method_param params_config_rollback[] = {
 #define PARAMS_explain        PARAMS(explain)
 #define PARAMS_counters       PARAMS(counters)
 #define PARAMS_status         NO_PARAMS
+#define PARAMS_capture_begin  PARAMS(capture_begin)
+#define PARAMS_capture_read   PARAMS(capture_read)
+#define PARAMS_capture_stop   PARAMS(capture_stop)
 #define PARAMS_config_check   PARAMS(config_check)
 #define PARAMS_config_diff    PARAMS(config_diff)
 #define PARAMS_config_plan    PARAMS(config_plan)

@@ -33,6 +33,9 @@ struct rpc_error;
 	X(EXPLAIN,        explain,        "explain",        false, "the decision for one packet, step by step, on the live tables") \
 	X(COUNTERS,       counters,       "counters",       false, "verdicts and events, of all and of each worker; or a service's counters") \
 	X(STATUS,         status,         "status",         false, "the daemon, the dataplane, its ports and workers") \
+	X(CAPTURE_BEGIN,  capture_begin,  "capture.begin",  false, "begin to copy packets that a filter takes; by who may change things, one at a time") \
+	X(CAPTURE_READ,   capture_read,   "capture.read",   false, "data: a pcapng file's next bytes, base64; packets, lost: so far; over: these are the last") \
+	X(CAPTURE_STOP,   capture_stop,   "capture.stop",   false, "copy no more; what was copied may be read until it is over") \
 	X(CONFIG_CHECK,   config_check,   "config.check",   false, "judge a configuration text; change nothing") \
 	X(CONFIG_DIFF,    config_diff,    "config.diff",    false, "what config.apply of a text would change") \
 	X(CONFIG_PLAN,    config_plan,    "config.plan",    false, "what config.apply of a text would do to slots and live flows; change nothing") \

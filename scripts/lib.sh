@@ -9,7 +9,7 @@ MAIN_PACKAGES="bpftool meson ninja-build gcc libc6-dev clang-14 llvm-14 pkg-conf
 libcurl4-openssl-dev libedit-dev libjansson-dev libyaml-dev libevent-dev libmnl-dev libncurses-dev iproute2 ethtool procps curl nginx-light python3"
 # shellcheck disable=SC2034  # for scripts/test and scripts/check
 TEST_PACKAGES="git chromium haproxy openssl prometheus dpdk-dev libcriterion-dev libclang-rt-14-dev python3-pyte python3-pytest python3-scapy iputils-ping jq nftables
-shellcheck cppcheck codespell clang-format-14 mandoc bash-completion qemu-system-x86 busybox-static cpio"
+shellcheck tshark cppcheck codespell clang-format-14 mandoc bash-completion qemu-system-x86 busybox-static cpio"
 # shellcheck disable=SC2034  # for scripts/bench
 BENCH_PACKAGES="git haproxy libnginx-mod-stream nftables python3-matplotlib wrk"
 

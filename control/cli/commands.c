@@ -211,6 +211,34 @@ static const struct command table[] = {
 		.n_params = 3,
 	},
 	{
+		.noun = "capture", .method = "capture.begin", .runner = COMMAND_CAPTURES,
+		.summary = "packets as they reach Sluice and as they leave it, for Wireshark",
+		.description =
+			"Writes copies of packets to a pcapng file: an interface for each port, times in nanoseconds, the "
+			"direction, and a comment that says what became of the packet: its verdict, service and backend. Only "
+			"packets that fit all that is given are taken, one that comes and goes by either form. It ends with count, "
+			"seconds or ^C. The file is replaced if it is there, as by tcpdump, and is its owner's alone; without to, "
+			"or with -, it is standard output. Packets that come faster than they can be fetched are lost to the "
+			"capture, not to the network; how many, the file and the last line say. Only who may change things may "
+			"capture, one at a time.",
+		.example = {
+			"sluice capture service web client 198.51.100.7 to web.pcapng",
+			"sluice capture verdict drop_no_backend count 100 to drops.pcapng",
+			"sluice capture port eth1 direction in seconds 10 snaplen 1600 > eth1.pcapng",
+		},
+		.param = {
+			KEYWORD("service", "NAME", VALUE_SERVICE), KEYWORD("client", "ADDR[:PORT]", VALUE_CLIENT),
+			KEYWORD("backend", "ADDR[:PORT]", VALUE_CLIENT), KEYWORD("verdict", "NAME", VALUE_ANY),
+			CHOICE("direction"), KEYWORD("port", "NAME", VALUE_ANY), KEYWORD("snaplen", "N", VALUE_ANY),
+			KEYWORD("count", "N", VALUE_ANY),
+			{.word = "seconds", .name = "seconds", .value = "N", .kind = VALUE_SECONDS, .is_own = true,
+			 .help = "over after so many (1..86400)"},
+			{.word = "to", .name = "to", .value = "FILE", .is_own = true,
+			 .help = "the file, or - for standard output"},
+		},
+		.n_params = 10,
+	},
+	{
 		.noun = "counters", .method = "counters", .print = output_counters,
 		.description =
 			"Shows the dataplane's counters with unit and meaning; those that are zero only with all. "
@@ -407,8 +435,6 @@ static const struct command_option options[] = {
 };
 /* clang-format on */
 
-static const char *const planned[] = {"capture", NULL};
-
 const struct command *command_table(size_t *n)
 {
 	*n = SL_ARRAY_LEN(table);
@@ -419,11 +445,6 @@ const struct command_option *command_options(size_t *n)
 {
 	*n = SL_ARRAY_LEN(options);
 	return options;
-}
-
-const char *const *command_planned(void)
-{
-	return planned;
 }
 
 const char *command_noun_summary(const char *noun)

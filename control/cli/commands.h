@@ -37,6 +37,7 @@ enum command_runner {
 	COMMAND_WATCHES,   /* sluiced, asked for as long as somebody looks: top.c */
 	COMMAND_FOLLOWS,   /* sluiced, which tells what happens: events.c */
 	COMMAND_READS,     /* other commands: shell.c */
+	COMMAND_CAPTURES,  /* sluiced, asked for what was copied: capture.c */
 };
 
 /** What a value is, beyond what the method table says: its grammar, and how it is completed. */
@@ -114,9 +115,6 @@ const struct command *command_table(size_t *n);
 
 /** All options. */
 const struct command_option *command_options(size_t *n);
-
-/** Names of commands that are planned and not in this release, ended by NULL. */
-const char *const *command_planned(void);
 
 /** What a noun is about, in words: "service" -> "what clients connect to"; NULL: one-word command. */
 const char *command_noun_summary(const char *noun);

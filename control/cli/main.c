@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control/cli/call.h"
+#include "control/cli/capture.h"
 #include "control/cli/commands.h"
 #include "control/cli/complete.h"
 #include "control/cli/doctor.h"
@@ -147,6 +148,23 @@ static int run_top(const struct cli_options *options, const struct request *requ
 	return code ? fail(options, code, &error) : CLI_DONE;
 }
 
+static int run_capture(const struct cli_options *options, const struct request *request)
+{
+	struct rpc_error error = {0};
+	char path[MAX_SOCKET_PATH];
+	json_t *result = NULL;
+	int code = find_socket(options, path, &error);
+
+	if (!code)
+		code = capture_run(options, request, path, &result, &error);
+	if (code)
+		return fail(options, code, &error);
+	if (result && options->is_json)
+		output_json(stdout, result, isatty(STDOUT_FILENO));
+	json_decref(result);
+	return CLI_DONE;
+}
+
 static int run_doctor(const struct cli_options *options, const struct request *request)
 {
 	json_t *result = NULL;
@@ -256,6 +274,8 @@ static int run(const struct cli_options *options, const struct request *request)
 		return run_events(options, request);
 	if (request->command->runner == COMMAND_WATCHES)
 		return run_top(options, request);
+	if (request->command->runner == COMMAND_CAPTURES)
+		return run_capture(options, request);
 	if (request->command->runner == COMMAND_EXAMINES)
 		return run_doctor(options, request);
 	if (json_object_get(request->own, "file"))

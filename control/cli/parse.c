@@ -236,14 +236,6 @@ static const char *find_word(const char *noun, const char *given, struct rpc_err
 	return NULL;
 }
 
-static bool is_planned(const char *word)
-{
-	for (const char *const *planned = command_planned(); *planned; planned++)
-		if (strcmp(word, *planned) == 0)
-			return true;
-	return false;
-}
-
 static const struct command *find_command(const char *noun, const char *verb)
 {
 	size_t n;
@@ -265,11 +257,6 @@ static int find_path(int n, char *const *words, int *used, struct request *reque
 	*used = 0;
 	if (n == 0)
 		return CLI_DONE;
-	if (is_planned(words[0])) {
-		rpc_error_set(error, RPC_PARAMS, "command", "\"%s\": not in this release",
-			      words[0]);
-		return refuse(error, "command", words[0], NULL);
-	}
 	word = find_word(NULL, words[0], error);
 	if (!word)
 		return CLI_USAGE;

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "control/client.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/reconcile.h"
+#include "control/daemon/text.h"
 
 typedef int handler(struct call *call);
 
@@ -93,6 +95,23 @@ int64_t call_integer(const struct call *call, const char *name, int64_t otherwis
 	const json_t *value = json_object_get(call->params, name);
 
 	return value ? json_integer_value(value) : otherwise;
+}
+
+int call_addr(const struct call *call, const char *name, union sl_addr *addr, be16_t *port,
+	      uint8_t *family)
+{
+	const char *text = call_string(call, name);
+	bool has_port;
+
+	if (!text)
+		return RPC_OK;
+	/* "[v6]:port" and "v4:port" have a port; a bare IPv6 address has several colons. */
+	has_port = text[0] == '[' ? strstr(text, "]:") != NULL
+				  : strchr(text, ':') && strchr(text, ':') == strrchr(text, ':');
+	if (has_port)
+		return text_parse_addr_port(call->method->name, name, text, addr, port, family,
+					    call->error);
+	return text_parse_addr(call->method->name, name, text, addr, family, call->error);
 }
 
 int call_service(const struct call *call, const char *name, const struct desired_service **service)

@@ -67,6 +67,10 @@ const char *call_string(const struct call *call, const char *name);
 /** The integer parameter @name, or @otherwise. */
 int64_t call_integer(const struct call *call, const char *name, int64_t otherwise);
 
+/** ADDR or ADDR:PORT of parameter @name; nothing is written if it was not given. */
+int call_addr(const struct call *call, const char *name, union sl_addr *addr, be16_t *port,
+	      uint8_t *family) SL_MUST_USE;
+
 /** The service that parameter @name names; NOT_FOUND. */
 int call_service(const struct call *call, const char *name,
 		 const struct desired_service **service) SL_MUST_USE;

@@ -19,24 +19,6 @@ enum {
 	MAX_EMPTY_PAGES = 4096, /* a page may be empty and not the last; this bounds one call */
 };
 
-static int take_client(const struct call *call, struct wire_flow_filter *filter)
-{
-	const char *text = call_string(call, "client");
-	bool has_port;
-
-	if (!text)
-		return RPC_OK;
-	/* "[v6]:port" and "v4:port" have a port; a bare IPv6 address has several colons. */
-	has_port = text[0] == '[' ? strstr(text, "]:") != NULL
-				  : strchr(text, ':') && strchr(text, ':') == strrchr(text, ':');
-	if (has_port)
-		return text_parse_addr_port(call->method->name, "client", text, &filter->client,
-					    &filter->client_port, &filter->client_family,
-					    call->error);
-	return text_parse_addr(call->method->name, "client", text, &filter->client,
-			       &filter->client_family, call->error);
-}
-
 static int take_filter(const struct call *call, struct wire_flow_filter *filter)
 {
 	const struct desired_service *service;
@@ -49,7 +31,8 @@ static int take_filter(const struct call *call, struct wire_flow_filter *filter)
 			return code;
 		filter->service = service->wire.address;
 	}
-	return take_client(call, filter);
+	return call_addr(call, "client", &filter->client, &filter->client_port,
+			 &filter->client_family);
 }
 
 static json_t *flow_to_json(const struct wire_flow_record *flow)
@@ -156,17 +139,6 @@ static int take_packet(const struct call *call, struct wire_explain_request *req
 	return RPC_PARAMS;
 }
 
-static const char *verdict_name(uint32_t verdict)
-{
-	static const char *const names[SL_N_VERDICTS] = {
-#define X(upper, lower, help) [SL_VERDICT_##upper] = #lower,
-		SL_VERDICT_LIST(X)
-#undef X
-	};
-
-	return verdict < SL_N_VERDICTS ? names[verdict] : "unknown";
-}
-
 /* The service that the packet is for: exact, else the one with every port. */
 static json_t *service_of(const struct daemon *daemon, const struct wire_explain_request *request)
 {
@@ -203,7 +175,7 @@ static json_t *explanation(const struct daemon *daemon, const struct wire_explai
 	}
 	(void)snprintf(hash, sizeof(hash), "%016" PRIx64, reply->hash);
 	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:o}", "verdict",
-			 verdict_name(reply->verdict), "service", service_of(daemon, request),
+			 wire_verdict_name(reply->verdict), "service", service_of(daemon, request),
 			 "backend", backend, "slot",
 			 reply->slot == UINT32_MAX ? json_null() : json_integer(reply->slot),
 			 "hash", hash, "existing_flow", (int)(reply->has_flow != 0), "steps", list);

@@ -360,14 +360,6 @@ def test_doctor_hears_the_daemon_if_it_answers(fake, config):
     assert "daemon.step" not in found
 
 
-@pytest.mark.parametrize("word", ["capture"])
-def test_planned_commands_say_so(word):
-    code, out, err = run(word, "x")
-    assert (code, out) == (USAGE, "")
-    assert f'"{word}": not in this release' in err
-    assert f" {word} " not in run("help")[1]
-
-
 def test_no_words_show_the_usage_and_version_and_help_do_not_fail():
     assert run()[0] == USAGE
     assert run("--version")[:2] == (DONE, "sluice " + run("--version")[1].split()[1] + "\n")

@@ -28,28 +28,40 @@ static int call(struct daemon *daemon, enum access access, const char *method, j
 	return code;
 }
 
-/* What changes nothing and costs as much as a change. */
-static bool is_costly(const struct method *method)
+static bool is_of_capture(const struct method *method)
 {
-	return method->id == METHOD_CONFIG_PLAN;
+	return method->id == METHOD_CAPTURE_BEGIN || method->id == METHOD_CAPTURE_READ ||
+	       method->id == METHOD_CAPTURE_STOP;
 }
 
-Test(access, who_may_only_read_changes_nothing_and_plans_nothing)
+/* What changes nothing, and costs as much as a change, or shows what is in packets. */
+static bool is_for_writers(const struct method *method)
+{
+	return method->id == METHOD_CONFIG_PLAN || is_of_capture(method);
+}
+
+/* The least that it asks for. */
+static json_t *params_of(const struct method *method)
+{
+	if (method->n_params > 0 && strcmp(method->params[0].name, "text") == 0)
+		return json_pack("{s:s}", "text", "services: 7");
+	return is_of_capture(method) && method->params[0].is_required
+		       ? json_pack("{s:i}", "capture", 1)
+		       : json_object();
+}
+
+Test(access, who_may_only_read_changes_plans_and_captures_nothing)
 {
 	struct daemon daemon = {.desired = desired_new(), .version = "test"};
 
 	for (size_t i = 0; i < N_METHODS; i++) {
 		const struct method *method = &method_table()[i];
-		bool needs_text =
-			method->n_params > 0 && strcmp(method->params[0].name, "text") == 0;
 
 		for (enum access access = ACCESS_NONE; access <= ACCESS_WRITE; access++) {
-			json_t *params = needs_text ? json_pack("{s:s}", "text", "services: 7")
-						    : json_object();
-			int code = call(&daemon, access, method->name, params);
+			int code = call(&daemon, access, method->name, params_of(method));
 			bool is_permitted = access == ACCESS_WRITE ||
 					    (access == ACCESS_READ && !method->is_mutation &&
-					     !is_costly(method));
+					     !is_for_writers(method));
 
 			cr_expect_eq(code != RPC_NOT_PERMITTED, is_permitted, "%s, access %d",
 				     method->name, access);
