@@ -13,6 +13,7 @@
 #include <sluice/packet/parse.h>
 #include <sluice/wire.h>
 
+#include "affinity.h"
 #include "route.h"
 #include "schedule.h"
 
@@ -41,23 +42,6 @@ static __always_inline bool may_be(const uint64_t *filter, const union sl_addr *
 	uint32_t bit = sl_xdp_filter_bit(addr, family);
 
 	return (filter[bit >> 6 & (SL_XDP_FILTER_WORDS - 1)] >> (bit & 63)) & 1;
-}
-
-/** One backend's state: the word that the agent writes at once. */
-union backend_word {
-	uint64_t word;
-	struct {
-		be16_t port;
-		uint8_t family;
-		uint8_t is_gone;
-		uint16_t epoch;
-		uint16_t adjacency;
-	};
-};
-
-static __always_inline union backend_word backend_state(const struct sl_backend *backend)
-{
-	return (union backend_word){.word = *(const volatile uint64_t *)&backend->port};
 }
 
 /** Whether the flow's backend is there and takes the packets of its flows. */
@@ -528,6 +512,8 @@ static __always_inline enum created create(uint8_t family)
 		count_created(cpu, creation);
 		if (SL_UNLIKELY(creation->is_logged))
 			log_begin();
+		if (SL_UNLIKELY(creation->has_affinity))
+			affinity_keep();
 	} else
 		count_refused(cpu, created);
 	/* Where the backend's packet asks, the client's flow may have another backend. */
@@ -615,7 +601,13 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 	}
 	index = backend_choose(creation, service);
 	if (begins && is_first(packet) && index != SL_NO_INDEX) {
-		index = backend_schedule(creation, service, index);
+		uint32_t kept = SL_NO_INDEX;
+
+		if (record != NULL && (record->flags & SL_SERVICE_AFFINITY)) {
+			creation->has_affinity = 1;
+			kept = affinity_choose(creation, service);
+		}
+		index = kept != SL_NO_INDEX ? kept : backend_schedule(creation, service, index);
 		if (index == SL_NO_INDEX) {
 			count_service_drop(service);
 			return SL_VERDICT_DROP_BACKENDS_FULL;

@@ -489,9 +489,10 @@ struct creation {
 	uint8_t has_header; /* 1: the backend is told of the client */
 	uint8_t has_begun;  /* 1: it waits for no answer: mode snat, but TCP */
 	uint8_t is_logged;
-	uint64_t hash; /* that chooses the slot */
-	uint32_t peer; /* mode snat: sl_egress_peer() */
-	uint32_t home; /* first entry of the flow's home bucket */
+	uint8_t has_affinity; /* 1: the client's next flows are to have its backend, too */
+	uint64_t hash;        /* that chooses the slot */
+	uint32_t peer;        /* mode snat: sl_egress_peer() */
+	uint32_t home;        /* first entry of the flow's home bucket */
 	struct sl_tuple reply;
 };
 

@@ -97,6 +97,14 @@ struct {
 PERCPU_ARRAY(captures, 1, struct sl_xdp_capture);
 PERCPU_ARRAY(capture_lost, SL_MAX_PORTS, uint64_t); /* copies that the ring had no room for */
 
+/* Who keeps which backend: sl_affinity_word(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct sl_xdp_affinity);
+	__type(value, uint64_t);
+} affinities SEC(".maps");
+
 /* flows: by programs; max_flows: by the agent. */
 ARRAY(loads, SL_MAX_BACKENDS, struct sl_load, BPF_F_MMAPABLE);
 
@@ -104,6 +112,7 @@ ARRAY(loads, SL_MAX_BACKENDS, struct sl_load, BPF_F_MMAPABLE);
 ARRAY(ports, SL_XDP_PORT_PLACES, struct sl_xdp_port, BPF_F_MMAPABLE);
 ARRAY(services, SL_MAX_SERVICES, struct sl_service, BPF_F_MMAPABLE);
 ARRAY(backends, SL_MAX_BACKENDS, struct sl_backend, BPF_F_MMAPABLE);
+ARRAY(affinity_rules, SL_MAX_SERVICES, struct sl_affinity, BPF_F_MMAPABLE);
 
 /*
  * Endpoint of a service -> its index. With protocol 0: an address that a client may not have, for it

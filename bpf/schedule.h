@@ -11,6 +11,23 @@
 
 #include "maps.h"
 
+/** One backend's state: the word that the agent writes at once. */
+union backend_word {
+	uint64_t word;
+	struct {
+		be16_t port;
+		uint8_t family;
+		uint8_t is_gone;
+		uint16_t epoch;
+		uint16_t adjacency;
+	};
+};
+
+static __always_inline union backend_word backend_state(const struct sl_backend *backend)
+{
+	return (union backend_word){.word = *(const volatile uint64_t *)&backend->port};
+}
+
 static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t index)
 {
 	return bpf_map_lookup_elem(inner, &index);

@@ -114,6 +114,7 @@ struct config {
 	uint32_t max_workers;     /* 0: to be chosen */
 	int core[SL_MAX_WORKERS]; /* -1: to be chosen */
 	uint32_t n_flows;
+	uint32_t n_affinities;
 	uint32_t memory_mb;             /* 0: to be computed */
 	char flow_log[CONFIG_MAX_PATH]; /* the file that flows are logged to; empty: none is */
 	bool has_hash_key;

@@ -229,6 +229,8 @@ static const struct read_key dataplane_keys[] = {
 	{"max_workers", read_integer, offsetof(struct config, max_workers), 1, SL_MAX_WORKERS,
 	 NULL},
 	{"flows", read_integer, offsetof(struct config, n_flows), SL_MIN_FLOWS, SL_MAX_FLOWS, NULL},
+	{"affinities", read_integer, offsetof(struct config, n_affinities), SL_MIN_AFFINITIES,
+	 SL_MAX_AFFINITIES, NULL},
 	{"hugepages", read_word, offsetof(struct config, hugepages), CONFIG_HUGEPAGES_AUTO, 0,
 	 hugepages_words},
 	{"memory_mb", read_integer, offsetof(struct config, memory_mb), 64, 1048576, NULL},
@@ -310,6 +312,7 @@ static struct config *config_new(void)
 	strcpy(config->metrics_listen, "127.0.0.1:9109");
 	config->n_workers = 1;
 	config->n_flows = SL_DEFAULT_FLOWS;
+	config->n_affinities = SL_DEFAULT_AFFINITIES;
 	for (int i = 0; i < SL_MAX_WORKERS; i++)
 		config->core[i] = -1;
 	return config;

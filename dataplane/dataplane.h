@@ -46,6 +46,7 @@ struct dataplane_options {
 	uint32_t max_workers;     /* what n_workers may become; 0: the engine chooses */
 	int core[SL_MAX_WORKERS]; /* -1: the engine chooses */
 	uint32_t n_flows;         /* per worker and family */
+	uint32_t n_affinities;    /* of all workers */
 	uint32_t memory_mb;       /* 0: the engine computes it */
 	uint8_t hugepages;        /* enum dataplane_hugepages */
 	bool is_replacing;        /* xdp: another program may be taken off a port */
@@ -107,7 +108,7 @@ int dataplane_set_workers(struct dataplane *dataplane, uint32_t n, const int *co
 
 /**
  * Fills the members that the engine knows: n_workers, max_workers, n_former, n_ports, flows*,
- * memory_bytes, engine_reason.
+ * memory_bytes, affinities*, engine_reason.
  */
 void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *reply);
 
@@ -140,6 +141,16 @@ int dataplane_visit_flows(struct dataplane *dataplane, uint64_t cursor, dataplan
 			  void *context, uint64_t *next) SL_MUST_USE;
 
 void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_reply *reply);
+
+/**
+ * Adds to @n (SL_MAX_SERVICES of them, by stable index; NULL is allowed) the affinity entries of each
+ * service that have not expired. Returns how many there are in all, those of deleted backends included.
+ * A walk over the table: a millisecond and more.
+ */
+uint64_t dataplane_count_affinities(struct dataplane *dataplane, uint32_t *n);
+
+/** Ends the affinity entries of @service, a stable index: its clients are scheduled anew. Returns how many. */
+uint32_t dataplane_clear_affinities(struct dataplane *dataplane, uint32_t service);
 
 /** Records of at most SL_MAX_PORTS ports; SL_MAX_WORKERS workers. Returns how many. */
 uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *record);

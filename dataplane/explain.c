@@ -238,6 +238,60 @@ static void explain_scheduler(struct explanation *explanation, const struct sl_s
 	}
 }
 
+static struct endpoint backend_endpoint(const struct snapshot *snapshot, uint32_t index,
+					be16_t kept_port)
+{
+	const struct sl_backend *backend = &snapshot->backend[index];
+
+	return endpoint(&backend->addr, backend->family,
+			backend->port != 0 ? backend->port : kept_port);
+}
+
+/* The backend that the client keeps and may have; SL_NO_INDEX: the new flow is scheduled. */
+static uint32_t explain_affinity(struct explanation *explanation, const struct sl_tuple *tuple,
+				 uint32_t service)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	const struct sl_affinity *rule = &snapshot->affinity[service];
+	union sl_addr prefix = sl_affinity_prefix(&tuple->source, rule->prefix_length);
+	struct endpoint client = address(&prefix, tuple->family);
+	uint32_t left;
+	uint64_t word = engine_find_affinity(explanation->dataplane, service, tuple, &left);
+	uint32_t backend = lookup_affinity(snapshot, service, word);
+
+	if (word == 0)
+		say(explanation, "affinity",
+		    "%s/%u keeps none: a new flow is scheduled, and what it gets is kept for %u s",
+		    client.text, rule->prefix_length, rule->timeout_ticks / SL_TICKS_PER_SEC);
+	else if (backend == SL_NO_INDEX)
+		say(explanation, "affinity",
+		    "%s/%u keeps a backend that takes no new flows: it is scheduled", client.text,
+		    rule->prefix_length);
+	else
+		say(explanation, "affinity", "%s/%u keeps %s for another %u s%s", client.text,
+		    rule->prefix_length,
+		    backend_endpoint(snapshot, backend, tuple->destination_port).text,
+		    (left + SL_TICKS_PER_SEC - 1) / SL_TICKS_PER_SEC,
+		    snapshot->max_flows[backend] != 0 ? ", unless it has as many flows as it may"
+						      : "");
+	return backend;
+}
+
+/* The backend of a flow that would be created, where its hash leads to @hashed. */
+static uint32_t explain_choice(struct explanation *explanation, const struct sl_tuple *tuple,
+			       uint32_t service, uint32_t hashed)
+{
+	const struct sl_service *record = &explanation->snapshot->service[service];
+	uint32_t kept = SL_NO_INDEX;
+
+	if ((record->flags & SL_SERVICE_AFFINITY) != 0)
+		kept = explain_affinity(explanation, tuple, service);
+	if (kept != SL_NO_INDEX)
+		return kept;
+	explain_scheduler(explanation, record);
+	return hashed;
+}
+
 /* What would stand in for the client; which port, the flow's creation alone can tell. */
 static void explain_source(struct explanation *explanation, const struct sl_service *service,
 			   struct sl_rewrite *to)
@@ -279,7 +333,7 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 		conclude(explanation, SL_VERDICT_DROP_NO_BACKEND);
 		return;
 	}
-	explain_scheduler(explanation, record);
+	choice.backend = explain_choice(explanation, &packet->tuple, service, choice.backend);
 	backend = &snapshot->backend[choice.backend];
 	to.destination = backend->addr;
 	to.destination_port = backend->port != 0 ? backend->port : packet->tuple.destination_port;

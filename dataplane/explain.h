@@ -34,6 +34,13 @@ bool engine_find_flow(struct dataplane *dataplane, const struct sl_tuple *tuple,
 		      struct sl_flow_ipv6 *copy, enum sl_direction *direction);
 
 /**
+ * sl_affinity_word() of the live entry of the client of @service, by its stable index, that sends @tuple;
+ * 0: none. *@left: ticks until it expires.
+ */
+uint64_t engine_find_affinity(struct dataplane *dataplane, uint32_t service,
+			      const struct sl_tuple *tuple, uint32_t *left);
+
+/**
  * Where a packet to @addr would go now. @backend: its index if the address is a backend's, else
  * SL_NO_INDEX.
  */

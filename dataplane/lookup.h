@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <sluice/packet/affinity.h>
 #include <sluice/packet/flow.h>
 #include <sluice/packet/maglev.h>
 #include <sluice/packet/schedule.h>
@@ -55,6 +56,24 @@ SL_INLINE struct choice lookup_choose(const struct snapshot *snapshot, uint32_t 
 	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
 	choice.backend = lookup_slot(snapshot, service, choice.slot);
 	return choice;
+}
+
+/**
+ * The backend that @word, an affinity entry's of @service, names, if it may take new flows but for how
+ * many it has; or SL_NO_INDEX.
+ */
+SL_INLINE uint32_t lookup_affinity(const struct snapshot *snapshot, uint32_t service, uint64_t word)
+{
+	uint32_t index = sl_affinity_backend(word);
+	const struct sl_backend *backend;
+
+	if (word == 0 || index >= snapshot->n_backends)
+		return SL_NO_INDEX;
+	backend = &snapshot->backend[index];
+	return backend->family != SL_FAMILY_NONE && backend->service == service &&
+			       backend->epoch == sl_affinity_epoch(word) && backend->weight != 0
+		       ? index
+		       : SL_NO_INDEX;
 }
 
 /** The flow's backend, or NULL if it was deleted, replaced or is in maintenance. */

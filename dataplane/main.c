@@ -173,6 +173,7 @@ static void fill_options(const struct config *config, struct dataplane_options *
 	options->max_workers = config->max_workers;
 	memcpy(options->core, config->core, sizeof(options->core));
 	options->n_flows = config->n_flows;
+	options->n_affinities = config->n_affinities;
 	options->memory_mb = config->memory_mb;
 	options->hugepages = config->hugepages;
 }

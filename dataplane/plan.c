@@ -90,6 +90,8 @@ static bool is_set(const struct plan *plan, uint32_t i)
 	if (plan->now->slots[i] != plan->after->slots[i] ||
 	    plan->now->denies[i] != plan->after->denies[i] || !has_same_sources(plan, &was, &is) ||
 	    !has_same_members(plan, &was, &is) ||
+	    memcmp(&plan->now->affinity[i], &plan->after->affinity[i],
+		   sizeof(plan->now->affinity[i])) != 0 ||
 	    memcmp(plan->now->service_name[i], plan->after->service_name[i], SL_MAX_NAME) != 0)
 		return true;
 	/* Where they stand in the arrays is no difference. */
@@ -509,7 +511,8 @@ static uint64_t denies_bytes(const struct denies *denies)
 static uint64_t snapshot_bytes(const struct snapshot *snapshot)
 {
 	const uint64_t a_service = sizeof(*snapshot->service) + sizeof(*snapshot->slots) +
-				   sizeof(*snapshot->denies) + SL_MAX_NAME;
+				   sizeof(*snapshot->denies) + sizeof(*snapshot->affinity) +
+				   SL_MAX_NAME;
 	const uint64_t a_member = sizeof(*snapshot->member) + sizeof(*snapshot->member_state) +
 				  sizeof(*snapshot->member_health);
 	const uint64_t a_backend = sizeof(*snapshot->backend) + sizeof(*snapshot->max_flows);

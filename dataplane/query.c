@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * Messages that read: status, counters, flows, explanations. They change nothing, and say by name
- * what they did not find.
+ * Messages that read: status, counters, flows, explanations, affinities. They change nothing, but for
+ * the one that ends affinity entries, and say by name what they did not find.
  */
 #include "dataplane/query.h"
 
@@ -287,4 +287,49 @@ void query_workers(struct session *session, const void *body, struct answer *ans
 	reply->n_records = dataplane_workers(session->sessions->dataplane,
 					     request->begins_anew != 0, reply->record);
 	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}
+
+void query_affinities(struct session *session, const void *body, struct answer *answer)
+{
+	static uint32_t n_entries[SL_MAX_SERVICES];
+	const struct wire_affinities_request *request = body;
+	struct wire_affinities_reply *reply = answer->body;
+	const struct snapshot *snapshot = session->sessions->snapshot;
+	uint32_t n_services = snapshot != NULL ? snapshot->n_services : 0;
+	uint32_t i;
+
+	if (request->first > n_services) {
+		answer_refuse(answer, -EINVAL, "affinities: position %u (limit %u)", request->first,
+			      n_services);
+		return;
+	}
+	memset(n_entries, 0, sizeof(n_entries));
+	dataplane_count_affinities(session->sessions->dataplane, n_entries);
+	for (i = request->first; i < n_services && reply->n_records < WIRE_MAX_RECORDS; i++) {
+		const struct sl_service *service = &snapshot->service[i];
+
+		if (service->family == SL_FAMILY_NONE ||
+		    ((service->flags & SL_SERVICE_AFFINITY) == 0 && n_entries[i] == 0))
+			continue;
+		reply->record[reply->n_records++] =
+			(struct wire_affinity_record){.service = {.addr = service->addr,
+								  .port = service->port,
+								  .protocol = service->protocol,
+								  .family = service->family},
+						      .n_entries = n_entries[i]};
+	}
+	reply->next = i < n_services ? i : 0;
+	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}
+
+void query_affinity_clear(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_affinity_clear_request *request = body;
+	struct wire_affinity_clear_reply *reply = answer->body;
+	uint32_t index = find_service(session->sessions, &request->service, answer);
+
+	if (index == SL_NO_INDEX)
+		return;
+	reply->n_entries = dataplane_clear_affinities(session->sessions->dataplane, index);
+	answer->length = sizeof(*reply);
 }

@@ -14,4 +14,6 @@ void query_flows(struct session *session, const void *body, struct answer *answe
 void query_flow_count(struct session *session, const void *body, struct answer *answer);
 void query_explain(struct session *session, const void *body, struct answer *answer);
 void query_ports(struct session *session, const void *body, struct answer *answer);
+void query_affinities(struct session *session, const void *body, struct answer *answer);
+void query_affinity_clear(struct session *session, const void *body, struct answer *answer);
 void query_workers(struct session *session, const void *body, struct answer *answer);

@@ -53,6 +53,7 @@ void reload_take(struct config *running, const struct config *wanted, struct dat
 	say_unless(has_same_ports(wanted, running), "ports");
 	say_unless(wanted->max_workers == running->max_workers, "max_workers");
 	say_unless(wanted->n_flows == running->n_flows, "flows");
+	say_unless(wanted->n_affinities == running->n_affinities, "affinities");
 	say_unless(wanted->hugepages == running->hugepages, "hugepages");
 	say_unless(wanted->memory_mb == running->memory_mb, "memory_mb");
 	say_unless(strcmp(wanted->flow_log, running->flow_log) == 0, "flow_log");

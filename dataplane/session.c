@@ -397,6 +397,11 @@ static const struct message_kind {
 			       capturing_read},
 	[WIRE_CAPTURE_STOP] = {sizeof(struct wire_capture_stop_request), 0, NO_RESERVED, false,
 			       capturing_stop},
+	[WIRE_AFFINITIES] = {sizeof(struct wire_affinities_request), 0,
+			     RESERVED(struct wire_affinities_request, reserved), false,
+			     query_affinities},
+	[WIRE_AFFINITY_CLEAR] = {sizeof(struct wire_affinity_clear_request), 0, NO_RESERVED, false,
+				 query_affinity_clear},
 };
 
 static bool is_zero(const uint8_t *bytes, size_t size)

@@ -68,7 +68,12 @@ static void fill_service(struct snapshot *snapshot, const struct staging *stagin
 	service->proxy_protocol = wire->proxy_protocol;
 	service->scheduler = wire->scheduler;
 	service->flags = (wire->stateless_replies ? SL_SERVICE_STATELESS_REPLIES : 0) |
-			 (wire->flow_log ? SL_SERVICE_FLOW_LOG : 0);
+			 (wire->flow_log ? SL_SERVICE_FLOW_LOG : 0) |
+			 (wire->affinity_timeout_sec != 0 ? SL_SERVICE_AFFINITY : 0);
+	snapshot->affinity[i] =
+		(struct sl_affinity){.timeout_ticks = wire->affinity_timeout_sec * SL_TICKS_PER_SEC,
+				     .prefix_length = wire->affinity_prefix};
+	snapshot->has_affinity |= wire->affinity_timeout_sec != 0;
 	service->n_sources = (uint8_t)wire->n_sources;
 	service->source_port_first = wire->source_port_first;
 	service->source_port_last = wire->source_port_last;
@@ -436,6 +441,7 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 								 sizeof(*snapshot->backend));
 	snapshot->slots = zeroed(staging->n_services, sizeof(*snapshot->slots));
 	snapshot->denies = zeroed(staging->n_services, sizeof(*snapshot->denies));
+	snapshot->affinity = zeroed(staging->n_services, sizeof(*snapshot->affinity));
 	snapshot->service_name = zeroed(staging->n_services, SL_MAX_NAME);
 	snapshot->member = zeroed(staging->n_live_backends, sizeof(*snapshot->member));
 	snapshot->max_flows = zeroed(staging->n_backends, sizeof(*snapshot->max_flows));
@@ -445,11 +451,11 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->source_family = zeroed(n_sources, 1);
 	snapshot->source_mode = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
-	    snapshot->denies == NULL || snapshot->service_name == NULL ||
-	    snapshot->member == NULL || snapshot->max_flows == NULL ||
-	    snapshot->member_state == NULL || snapshot->member_health == NULL ||
-	    snapshot->source == NULL || snapshot->source_family == NULL ||
-	    snapshot->source_mode == NULL ||
+	    snapshot->denies == NULL || snapshot->affinity == NULL ||
+	    snapshot->service_name == NULL || snapshot->member == NULL ||
+	    snapshot->max_flows == NULL || snapshot->member_state == NULL ||
+	    snapshot->member_health == NULL || snapshot->source == NULL ||
+	    snapshot->source_family == NULL || snapshot->source_mode == NULL ||
 	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0 ||
@@ -589,6 +595,7 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->service_name);
 	free(snapshot->member);
 	free(snapshot->max_flows);
+	free(snapshot->affinity);
 	free(snapshot->member_state);
 	free(snapshot->member_health);
 	free(snapshot->source);

@@ -52,9 +52,10 @@ struct snapshot {
 	uint32_t n_outsides; /* of these: backends that stand for the outside */
 	uint32_t n_tables_built;
 	struct sl_service *service;
-	struct sl_backend *backend; /* adjacency is the engine's to fill before it publishes */
-	uint32_t *max_flows;        /* by backend index; 0: no limit */
-	struct slot_table **slots;  /* by service index; NULL: no service */
+	struct sl_backend *backend;   /* adjacency is the engine's to fill before it publishes */
+	uint32_t *max_flows;          /* by backend index; 0: no limit */
+	struct sl_affinity *affinity; /* by service index */
+	struct slot_table **slots;    /* by service index; NULL: no service */
 	uint32_t *member;      /* backend indices; see sl_service.first_member; sorted by address */
 	uint8_t *member_state; /* enum wire_state, beside member[] */
 	uint8_t *member_health; /* enum wire_health, beside member[] */
@@ -73,6 +74,7 @@ struct snapshot {
 	struct snapshot_index
 		by_source;  /* source address alone -> an index of source[] that has it */
 	bool has_wildcard;  /* some service has port 0 */
+	bool has_affinity;  /* some service's clients keep their backend */
 	bool is_all_fresh;  /* no backend is known to have its next hop */
 	uint32_t n_fresh;   /* else: those that have none yet */
 	uint32_t *fresh;    /* their indices */

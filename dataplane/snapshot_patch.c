@@ -72,7 +72,7 @@ static void share_tables(struct snapshot *snapshot)
 static bool is_whole(const struct snapshot *snapshot)
 {
 	return snapshot->fresh != NULL && snapshot->service != NULL && snapshot->backend != NULL &&
-	       snapshot->slots != NULL && snapshot->denies != NULL &&
+	       snapshot->slots != NULL && snapshot->denies != NULL && snapshot->affinity != NULL &&
 	       snapshot->service_name != NULL && snapshot->member != NULL &&
 	       snapshot->max_flows != NULL && snapshot->member_state != NULL &&
 	       snapshot->member_health != NULL && snapshot->source != NULL &&
@@ -95,6 +95,7 @@ static bool copy_arrays(struct snapshot *snapshot, const struct snapshot *previo
 				      staging->n_backends, sizeof(*snapshot->max_flows));
 	snapshot->slots = copy_of(previous->slots, n, n, sizeof(*snapshot->slots));
 	snapshot->denies = copy_of(previous->denies, n, n, sizeof(*snapshot->denies));
+	snapshot->affinity = copy_of(previous->affinity, n, n, sizeof(*snapshot->affinity));
 	snapshot->service_name = copy_of(previous->service_name, n, n, SL_MAX_NAME);
 	snapshot->member = copy_of(NULL, 0, n_members, sizeof(*snapshot->member));
 	snapshot->member_state = copy_of(NULL, 0, n_members, 1);

@@ -345,6 +345,27 @@ static int judge_sources(const struct wire_service *record, const char *service,
 	return status;
 }
 
+/* How long a client keeps its backend, and by how much of its address. */
+static int judge_affinity(const struct wire_service *record, const char *service, char *error)
+{
+	uint32_t longest = record->address.family == SL_FAMILY_IPV4 ? 32 : 128;
+
+	if (record->affinity_timeout_sec > SL_MAX_TIMEOUT_SEC)
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: affinity timeout %u s is out of range (limit %d)", service,
+			record->affinity_timeout_sec, SL_MAX_TIMEOUT_SEC);
+	if ((record->affinity_timeout_sec != 0) != (record->affinity_prefix != 0) ||
+	    record->affinity_prefix > longest)
+		return staging_refuse(
+			error, -EINVAL,
+			"service %s: affinity prefix of %u bits (limit 1..%u, 0 without a timeout)",
+			service, record->affinity_prefix, longest);
+	if (record->affinity_timeout_sec != 0 && record->mode == WIRE_MODE_SNAT)
+		return staging_refuse(error, -EINVAL, "service %s: affinity in mode snat", service);
+	return 0;
+}
+
 static int judge_service(const struct wire_service *record, char *error)
 {
 	char text[WIRE_ADDRESS_TEXT];
@@ -397,6 +418,8 @@ static int judge_service(const struct wire_service *record, char *error)
 				      "service %s: %u slots (a prime, limit %d..%d)", text,
 				      record->n_slots, SL_MIN_SLOTS, SL_MAX_SLOTS);
 	status = judge_sources(record, text, error);
+	if (status == 0)
+		status = judge_affinity(record, text, error);
 	if (status == 0)
 		status = judge_timeout(text, "established", record->timeout_established_sec, error);
 	if (status == 0)

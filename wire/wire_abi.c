@@ -45,6 +45,8 @@
 	M(wire_service, n_sources) \
 	M(wire_service, source) \
 	M(wire_service, flow_log) \
+	M(wire_service, affinity_prefix) \
+	M(wire_service, affinity_timeout_sec) \
 	M(wire_service, reserved) \
 	S(wire_service) \
 	M(wire_backend, service) \
@@ -91,6 +93,8 @@
 	M(wire_status_reply, flows_embryonic) \
 	M(wire_status_reply, flows_capacity) \
 	M(wire_status_reply, memory_bytes) \
+	M(wire_status_reply, affinities) \
+	M(wire_status_reply, affinities_capacity) \
 	M(wire_status_reply, flows_handed) \
 	M(wire_status_reply, n_former) \
 	M(wire_status_reply, max_workers) \
@@ -380,7 +384,22 @@
 	M(wire_capture_stop_request, id) \
 	S(wire_capture_stop_request) \
 	M(wire_capture_stop_reply, reserved) \
-	S(wire_capture_stop_reply)
+	S(wire_capture_stop_reply) \
+	M(wire_affinities_request, first) \
+	M(wire_affinities_request, reserved) \
+	S(wire_affinities_request) \
+	M(wire_affinity_record, service) \
+	M(wire_affinity_record, n_entries) \
+	S(wire_affinity_record) \
+	M(wire_affinities_reply, n_records) \
+	M(wire_affinities_reply, next) \
+	E(wire_affinities_reply, record) \
+	S(wire_affinities_reply) \
+	M(wire_affinity_clear_request, service) \
+	S(wire_affinity_clear_request) \
+	M(wire_affinity_clear_reply, n_entries) \
+	M(wire_affinity_clear_reply, reserved) \
+	S(wire_affinity_clear_reply)
 /* clang-format on */
 
 enum {

@@ -98,6 +98,12 @@ static uint64_t digest_of_version_2(struct wire_service wire)
 	return wire_digest(&wire, offsetof(struct wire_service, flow_log));
 }
 
+/* As versions 3 and 4 had it: it ended behind the flow log, but for three bytes of padding. */
+static uint64_t digest_of_version_3(struct wire_service wire)
+{
+	return wire_digest(&wire, offsetof(struct wire_service, affinity_timeout_sec));
+}
+
 static uint64_t service_digest(int version, const struct wire_service *wire)
 {
 	switch (version) {
@@ -105,15 +111,19 @@ static uint64_t service_digest(int version, const struct wire_service *wire)
 		return digest_of_version_1(*wire);
 	case 2:
 		return digest_of_version_2(*wire);
+	case 3:
+	case 4:
+		return digest_of_version_3(*wire);
 	default:
 		return wire_digest(wire, sizeof(*wire));
 	}
 }
 
 /* A backend's record up to version 3 ended behind the weight. */
-static uint64_t backend_digest(const struct wire_backend *wire)
+static uint64_t backend_digest(int version, const struct wire_backend *wire)
 {
-	return wire_digest(wire, offsetof(struct wire_backend, max_flows));
+	return wire_digest(wire,
+			   version <= 3 ? offsetof(struct wire_backend, max_flows) : sizeof(*wire));
 }
 
 uint64_t state_file_digest(int version, const struct desired *desired,
@@ -130,7 +140,7 @@ uint64_t state_file_digest(int version, const struct desired *desired,
 			const struct wire_backend *wire = &service->backend[k].wire;
 
 			digest -= wire_digest(wire, sizeof(*wire));
-			digest += backend_digest(wire);
+			digest += backend_digest(version, wire);
 		}
 	}
 	return digest;

@@ -137,7 +137,7 @@ static uint32_t choose(struct worker *worker, const struct snapshot *snapshot, u
 		return choice->backend;
 	if (SL_UNLIKELY(mark != NULL && mark->has_backend))
 		return mark->backend;
-	return schedule_backend(worker, snapshot, service, choice);
+	return schedule_backend(worker, snapshot, service, &packet->tuple, choice);
 }
 
 /* A client's packet that has no flow: choose a backend, remember it if there is room. */
@@ -174,6 +174,9 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 				   packet->tcp_sequence, outcome->mark, &why);
 	}
 	if (flow != NULL) {
+		if (SL_UNLIKELY(snapshot->service[service].flags & SL_SERVICE_AFFINITY) &&
+		    lookup_is_first(packet))
+			affinity_keep(worker, snapshot, service, &packet->tuple, flow->backend);
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
 		balance_flow(worker, &snapshot->backend[flow->backend], flow, SL_DIRECTION_FORWARD,

@@ -239,6 +239,10 @@ void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *rep
 		reply->memory_bytes += worker->flows4.entries_bytes + worker->flows4.bucket_bytes +
 				       worker->flows6.entries_bytes + worker->flows6.bucket_bytes;
 	}
+	reply->affinities = dataplane_count_affinities(dataplane, NULL);
+	reply->affinities_capacity = dataplane->affinities.n_buckets * SL_AFFINITY_WAYS;
+	reply->memory_bytes +=
+		dataplane->affinities.n_buckets * sizeof(*dataplane->affinities.bucket);
 	if (dataplane->snapshot != NULL)
 		reply->memory_bytes += snapshot_table_bytes(dataplane->snapshot);
 	snprintf(reply->engine_reason, sizeof(reply->engine_reason), "%s", dataplane->reason);

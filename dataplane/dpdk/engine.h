@@ -22,6 +22,7 @@
 #include <sluice/tables.h>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/dpdk/affinity.h"
 #include "dataplane/dpdk/flow_table.h"
 #include "dataplane/snapshot.h"
 #include "dataplane/steering.h"
@@ -199,13 +200,14 @@ struct dataplane {
 	uint16_t port_of_id[RTE_MAX_ETHPORTS]; /* ethdev's id -> index of port[] */
 	uint32_t n_ports;
 	struct worker *worker[SL_MAX_WORKERS];
-	uint32_t n_workers;          /* that new flows are given to */
-	uint32_t n_opened;           /* that have tables: they run, or did once */
-	uint32_t max_workers;        /* that cores and queues were set up for */
-	struct sl_hash_key flow_key; /* of all flow tables */
-	struct polling polling;      /* stored with release, loaded with acquire once a turn */
-	struct handed *handed;       /* counts the flows that former steerings serve */
-	int mark_offset;             /* of struct steering_mark in a buffer */
+	uint32_t n_workers;               /* that new flows are given to */
+	uint32_t n_opened;                /* that have tables: they run, or did once */
+	uint32_t max_workers;             /* that cores and queues were set up for */
+	struct sl_hash_key flow_key;      /* of all flow tables */
+	struct affinity_table affinities; /* written by workers */
+	struct polling polling;           /* stored with release, loaded with acquire once a turn */
+	struct handed *handed;            /* counts the flows that former steerings serve */
+	int mark_offset;                  /* of struct steering_mark in a buffer */
 	struct rte_mempool *pool;
 	struct rte_rcu_qsbr *qsbr;
 	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */

@@ -34,6 +34,17 @@ bool engine_find_flow(struct dataplane *dataplane, const struct sl_tuple *tuple,
 	return false;
 }
 
+uint64_t engine_find_affinity(struct dataplane *dataplane, uint32_t service,
+			      const struct sl_tuple *tuple, uint32_t *left)
+{
+	uint32_t now = affinity_now(dataplane);
+	uint64_t word =
+		affinity_find(&dataplane->affinities, dataplane->snapshot, service, tuple, now);
+
+	*left = sl_affinity_left(word, now);
+	return word;
+}
+
 struct explain_hop engine_next_hop(struct dataplane *dataplane, const union sl_addr *addr,
 				   uint8_t family, uint32_t backend)
 {

@@ -40,7 +40,7 @@ static uint32_t choose(struct worker *worker, const struct snapshot *snapshot, u
 
 	if (choice.backend == SL_NO_INDEX || !lookup_is_first(packet))
 		return choice.backend;
-	return schedule_backend(worker, snapshot, service, &choice);
+	return schedule_backend(worker, snapshot, service, &packet->tuple, &choice);
 }
 
 /* A client's packet: the flow that it would be given. */

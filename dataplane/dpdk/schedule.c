@@ -47,12 +47,30 @@ static uint32_t least_of(const struct worker *worker, const struct snapshot *sna
 	return least.weight != 0 ? least.backend : SL_NO_INDEX;
 }
 
+/* The one that the client keeps, if it may take the flow. */
+static uint32_t kept_backend(const struct worker *worker, const struct snapshot *snapshot,
+			     uint32_t service, const struct sl_tuple *tuple)
+{
+	uint64_t word = affinity_find(&worker->dataplane->affinities, snapshot, service, tuple,
+				      worker->now);
+	uint32_t backend = lookup_affinity(snapshot, service, word);
+
+	return backend != SL_NO_INDEX && !has_no_room(worker, snapshot, backend) ? backend
+										 : SL_NO_INDEX;
+}
+
 uint32_t schedule_backend(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
-			  const struct choice *choice)
+			  const struct sl_tuple *tuple, const struct choice *choice)
 {
 	const struct sl_service *record = &snapshot->service[service];
 	uint32_t backend = choice->backend;
 
+	if (SL_UNLIKELY(record->flags & SL_SERVICE_AFFINITY) && backend != SL_NO_INDEX) {
+		uint32_t kept = kept_backend(worker, snapshot, service, tuple);
+
+		if (kept != SL_NO_INDEX)
+			return kept;
+	}
 	if (record->scheduler == WIRE_SCHEDULER_ROUND_ROBIN)
 		backend = lookup_slot(
 			snapshot, service,

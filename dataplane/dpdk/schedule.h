@@ -7,10 +7,10 @@
 #include "dataplane/lookup.h"
 
 /**
- * The backend of a new flow of @service: @choice's, by the hash, unless the scheduler or a backend's
- * limit says another. Not for packets that make no flow: these go by the hash, so that all of a
+ * The backend of a new flow of @service, begun by @tuple: the one that its client keeps, else @choice's,
+ * by the hash, unless the scheduler or a backend's limit says another. Not for packets that make no flow: these go by the hash, so that all of a
  * connection go the same way. SL_NO_INDEX, though @choice has a backend: each has as many flows as it
  * may.
  */
 uint32_t schedule_backend(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
-			  const struct choice *choice);
+			  const struct sl_tuple *tuple, const struct choice *choice);

@@ -48,6 +48,9 @@ int workers_new(struct dataplane *dataplane)
 	if (getrandom(&dataplane->flow_key, sizeof(dataplane->flow_key), 0) !=
 	    sizeof(dataplane->flow_key))
 		return -errno;
+	if (affinity_table_init(&dataplane->affinities, dataplane->options.n_affinities,
+				&dataplane->flow_key) != 0)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < dataplane->max_workers; i++) {
 		struct worker *worker = aligned_alloc(SL_CACHE_LINE, sizeof(*worker));
 
@@ -223,6 +226,7 @@ void workers_free(struct dataplane *dataplane)
 		worker_close(dataplane->worker[i]);
 		free(dataplane->worker[i]);
 	}
+	affinity_table_fini(&dataplane->affinities);
 	free(dataplane->handed);
 }
 

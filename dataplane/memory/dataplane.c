@@ -99,6 +99,7 @@ void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *rep
 	reply->max_workers = SL_MAX_WORKERS;
 	reply->n_ports = dataplane->options.n_ports;
 	reply->flows_capacity = (uint64_t)dataplane->options.n_workers * dataplane->options.n_flows;
+	reply->affinities_capacity = dataplane->options.n_affinities;
 	if (dataplane->snapshot != NULL)
 		reply->memory_bytes = snapshot_table_bytes(dataplane->snapshot);
 	snprintf(reply->engine_reason, sizeof(reply->engine_reason), "%s",
@@ -136,6 +137,17 @@ int dataplane_visit_flows(struct dataplane *dataplane SL_UNUSED, uint64_t cursor
 void dataplane_flow_count(struct dataplane *dataplane, struct wire_flow_count_reply *reply)
 {
 	reply->capacity = (uint64_t)dataplane->options.n_workers * dataplane->options.n_flows;
+}
+
+uint64_t dataplane_count_affinities(struct dataplane *dataplane SL_UNUSED, uint32_t *n SL_UNUSED)
+{
+	return 0;
+}
+
+uint32_t dataplane_clear_affinities(struct dataplane *dataplane SL_UNUSED,
+				    uint32_t service SL_UNUSED)
+{
+	return 0;
 }
 
 uint32_t dataplane_ports(struct dataplane *dataplane, struct wire_port_record *record)

@@ -243,8 +243,13 @@ void dataplane_status(struct dataplane *dataplane, struct wire_status_reply *rep
 		reply->flows_embryonic += __atomic_load_n(&usage->embryonic[i], __ATOMIC_RELAXED);
 	}
 	reply->memory_bytes = dataplane->flows4.size + dataplane->flows6.size;
+	reply->affinities_capacity = dataplane->options.n_affinities;
+	reply->memory_bytes += (uint64_t)dataplane->options.n_affinities *
+			       (sizeof(struct sl_xdp_affinity) + sizeof(uint64_t));
 	if (dataplane->snapshot != NULL)
 		reply->memory_bytes += snapshot_table_bytes(dataplane->snapshot);
+	if (dataplane->snapshot != NULL && dataplane->snapshot->has_affinity)
+		reply->affinities = dataplane_count_affinities(dataplane, NULL);
 	snprintf(reply->engine_reason, sizeof(reply->engine_reason), "%s",
 		 dataplane->options.reason[0] != '\0' ? dataplane->options.reason
 						      : "this program is the xdp engine");

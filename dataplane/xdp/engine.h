@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 
+#include <sluice/packet/affinity.h>
 #include <sluice/xdp.h>
 
 #include "dataplane/dataplane.h"
@@ -50,6 +51,7 @@ struct dataplane {
 	struct mapped backends;
 	struct mapped source_flows;
 	struct mapped loads;
+	struct mapped affinity_rules;
 	struct mapped flows4;
 	struct mapped flows6;
 	uint32_t n_entries; /* of each flow table */

@@ -204,10 +204,30 @@ static int set_sizes(struct dataplane *dataplane, char *error)
 	bpf->rodata->loopback_ifindex = if_nametoindex("lo");
 	if (bpf_map__set_max_entries(bpf->maps.flows4, dataplane->n_entries) != 0 ||
 	    bpf_map__set_max_entries(bpf->maps.flows6, dataplane->n_entries) != 0 ||
+	    bpf_map__set_max_entries(bpf->maps.affinities, dataplane->options.n_affinities) != 0 ||
 	    bpf_map__set_max_entries(bpf->maps.replies4, dataplane->max_flows) != 0 ||
 	    bpf_map__set_max_entries(bpf->maps.replies6, dataplane->max_flows) != 0)
 		return -EINVAL;
 	return 0;
+}
+
+/* Affinity entries of a table of another size are given up, and nothing else: flows are dearer. */
+static void judge_affinities(const struct dataplane *dataplane)
+{
+	struct path path = pin_path(dataplane, "", bpf_map__name(dataplane->bpf->maps.affinities));
+	struct bpf_map_info info = {0};
+	uint32_t length = sizeof(info);
+	int map = bpf_obj_get(path.text);
+
+	if (map < 0)
+		return;
+	if (bpf_obj_get_info_by_fd(map, &info, &length) == 0 &&
+	    info.max_entries != dataplane->options.n_affinities) {
+		log_warn("affinities: %u, and were %u: the table begins empty",
+			 dataplane->options.n_affinities, info.max_entries);
+		unlink(path.text);
+	}
+	close(map);
 }
 
 static int set_pins(struct dataplane *dataplane)
@@ -252,6 +272,9 @@ static int map_all(struct dataplane *dataplane)
 		status = map_one(&dataplane->source_flows, bpf->maps.source_flows, PROT_READ);
 	if (status == 0)
 		status = map_one(&dataplane->loads, bpf->maps.loads, PROT_READ | PROT_WRITE);
+	if (status == 0)
+		status = map_one(&dataplane->affinity_rules, bpf->maps.affinity_rules,
+				 PROT_READ | PROT_WRITE);
 	if (status == 0)
 		status = map_one(&dataplane->flows4, bpf->maps.flows4, PROT_READ);
 	if (status == 0)
@@ -361,8 +384,10 @@ int loader_open(struct dataplane *dataplane, char *error)
 	status = judge_layout(dataplane, error);
 	if (status == 0)
 		status = set_sizes(dataplane, error);
-	if (status == 0)
+	if (status == 0) {
+		judge_affinities(dataplane);
 		status = set_pins(dataplane);
+	}
 	if (status == 0)
 		status = make_tables(dataplane, error);
 	if (status != 0)
@@ -398,6 +423,7 @@ void loader_close(struct dataplane *dataplane)
 	unmap(&dataplane->backends);
 	unmap(&dataplane->source_flows);
 	unmap(&dataplane->loads);
+	unmap(&dataplane->affinity_rules);
 	unmap(&dataplane->flows4);
 	unmap(&dataplane->flows6);
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)

@@ -218,11 +218,15 @@ static int update_repliers(struct dataplane *dataplane, const struct snapshot *s
 static void write_services(struct dataplane *dataplane, const struct snapshot *snapshot)
 {
 	struct sl_service *table = dataplane->services.at;
+	struct sl_affinity *rule = dataplane->affinity_rules.at;
 
 	for (uint32_t i = 0; i < snapshot->n_services; i++) {
 		const struct sl_service *now = service_at(snapshot, i);
 
-		if (now != NULL && memcmp(&table[i], now, sizeof(*now)) != 0)
+		if (now == NULL)
+			continue;
+		rule[i] = snapshot->affinity[i];
+		if (memcmp(&table[i], now, sizeof(*now)) != 0)
 			table[i] = *now;
 	}
 }

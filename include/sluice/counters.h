@@ -84,6 +84,9 @@
 	X(FLOW_TABLE_FULL,     flow_table_full,     packets, "packets that got no flow: the table was full") \
 	X(EMBRYONIC_FULL,      embryonic_full,      packets, "packets that got no flow: the embryonic pool was full") \
 	X(BACKEND_FULL,        backend_full,        flows,   "new flows whose first choice of a backend had as many flows as it may (max_flows)") \
+	X(AFFINITY_KEPT,       affinity_kept,       flows,   "new flows given to the backend that the client's entry named") \
+	X(AFFINITY_MADE,       affinity_made,       flows,   "new flows that an affinity entry was made for, or given another backend") \
+	X(AFFINITY_EVICTED,    affinity_evicted,    entries, "affinity entries that gave way before their time (XDP: the kernel does not say)") \
 	X(STATELESS_FORWARD,   stateless_forward,   packets, "client packets balanced without a flow") \
 	X(STATELESS_REPLY,     stateless_reply,     packets, "backend packets translated without a flow") \
 	X(HANDOFF,             handoff,             packets, "packets handed to the worker that owns the flow") \

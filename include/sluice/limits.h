@@ -30,6 +30,9 @@ enum {
 	SL_MIN_FLOWS = 64,
 	SL_MAX_FLOWS = 134217728, /* per worker */
 	SL_DEFAULT_FLOWS = 1048576,
+	SL_MIN_AFFINITIES = 64,
+	SL_MAX_AFFINITIES = 1048576, /* of all services and workers */
+	SL_DEFAULT_AFFINITIES = 65536,
 	SL_MAX_TIMEOUT_SEC = 604800, /* a week */
 	SL_MAX_ERROR = 256,          /* bytes of an error text on the private protocol */
 	SL_MAX_RPC_BYTES = 1048576,  /* one JSON-RPC document */

@@ -34,6 +34,7 @@ enum sl_service_flag {
 	SL_SERVICE_FLOW_LOG = 2, /* the begin and end of its flows are logged */
 	SL_SERVICE_COMPARES =
 		4, /* how many flows backends have counts: for the scheduler, or a limit */
+	SL_SERVICE_AFFINITY = 8, /* its clients keep their backend: struct sl_affinity */
 };
 
 /** A service, by stable index: an index is not given to another service while a flow may name it. */
@@ -71,6 +72,12 @@ struct sl_backend {
 	uint8_t is_shared;  /* 1: several services have this address, port and protocol */
 	uint8_t is_outside; /* 1: stands for all that a service of mode snat leads to; no address */
 	uint16_t weight;    /* effective: 0 takes no new flows */
+};
+
+/** How long clients of a service keep their backend, by its stable index. */
+struct sl_affinity {
+	uint32_t timeout_ticks; /* after the last new flow of a prefix; 0: they do not */
+	uint32_t prefix_length; /* of clients that keep one backend together, bits */
 };
 
 /** How much a backend has to do, by its stable index. */

@@ -67,7 +67,9 @@ enum {
 	X(PLAN_BACKENDS,    plan_backends,    22, "a page of the backends of these services") \
 	X(CAPTURE_BEGIN,    capture_begin,    23, "begin to copy packets that a filter takes") \
 	X(CAPTURE_READ,     capture_read,     24, "what was copied, as the next bytes of a pcapng file") \
-	X(CAPTURE_STOP,     capture_stop,     25, "copy no more; what was copied may yet be read")
+	X(CAPTURE_STOP,     capture_stop,     25, "copy no more; what was copied may yet be read") \
+	X(AFFINITIES,       affinities,       26, "a page of the services with affinity, and how many entries each has") \
+	X(AFFINITY_CLEAR,   affinity_clear,   27, "end a service's affinity entries")
 /* clang-format on */
 
 enum wire_type {
@@ -173,9 +175,22 @@ struct wire_service {
 	uint16_t source_port_last;  /* host order, itself in the range */
 	uint32_t n_sources;
 	union sl_addr source[SL_MAX_SOURCES_PER_SERVICE]; /* beyond n_sources zero */
-	uint8_t flow_log; /* 1: the begin and end of its flows are logged */
-	uint8_t reserved[3];
+	uint8_t flow_log;        /* 1: the begin and end of its flows are logged */
+	uint8_t affinity_prefix; /* bits of a client's address; 0 without affinity */
+	uint8_t reserved[2];
+	uint32_t
+		affinity_timeout_sec; /* 0: none; that a client keeps its backend after a new flow */
 };
+
+/** Bits of addresses of @service's clients that keep one backend: all, unless it says other; 0: none do. */
+SL_INLINE uint8_t wire_affinity_prefix(const struct wire_service *service)
+{
+	if (service->affinity_timeout_sec == 0)
+		return 0;
+	if (service->affinity_prefix != 0)
+		return service->affinity_prefix;
+	return service->address.family == SL_FAMILY_IPV4 ? 32 : 128;
+}
 
 /** At which end of a client's packets an address is denied. */
 enum wire_deny_end {
@@ -245,6 +260,8 @@ struct wire_status_reply {
 	uint64_t flows_embryonic;
 	uint64_t flows_capacity; /* all workers, per family */
 	uint64_t memory_bytes;   /* of flow tables and slot tables */
+	uint64_t affinities;     /* entries that have not expired */
+	uint64_t affinities_capacity;
 	uint64_t flows_handed; /* live where a former number of workers had them; as last counted */
 	uint32_t n_former;     /* former numbers of workers that flows live by */
 	uint32_t max_workers;  /* what n_workers may become without a restart */
@@ -649,6 +666,28 @@ struct wire_capture_stop_reply {
 	uint32_t reserved;
 };
 
+struct wire_affinities_request {
+	uint32_t first; /* position to start from */
+	uint32_t reserved;
+};
+struct wire_affinity_record {
+	struct wire_address service;
+	uint32_t n_entries; /* that have not expired */
+};
+struct wire_affinities_reply {
+	uint32_t n_records;
+	uint32_t next; /* position to go on from; 0: that was all */
+	struct wire_affinity_record record[];
+};
+
+struct wire_affinity_clear_request {
+	struct wire_address service;
+};
+struct wire_affinity_clear_reply {
+	uint32_t n_entries; /* that had not expired */
+	uint32_t reserved;
+};
+
 /** Connection state of a flow, as listed. */
 #define SL_FLOW_STATE_LIST(X)                                                                      \
 	X(FREE, free)                                                                              \
@@ -660,7 +699,7 @@ struct wire_capture_stop_reply {
 /* Sizes, so that a change cannot go unseen; the golden file holds every offset. */
 _Static_assert(sizeof(struct wire_header) == 16, "wire_header");
 _Static_assert(sizeof(struct wire_address) == 20, "wire_address");
-_Static_assert(sizeof(struct wire_service) == 376, "wire_service");
+_Static_assert(sizeof(struct wire_service) == 380, "wire_service");
 _Static_assert(sizeof(struct wire_deny) == 40, "wire_deny");
 _Static_assert(sizeof(struct wire_backend) == 48, "wire_backend");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");

@@ -107,6 +107,13 @@ struct sl_xdp_prefix {
 	union sl_addr addr;
 };
 
+/** Key of affinity entries: who keeps a backend. The value is sl_affinity_word(). */
+struct sl_xdp_affinity {
+	uint16_t service; /* its index, and its epoch */
+	uint16_t epoch;
+	union sl_addr prefix;
+};
+
 /** Key of what services of mode snat deny: the longest prefix of an address at one end. */
 struct sl_xdp_deny {
 	uint32_t length;  /* SL_XDP_DENY_BITS and the prefix's, bits */
@@ -318,6 +325,7 @@ _Static_assert(sizeof(struct sl_xdp_reply4) == 16, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_reply6) == 40, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_prefix) == 24, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_deny) == 28, "no padding in a map's key");
+_Static_assert(sizeof(struct sl_xdp_affinity) == 20, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
 _Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");
 _Static_assert((int)SL_MAX_ADJACENCIES < (int)SL_XDP_SCRATCH_ADJACENCY, "an index of its own");

@@ -51,6 +51,8 @@ static const struct {
 	{"icmp_error", SL_EVENT_ICMP_ERROR},
 	{"fragment", SL_EVENT_FRAGMENT},
 	{"backend_full", SL_EVENT_BACKEND_FULL},
+	{"affinity_kept", SL_EVENT_AFFINITY_KEPT},
+	{"affinity_made", SL_EVENT_AFFINITY_MADE},
 };
 
 /* What the counters must be. */

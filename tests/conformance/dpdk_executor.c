@@ -117,6 +117,7 @@ int executor_open(char *error)
 					    .n_workers = 1,
 					    .core = {-1},
 					    .n_flows = N_FLOWS,
+					    .n_affinities = SL_DEFAULT_AFFINITIES,
 					    .hugepages = DATAPLANE_HUGEPAGES_OFF};
 	static char device_name[CONFORMANCE_N_PORTS][32];
 	int status;

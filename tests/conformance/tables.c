@@ -35,11 +35,12 @@ static const struct service_row {
 	const char *backend[MAX_BACKENDS];
 	uint16_t backend_port;
 	uint32_t weight[MAX_BACKENDS];
-	const char *source; /* mode fullnat, with one source port */
-	bool is_direct;     /* no stateless replies */
-	bool has_header;    /* backends are told of clients by PROXY v2 */
-	uint8_t scheduler;  /* 0: maglev */
-	uint32_t max_flows; /* of each backend; 0: no limit */
+	const char *source;      /* mode fullnat, with one source port */
+	bool is_direct;          /* no stateless replies */
+	bool has_header;         /* backends are told of clients by PROXY v2 */
+	uint8_t scheduler;       /* 0: maglev */
+	uint32_t max_flows;      /* of each backend; 0: no limit */
+	uint8_t affinity_prefix; /* 0: clients do not keep their backend */
 } services[] = {
 	{.name = "main4",
 	 .addr = "203.0.113.10",
@@ -212,6 +213,22 @@ static const struct service_row {
 	 .backend_port = 8080,
 	 .weight = {1, 1},
 	 .max_flows = 2},
+	{.name = "stick4",
+	 .addr = "203.0.113.160",
+	 .port = 80,
+	 .backend = {"10.0.0.81", "10.0.0.82", "10.0.0.83"},
+	 .backend_port = 8080,
+	 .weight = {1, 1, 1},
+	 .scheduler = WIRE_SCHEDULER_ROUND_ROBIN,
+	 .affinity_prefix = 24},
+	{.name = "stick6",
+	 .addr = "2001:db8:100::160",
+	 .port = 80,
+	 .backend = {"2001:db8:2::81", "2001:db8:2::82", "2001:db8:2::83"},
+	 .backend_port = 8080,
+	 .weight = {1, 1, 1},
+	 .scheduler = WIRE_SCHEDULER_ROUND_ROBIN,
+	 .affinity_prefix = 56},
 	{.name = "limit6",
 	 .addr = "2001:db8:100::150",
 	 .port = 80,
@@ -285,7 +302,18 @@ static uint8_t read_address(const char *text, union sl_addr *addr)
 	return is_ipv6 ? SL_FAMILY_IPV6 : SL_FAMILY_IPV4;
 }
 
-/* Puts one backend as the variant wants it; the main services alone have variants. */
+/* Backend @i of a service whose clients keep theirs. */
+static void vary_kept(struct wire_backend *backend, int i, const char *variant)
+{
+	if (i == 0 && strcmp(variant, "stick-full") == 0)
+		backend->max_flows = 1;
+	if (i != 0 && strcmp(variant, "stick-light") == 0)
+		backend->weight = 9;
+	if (i == 2 && strcmp(variant, "stick-drain") == 0)
+		backend->state = WIRE_STATE_DRAIN;
+}
+
+/* Puts one backend as the variant wants it. */
 static int put_backend(struct staging *staging, const struct service_row *row,
 		       const struct wire_address *service, int i, const char *variant, char *error)
 {
@@ -310,9 +338,11 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 		else if (strcmp(variant, "replaced") == 0)
 			backend.addr.byte[service->family == SL_FAMILY_IPV4 ? 3 : 15] = 3;
 		else if (strcmp(variant, "base") != 0 && strcmp(variant, "closed") != 0 &&
-			 strcmp(variant, "strict") != 0)
+			 strcmp(variant, "strict") != 0 && strncmp(variant, "stick-", 6) != 0)
 			return -EINVAL;
 	}
+	if (row->affinity_prefix != 0)
+		vary_kept(&backend, i, variant);
 	return staging_put_backend(staging, &backend, error);
 }
 
@@ -328,6 +358,8 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 	if (row->scheduler != 0)
 		service.scheduler = row->scheduler;
 	service.stateless_replies = !row->is_direct;
+	service.affinity_prefix = row->affinity_prefix;
+	service.affinity_timeout_sec = row->affinity_prefix != 0 ? 300 : 0;
 	service.proxy_protocol = row->has_header ? WIRE_PROXY_V2 : WIRE_PROXY_NONE;
 	if (row->source != NULL) {
 		service.mode = WIRE_MODE_FULLNAT;

@@ -111,6 +111,7 @@ int executor_open(char *error)
 	options.n_ports = CONFORMANCE_N_PORTS;
 	options.n_workers = 1;
 	options.n_flows = N_FLOWS;
+	options.n_affinities = SL_DEFAULT_AFFINITIES;
 	for (int i = 0; i < CONFORMANCE_N_PORTS; i++) {
 		options.port[i].kind = DATAPLANE_PORT_INTERFACE;
 		options.port[i].device = device[i];

@@ -366,6 +366,80 @@ static uint32_t least_of(const struct model *model, const struct sl_service *ser
 	return best;
 }
 
+/* @client bit by bit. */
+static union sl_addr prefix_of(const union sl_addr *client, uint32_t length)
+{
+	union sl_addr prefix = {.word = {0}};
+
+	for (uint32_t i = 0; i < length; i++)
+		prefix.byte[i / 8] |= client->byte[i / 8] & (uint8_t)(0x80 >> i % 8);
+	return prefix;
+}
+
+/* The entry of the client that sends @tuple, or NULL. */
+static struct model_affinity *find_affinity(struct model *model, uint32_t service,
+					    const struct sl_tuple *tuple)
+{
+	union sl_addr prefix =
+		prefix_of(&tuple->source, model->snapshot->affinity[service].prefix_length);
+
+	for (uint32_t i = 0; i < MODEL_MAX_AFFINITIES; i++) {
+		struct model_affinity *entry = &model->affinity[i];
+
+		if (entry->service == service && entry->is_used &&
+		    entry->service_epoch == model->snapshot->service[service].epoch &&
+		    sl_addr_equal(&entry->prefix, &prefix))
+			return entry;
+	}
+	return NULL;
+}
+
+/* The backend that the client keeps and may have, or SL_NO_INDEX. */
+static uint32_t kept(struct model *model, uint32_t service, const struct sl_tuple *tuple)
+{
+	const struct model_affinity *entry;
+	const struct sl_backend *backend;
+
+	if (model->snapshot->affinity[service].timeout_ticks == 0)
+		return SL_NO_INDEX;
+	entry = find_affinity(model, service, tuple);
+	if (entry == NULL || entry->backend >= model->snapshot->n_backends)
+		return SL_NO_INDEX;
+	backend = &model->snapshot->backend[entry->backend];
+	return backend->family != SL_FAMILY_NONE && backend->epoch == entry->backend_epoch &&
+			       backend->service == service && backend->weight != 0 &&
+			       !has_limit_reached(model, entry->backend)
+		       ? entry->backend
+		       : SL_NO_INDEX;
+}
+
+/* A new flow of the client has @backend. */
+static void keep(struct model *model, uint32_t service, const struct sl_tuple *tuple,
+		 uint32_t backend)
+{
+	struct model_affinity *entry;
+	uint16_t epoch = model->snapshot->backend[backend].epoch;
+
+	if (model->snapshot->affinity[service].timeout_ticks == 0)
+		return;
+	entry = find_affinity(model, service, tuple);
+	if (entry != NULL && entry->backend == backend && entry->backend_epoch == epoch) {
+		model->counters.event[SL_EVENT_AFFINITY_KEPT]++;
+		return;
+	}
+	model->counters.event[SL_EVENT_AFFINITY_MADE]++;
+	if (entry == NULL)
+		entry = &model->affinity[model->next_affinity++ % MODEL_MAX_AFFINITIES];
+	*entry = (struct model_affinity){
+		.prefix =
+			prefix_of(&tuple->source, model->snapshot->affinity[service].prefix_length),
+		.service = service,
+		.backend = backend,
+		.service_epoch = model->snapshot->service[service].epoch,
+		.backend_epoch = epoch,
+		.is_used = true};
+}
+
 /* The backend of a new flow of @service, for which the hash has @choice. */
 static uint32_t schedule(struct model *model, uint32_t service, const struct choice *choice)
 {
@@ -399,6 +473,8 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	struct way way = {
 		.verdict = SL_VERDICT_FORWARD, .service = service, .backend = choice.backend};
 	uint32_t chosen = choice.backend;
+	bool is_first = sl_flow_is_opening(packet) ||
+			(packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet));
 
 	if (needs_flow(&model->snapshot->service[service]) &&
 	    (sl_packet_is_later(packet) ||
@@ -412,9 +488,11 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 		return SL_VERDICT_DROP_NO_BACKEND;
 	}
 	backend = &model->snapshot->backend[choice.backend];
-	if (sl_flow_is_opening(packet) ||
-	    (packet->tuple.protocol == SL_PROTOCOL_UDP && !sl_packet_is_later(packet)))
-		chosen = schedule(model, service, &choice);
+	if (is_first) {
+		chosen = kept(model, service, &packet->tuple);
+		if (chosen == SL_NO_INDEX)
+			chosen = schedule(model, service, &choice);
+	}
 	if (chosen == SL_NO_INDEX) {
 		model->service[service].drops++;
 		judgement->is_refused = true;
@@ -423,6 +501,8 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	if ((packet->tcp_flags & SL_TCP_RST) == 0 && !sl_packet_is_later(packet))
 		flow = create_flow(model, judgement, &packet->tuple, chosen, &why);
 	if (flow != NULL) {
+		if (is_first)
+			keep(model, service, &packet->tuple, chosen);
 		if (sl_flow_is_opening(packet))
 			flow->flags |= SL_FLOW_SYN;
 		return balance_flow(model, judgement, flow, SL_DIRECTION_FORWARD);

@@ -18,8 +18,9 @@
 #include "dataplane/snapshot.h"
 
 enum {
-	MODEL_MAX_FLOWS = 8192,     /* both families together */
-	MODEL_MAX_DATAGRAMS = 8192, /* whose fragments are under way: the latest */
+	MODEL_MAX_FLOWS = 8192,       /* both families together */
+	MODEL_MAX_DATAGRAMS = 8192,   /* whose fragments are under way: the latest */
+	MODEL_MAX_AFFINITIES = 16384, /* the latest */
 	MODEL_MAX_PORTS = 2,
 	MODEL_MTU = 1500,
 };
@@ -37,6 +38,16 @@ struct model_leave {
 	uint32_t now; /* ticks; for datagrams alone */
 };
 
+/** Who keeps which backend; time stands still. */
+struct model_affinity {
+	union sl_addr prefix;
+	uint32_t service;
+	uint32_t backend;
+	uint16_t service_epoch;
+	uint16_t backend_epoch;
+	bool is_used;
+};
+
 struct model {
 	const struct snapshot *snapshot;
 	model_route route;
@@ -52,6 +63,8 @@ struct model {
 	struct sl_datagram datagram[MODEL_MAX_DATAGRAMS];
 	uint32_t next_datagram;
 	uint32_t turn[SL_MAX_SERVICES]; /* slot that comes next */
+	struct model_affinity affinity[MODEL_MAX_AFFINITIES];
+	uint32_t next_affinity;
 	struct sl_counters counters;
 	struct sl_service_counters service[SL_MAX_SERVICES];
 	struct sl_backend_counters backend[SL_MAX_BACKENDS];

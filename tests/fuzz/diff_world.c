@@ -266,6 +266,13 @@ int world_init(struct world *world, uint64_t seed)
 			wire->proxy_protocol = WIRE_PROXY_V2;
 		wire->scheduler =
 			(uint8_t)(WIRE_SCHEDULER_MAGLEV + pick(world, WIRE_N_SCHEDULERS - 1));
+		if (one_in(world, 3)) {
+			wire->affinity_timeout_sec = SL_MAX_TIMEOUT_SEC;
+			wire->affinity_prefix =
+				(uint8_t)(1 + pick(world, wire->address.family == SL_FAMILY_IPV4
+								  ? 32
+								  : 128));
+		}
 		wire->n_slots = one_in(world, 2) ? 401 : 601;
 		wire->timeout_established_sec = SL_MAX_TIMEOUT_SEC;
 		wire->timeout_transitory_sec = SL_MAX_TIMEOUT_SEC;

@@ -209,6 +209,7 @@ static int engine_open(char *error)
 	options.n_ports = WORLD_N_PORTS;
 	options.n_workers = 1;
 	options.n_flows = flow_limit;
+	options.n_affinities = SL_DEFAULT_AFFINITIES;
 	for (uint32_t i = 0; i < WORLD_N_PORTS; i++) {
 		options.port[i].kind = DATAPLANE_PORT_INTERFACE;
 		options.port[i].device = device[i];

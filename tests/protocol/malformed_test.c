@@ -55,8 +55,8 @@ static const struct row {
 	{"packet shorter than it says", WIRE_STATUS, 0, 0, 0, -1, true, NO_MESSAGE, ""},
 	{"packet of half a header", WIRE_STATUS, 0, 0, 0, -12, true, NO_MESSAGE, ""},
 	{"header alone", WIRE_STATUS, 0, 0, 0, -4, false, -EINVAL, "message status: 0 bytes (expected 4)"},
-	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..25)"},
-	{"type one beyond the last", WIRE_STATUS, HEAD(type), 26, 0, false, -EOPNOTSUPP, "type 26"},
+	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..27)"},
+	{"type one beyond the last", WIRE_STATUS, HEAD(type), 28, 0, false, -EOPNOTSUPP, "type 28"},
 	{"type 65535", WIRE_STATUS, HEAD(type), 65535, 0, false, -EOPNOTSUPP, "type 65535"},
 	{"reserved of the header", WIRE_STATUS, HEAD(reserved), 1, 0, false, -EINVAL, "message status: reserved"},
 	{"status in a request", WIRE_STATUS, HEAD(status), 1, 0, false, -EINVAL, "message status: reserved"},
@@ -98,6 +98,12 @@ static const struct row {
 	{"explain short", WIRE_EXPLAIN, 0, 0, 0, -40, false, -EINVAL, "expected 40"},
 	{"ports reserved", WIRE_PORTS, BODY(wire_ports_request, reserved), 1u << 31, 0, false, -EINVAL, "message ports: reserved"},
 	{"workers anew 2", WIRE_WORKERS, BODY(wire_workers_request, begins_anew), 2, 0, false, -EINVAL, "workers: begins_anew 2 (limit 0..1)"},
+	{"affinities long", WIRE_AFFINITIES, 0, 0, 0, 4, false, -EINVAL, "message affinities: 12 bytes (expected 8)"},
+	{"affinities reserved", WIRE_AFFINITIES, BODY(wire_affinities_request, reserved), 1, 0, false, -EINVAL, "message affinities: reserved"},
+	{"affinities beyond the last", WIRE_AFFINITIES, BODY(wire_affinities_request, first), 4, 0, false, -EINVAL, "affinities: position 4 (limit 3)"},
+	{"affinities beyond 2^32-1", WIRE_AFFINITIES, BODY(wire_affinities_request, first), UINT32_MAX, 0, false, -EINVAL, "position 4294967295"},
+	{"affinity clear short", WIRE_AFFINITY_CLEAR, 0, 0, 0, -4, false, -EINVAL, "message affinity_clear: 16 bytes (expected 20)"},
+	{"affinity clear of a service that is not there", WIRE_AFFINITY_CLEAR, BODY(wire_affinity_clear_request, service.port), SL_BE16(81), 0, false, -ENOENT, "service 203.0.0.10:81/tcp: not found"},
 	{"plan long", WIRE_PLAN, 0, 0, 0, 4, false, -EINVAL, "message plan: 8 bytes (expected 4)"},
 	{"plan reserved", WIRE_PLAN, BODY(wire_plan_request, reserved), 1, 0, false, -EINVAL, "message plan: reserved"},
 	{"plan flows short", WIRE_PLAN_FLOWS, 0, 0, 0, -4, false, -EINVAL, "message plan_flows: 4 bytes (expected 8)"},
@@ -128,12 +134,12 @@ static const struct row {
 	{"capture stop of another one", WIRE_CAPTURE_STOP, BODY(wire_capture_stop_request, id), UINT64_MAX, 0, false, -ENOENT, "capture 18446744073709551615: is not under way"},
 	{"capture stop short", WIRE_CAPTURE_STOP, 0, 0, 0, -4, false, -EINVAL, "message capture_stop: 4 bytes (expected 8)"},
 	/* Arrays. */
-	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -380, false, -EINVAL, "message services: 4 bytes"},
+	{"services short of their own head", WIRE_SERVICES, 0, 0, 0, -384, false, -EINVAL, "message services: 4 bytes"},
 	{"services 257 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
 	{"services 2^32-1 records", WIRE_SERVICES, BODY(wire_services_request, n_records), 0xffffffff, 0, false, -EINVAL, "records (limit 256)"},
-	{"services one record more than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 2, 0, false, -EINVAL, "384 bytes (expected 760)"},
-	{"services one record less than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 0, 0, false, -EINVAL, "384 bytes (expected 8)"},
-	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "385 bytes (expected 384)"},
+	{"services one record more than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 2, 0, false, -EINVAL, "388 bytes (expected 768)"},
+	{"services one record less than there is", WIRE_SERVICES, BODY(wire_services_request, n_records), 0, 0, false, -EINVAL, "388 bytes (expected 8)"},
+	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "389 bytes (expected 388)"},
 	{"services reserved", WIRE_SERVICES, BODY(wire_services_request, reserved), 1, 0, false, -EINVAL, "message services: reserved"},
 	{"backends 257 records", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
 	{"backends one record more than there is", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 2, 0, false, -EINVAL, "56 bytes (expected 104)"},
@@ -158,7 +164,7 @@ static const struct row {
 	{"service proxy protocol 3", WIRE_SERVICES, SERVICE(proxy_protocol), 3, 0, false, -EINVAL, "proxy_protocol 3 (allowed: 0, 2)"},
 	{"service stateless replies 2", WIRE_SERVICES, SERVICE(stateless_replies), 2, 0, false, -EINVAL, "203.0.9.10:80/tcp: stateless_replies 2 (allowed: 0, 1)"},
 	{"service flow log 2", WIRE_SERVICES, SERVICE(flow_log), 2, 0, false, -EINVAL, "203.0.9.10:80/tcp: flow_log 2 (allowed: 0, 1)"},
-	{"service reserved", WIRE_SERVICES, SERVICE_BYTE(reserved, 2), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
+	{"service reserved", WIRE_SERVICES, SERVICE_BYTE(reserved, 1), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
 	{"service mode snat at a port", WIRE_SERVICES, SERVICE(mode), WIRE_MODE_SNAT, 0, false, -EINVAL, "mode snat (a prefix goes with snat, and with no other)"},
 	{"service mode 4", WIRE_SERVICES, SERVICE(mode), 4, 0, false, -EINVAL, "mode 4 (allowed: nat, fullnat, snat)"},
 	{"service scheduler 0", WIRE_SERVICES, SERVICE(scheduler), 0, 0, false, -EINVAL, "scheduler 0"},
@@ -177,6 +183,9 @@ static const struct row {
 	{"service name with a line feed", WIRE_SERVICES, SERVICE_BYTE(name, 1), '\n', 0, false, -EINVAL, "the name"},
 	{"service name beyond ASCII", WIRE_SERVICES, SERVICE_BYTE(name, 1), 0xc3, 0, false, -EINVAL, "the name"},
 	{"service name with rubbish after its zero", WIRE_SERVICES, SERVICE_BYTE(name, 63), 'x', 0, false, -EINVAL, "the name"},
+	{"service affinity timeout", WIRE_SERVICES, SERVICE(affinity_timeout_sec), 604801, 0, false, -EINVAL, "203.0.9.10:80/tcp: affinity timeout 604801 s is out of range (limit 604800)"},
+	{"service affinity timeout without a prefix", WIRE_SERVICES, SERVICE(affinity_timeout_sec), 300, 0, false, -EINVAL, "affinity prefix of 0 bits (limit 1..32, 0 without a timeout)"},
+	{"service affinity prefix without a timeout", WIRE_SERVICES, SERVICE(affinity_prefix), 24, 0, false, -EINVAL, "affinity prefix of 24 bits (limit 1..32, 0 without a timeout)"},
 	/* A backend's record. */
 	{"backend of a service that is not there", WIRE_BACKENDS, BACKEND(service.port), SL_BE16(81), 0, false, -ENOENT, "service 203.0.0.10:81/tcp: not found"},
 	{"backend of family 0", WIRE_BACKENDS, BACKEND(service.family), 0, 0, false, -EINVAL, "family 0"},
@@ -336,6 +345,10 @@ static size_t good_body(uint16_t type, uint8_t *body)
 	case WIRE_CAPTURE_READ:
 	case WIRE_CAPTURE_STOP:
 		GOOD(capture_read, .id = capture_id);
+	case WIRE_AFFINITIES:
+		GOOD(affinities, 0);
+	case WIRE_AFFINITY_CLEAR:
+		GOOD(affinity_clear, .service = old.address);
 	case WIRE_STATUS:
 	case WIRE_PLAN:
 	case WIRE_ABORT:

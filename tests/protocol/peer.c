@@ -17,6 +17,7 @@ void world_open(struct world *world)
 		.run_dir = "/nonexistent",
 		.n_workers = 1,
 		.n_flows = SL_DEFAULT_FLOWS,
+		.n_affinities = SL_DEFAULT_AFFINITIES,
 		.n_ports = 2,
 		.port = {{.name = "eth1"}, {.name = "eth2"}},
 	};

@@ -315,7 +315,7 @@ static uint32_t choose(struct worker *worker, const struct snapshot *view, uint3
 		return choice.backend;
 	if (packet->mark.has_backend)
 		return packet->mark.backend;
-	return schedule_backend(worker, view, service, &choice);
+	return schedule_backend(worker, view, service, &packet->parsed.tuple, &choice);
 }
 
 /* As balance.c creates a flow. */

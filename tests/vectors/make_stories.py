@@ -54,6 +54,9 @@ ORIGIN = {4: ("203.0.113.140", [f"10.0.0.{i}" for i in range(41, 44)]),
           6: ("2001:db8:100::140", [f"2001:db8:2::{i}" for i in range(41, 44)])}
 LIMIT = {4: ("203.0.113.150", [f"10.0.0.{i}" for i in range(51, 53)]),
          6: ("2001:db8:100::150", [f"2001:db8:2::{i}" for i in range(51, 53)])}
+# Round robin, and clients with one prefix keep their backend.
+STICK = {4: ("203.0.113.160", [f"10.0.0.{i}" for i in range(81, 84)]),
+         6: ("2001:db8:100::160", [f"2001:db8:2::{i}" for i in range(81, 84)])}
 TURN_WEIGHTS, LEAST_WEIGHTS, MAX_FLOWS = (1, 3, 1), (1, 2, 1, 0), 2
 SOURCE_PORT = 4000  # the only one
 TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full", "drop_denied",
@@ -1077,6 +1080,52 @@ def limit_story(family, l4):
     story.events(flow_created=4, backend_full=n_full, flow_promoted=4 if l4 is UDP else 1, **{key: 4})
 
 
+def stick_story(family, l4):
+    """Clients with one prefix keep the backend of their last new flow, as long as it may take new ones."""
+    story = Story("stick", family, l4)
+    story.service, backends = STICK[family]
+    protocol = 6 if l4 is TCP else 17
+    far, near = story.client, (FAR[family], str(ipaddress.ip_address(FAR[family]) + 1))
+    sports, turn = itertools.count(40000), itertools.count()
+    counts = {"kept": 0, "made": 0}
+
+    def begin(client, backend, what):
+        story.client, story.backend, story.sport = client, backend, next(sports)
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+        counts[what] += 1
+
+    def scheduled(weights=(1, 1, 1)):
+        return turns(backends, weights)[next(turn)]
+
+    first = scheduled()
+    begin(near[0], first, "made")
+    for client in (near[0], near[1], near[0]):
+        begin(client, first, "kept")
+    begin(far, scheduled(), "made")
+    if l4 is TCP:
+        story.client, story.sport = near[0], 50000
+        story.backend = chosen(turns(backends, (1, 1, 1)), family, protocol, story.client, story.sport, story.service, story.dport)
+        story.forward(flags="A", seq=101, ack=501)
+    story.tables("stick-light")
+    for client in near:
+        begin(client, first, "kept")
+    story.tables("stick-full")
+    second = scheduled()
+    assert first == backends[0] and second == backends[2]
+    begin(near[0], second, "made")
+    begin(near[1], second, "kept")
+    story.tables("stick-drain")
+    third = scheduled((1, 1, 0))
+    begin(near[0], third, "made")
+    story.tables("base")
+    for client in near:
+        begin(client, third, "kept")
+    n = counts["kept"] + counts["made"]
+    story.events(flow_created=n + (1 if l4 is TCP else 0), affinity_kept=counts["kept"], affinity_made=counts["made"],
+                 **({"flow_promoted": n} if l4 is UDP else {}))
+
+
 def fragment_stories(family):
     """RFC 791, 1858, 5722, 8200: whatever the first one is, is the rest."""
     udp = {"flow_created": 1, "flow_promoted": 1}
@@ -1562,6 +1611,7 @@ for version in (4, 6):
         least_story(version, layer4)
         origin_story(version, layer4)
         limit_story(version, layer4)
+        stick_story(version, layer4)
     fragment_stories(version)
     fullnat_tcp_stories(version)
     for layer4 in (TCP, UDP):
