@@ -425,6 +425,24 @@ static void check_health_check(const struct check *check, const struct config_se
 			      member, reason);
 }
 
+/* What clients keep their backend by. */
+static void check_affinity(const struct check *check, const struct config_service *service,
+			   const char *path)
+{
+	const struct wire_service *wire = &service->wire;
+	int longest = wire->address.family == SL_FAMILY_IPV4 ? 32 : 128;
+
+	if (wire->affinity_timeout_sec == 0)
+		return;
+	if (wire->mode == WIRE_MODE_SNAT)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "affinity does not go with mode snat, which has no backends");
+	else if (wire->affinity_prefix > longest)
+		problem_error(check->problems, check->name, service->mark, path,
+			      "affinity.prefix %u is out of range (limit 1..%d)",
+			      wire->affinity_prefix, longest);
+}
+
 /* A share of new flows for nobody. */
 static void check_canary(const struct check *check, const struct config_service *service,
 			 const char *path)
@@ -473,6 +491,7 @@ static void check_service(const struct check *check, const struct config_service
 	check_backends(check, service);
 	check_health_check(check, service, path);
 	check_canary(check, service, path);
+	check_affinity(check, service, path);
 	if (service->n_backends == 0 && wire->mode != WIRE_MODE_SNAT)
 		problem_warning(check->problems, check->name, service->mark, path,
 				"has no backend: its packets are dropped");

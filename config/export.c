@@ -190,6 +190,15 @@ static void put_check(struct exporter *exporter, const struct health_check *chec
 	close_mapping(exporter);
 }
 
+static void put_affinity(struct exporter *exporter, const struct wire_service *wire)
+{
+	put_scalar(exporter, "affinity", YAML_PLAIN_SCALAR_STYLE);
+	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
+	put_number(exporter, "timeout", wire->affinity_timeout_sec);
+	put_number(exporter, "prefix", wire->affinity_prefix);
+	close_mapping(exporter);
+}
+
 static void put_canary(struct exporter *exporter, const struct share_canary *canary)
 {
 	char text[SHARE_PERCENT_TEXT];
@@ -238,6 +247,8 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	put_word(exporter, "proxy_protocol", wire_proxy_protocol_name(wire->proxy_protocol));
 	put_word(exporter, "flow_log", wire->flow_log ? "true" : "false");
 	put_timeouts(exporter, wire);
+	if (wire->affinity_timeout_sec != 0)
+		put_affinity(exporter, wire);
 	if (service->check.type != HEALTH_CHECK_NONE)
 		put_check(exporter, &service->check);
 	if (service->canary.group[0])

@@ -243,6 +243,12 @@ static void read_canary(struct reader *reader, const yaml_node_t *node, const ch
 		canary->share = 0;
 }
 
+/* What is written of affinity. */
+struct affinity_words {
+	uint32_t timeout_sec;
+	uint32_t prefix;
+};
+
 #define SERVICE(member) offsetof(struct config_service, wire.member)
 
 static const struct read_key timeout_keys[] = {
@@ -260,6 +266,27 @@ static void read_timeouts(struct reader *reader, const yaml_node_t *node, const 
 	read_mapping(reader, node, path, timeout_keys, target);
 }
 
+static const struct read_key affinity_keys[] = {
+	{"timeout", read_integer, offsetof(struct affinity_words, timeout_sec), 0,
+	 SL_MAX_TIMEOUT_SEC, NULL},
+	{"prefix", read_integer, offsetof(struct affinity_words, prefix), 1, 128, NULL},
+	{0},
+};
+
+static void read_affinity(struct reader *reader, const yaml_node_t *node, const char *path,
+			  const struct read_key *key SL_UNUSED, void *target)
+{
+	struct wire_service *wire = &((struct config_service *)target)->wire;
+	struct affinity_words words = {0};
+
+	if (!read_mapping(reader, node, path, affinity_keys, &words))
+		return;
+	if (read_find(reader, node, "timeout") == NULL)
+		READ_FAIL(reader, node, path, "has no timeout");
+	wire->affinity_timeout_sec = words.timeout_sec;
+	wire->affinity_prefix = (uint8_t)words.prefix;
+}
+
 static const struct read_key service_keys[] = {
 	{"name", read_name, SERVICE(name), 0, 0, NULL},
 	{"address", read_service_address, SERVICE(address), 0, 0, NULL},
@@ -274,6 +301,7 @@ static const struct read_key service_keys[] = {
 	{"proxy_protocol", read_proxy_protocol, SERVICE(proxy_protocol), 0, 0, NULL},
 	{"flow_log", read_word, SERVICE(flow_log), 0, 0, boolean_words},
 	{"timeouts", read_timeouts, 0, 0, 0, NULL},
+	{"affinity", read_affinity, 0, 0, 0, NULL},
 	{"check", read_health_check, offsetof(struct config_service, check), 0, 0, NULL},
 	{"canary", read_canary, 0, 0, 0, NULL},
 	{"backends", read_backends, 0, 0, 0, NULL},
@@ -324,6 +352,7 @@ static void finish_service(struct wire_service *wire)
 	if (wire->timeout_embryonic_sec == 0)
 		wire->timeout_embryonic_sec =
 			is_prefix ? SL_TIMEOUT_TCP_TRANSITORY_SEC : SL_TIMEOUT_EMBRYONIC_SEC;
+	wire->affinity_prefix = wire_affinity_prefix(wire);
 }
 
 static void read_service(struct reader *reader, const yaml_node_t *node, const char *path,

@@ -496,8 +496,8 @@ int client_plan_flows(struct client *client, uint64_t cursor, struct wire_plan_f
 }
 
 /* PLAN_SERVICES and PLAN_BACKENDS have requests and replies of one shape. */
-static int call_plan_page(struct client *client, uint16_t type, uint32_t first, void *record,
-			  size_t size, uint32_t *n_records, uint32_t *next)
+static int call_page(struct client *client, uint16_t type, uint32_t first, void *record,
+		     size_t size, uint32_t *n_records, uint32_t *next)
 {
 	struct wire_plan_services_request body = {.first = first};
 	struct wire_plan_services_reply reply;
@@ -518,14 +518,18 @@ static int call_plan_page(struct client *client, uint16_t type, uint32_t first, 
 _Static_assert(sizeof(struct wire_plan_services_request) ==
 			       sizeof(struct wire_plan_backends_request) &&
 		       sizeof(struct wire_plan_services_reply) ==
-			       sizeof(struct wire_plan_backends_reply),
-	       "call_plan_page serves both");
+			       sizeof(struct wire_plan_backends_reply) &&
+		       sizeof(struct wire_plan_services_request) ==
+			       sizeof(struct wire_affinities_request) &&
+		       sizeof(struct wire_plan_services_reply) ==
+			       sizeof(struct wire_affinities_reply),
+	       "call_page serves all");
 
 int client_plan_services(struct client *client, uint32_t first, struct wire_plan_service *record,
 			 uint32_t *n_records, uint32_t *next)
 {
-	int status = call_plan_page(client, WIRE_PLAN_SERVICES, first, record, sizeof(*record),
-				    n_records, next);
+	int status = call_page(client, WIRE_PLAN_SERVICES, first, record, sizeof(*record),
+			       n_records, next);
 
 	for (uint32_t i = 0; !status && i < *n_records; i++)
 		record[i].name[sizeof(record[i].name) - 1] = '\0';
@@ -535,8 +539,8 @@ int client_plan_services(struct client *client, uint32_t first, struct wire_plan
 int client_plan_backends(struct client *client, uint32_t first, struct wire_plan_backend *record,
 			 uint32_t *n_records, uint32_t *next)
 {
-	return call_plan_page(client, WIRE_PLAN_BACKENDS, first, record, sizeof(*record), n_records,
-			      next);
+	return call_page(client, WIRE_PLAN_BACKENDS, first, record, sizeof(*record), n_records,
+			 next);
 }
 
 int client_counters(struct client *client, uint32_t worker, struct wire_counters_reply *reply)
@@ -713,4 +717,22 @@ int client_workers(struct client *client, bool begins_anew, struct wire_worker_r
 	*n_records = reply.n_records;
 	return take_records(client, reply.n_records, SL_MAX_WORKERS, sizeof(*record), rest,
 			    rest_length, record);
+}
+
+int client_affinities(struct client *client, uint32_t first, struct wire_affinity_record *record,
+		      uint32_t *n_records, uint32_t *next)
+{
+	return call_page(client, WIRE_AFFINITIES, first, record, sizeof(*record), n_records, next);
+}
+
+int client_affinity_clear(struct client *client, const struct wire_address *service,
+			  uint32_t *n_entries)
+{
+	struct wire_affinity_clear_request body = {.service = *service};
+	struct wire_affinity_clear_reply reply;
+	int status =
+		call_fixed(client, WIRE_AFFINITY_CLEAR, &body, sizeof(body), &reply, sizeof(reply));
+
+	*n_entries = status ? 0 : reply.n_entries;
+	return status;
 }

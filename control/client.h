@@ -105,6 +105,13 @@ int client_explain(struct client *client, const struct wire_explain_request *req
 		   struct wire_explain_reply *reply, struct wire_explain_step *step,
 		   uint32_t max_steps, uint32_t *n_steps) SL_MUST_USE;
 
+/** One page from position @first. @record: WIRE_MAX_RECORDS of them. @next: 0 when that was all. */
+int client_affinities(struct client *client, uint32_t first, struct wire_affinity_record *record,
+		      uint32_t *n_records, uint32_t *next) SL_MUST_USE;
+/** Ends the affinity entries of @service. @n_entries: how many. */
+int client_affinity_clear(struct client *client, const struct wire_address *service,
+			  uint32_t *n_entries) SL_MUST_USE;
+
 /** @record: SL_MAX_PORTS, SL_MAX_WORKERS of them. */
 int client_capture_begin(struct client *client, const struct wire_capture_begin_request *request,
 			 uint64_t *id) SL_MUST_USE;

@@ -44,6 +44,7 @@ enum {
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
 #define CHECK             OBJECT("check", health_check_params, "how backends are checked; members not given keep their default or value")
 #define CANARY            OBJECT("canary", canary_members, "the share of new flows of a group of backends, whatever it weighs; members not given stay")
+#define AFFINITY          OBJECT("affinity", affinity_members, "that a client's new flows get the backend of its last one; members not given stay")
 #define ROLE              CHOICE("role", false, SHARE_ROLES, "active serves, backup while no active one can, sorry while no other can; default active")
 #define GROUP             STRING("group", false, 1, SL_MAX_NAME - 1, "a name that a canary can have a share by; none: none, the default")
 #define WEIGHT            INTEGER("weight", false, 0, SL_MAX_WEIGHT, "share of new flows; 0 takes none; default 1")
@@ -78,17 +79,21 @@ static const struct method_param canary_members[] = {
 	STRING("group", false, 1, SL_MAX_NAME - 1, "the group, which a backend must have; none: there is no canary, weights say all"),
 	PERCENT("share_percent", "of new flows that the group has together; two decimals at most"),
 };
+static const struct method_param affinity_members[] = {
+	INTEGER("timeout", false, 0, SL_MAX_TIMEOUT_SEC, "seconds after a client's last new flow that its backend is kept for; 0: not at all, the default"),
+	INTEGER("prefix", false, 1, 128, "bits of the address: clients with one prefix keep one backend; default all, 32 or 128"),
+};
 static const struct method_param params_service_add[] = {
 	NAME("name", true), FRONTEND, MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use"),
 	SOURCE_PORTS, DENY_SOURCE("in the service's prefix"), DENY_DESTINATION("in either direction"),
-	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, MUTATION,
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, AFFINITY, MUTATION,
 };
 static const struct method_param params_service_set[] = {
 	NAME("name", true), MODE, SCHEDULER,
 	STRINGS("source", 0, SL_MAX_SOURCES_PER_SERVICE, "source addresses that fullnat and snat use; replaces all; mode nat drops them"),
 	SOURCE_PORTS, DENY_SOURCE("replaces all"), DENY_DESTINATION("replaces all"),
-	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, CANARY, MUTATION,
+	STATELESS, PROXY, FLOW_LOG, SLOTS, TIMEOUTS, CHECK, AFFINITY, CANARY, MUTATION,
 };
 static const struct method_param params_service_delete[] = {NAME("name", true), MUTATION};
 static const struct method_param params_service_show[] = {NAME("name", true)};
@@ -102,6 +107,8 @@ static const struct method_param params_flow_list[] = {
 	INTEGER("limit", false, 1, MAX_FLOW_LIMIT, "flows at most, default 100"),
 };
 static const struct method_param params_flow_count[] = {NAME("service", false)};
+static const struct method_param params_affinity_list[] = {NAME("service", false)};
+static const struct method_param params_affinity_clear[] = {NAME("service", true), MUTATION};
 static const struct method_param params_explain[] = {
 	CHOICE("protocol", true, "tcp|udp", "the packet's protocol"),
 	STRING("source", true, 1, MAX_ADDRESS, "ADDR:PORT that the packet comes from"),
@@ -148,6 +155,8 @@ static const struct method_param params_config_rollback[] = {
 #define PARAMS_backend_list   PARAMS(backend_list)
 #define PARAMS_flow_list      PARAMS(flow_list)
 #define PARAMS_flow_count     PARAMS(flow_count)
+#define PARAMS_affinity_list  PARAMS(affinity_list)
+#define PARAMS_affinity_clear PARAMS(affinity_clear)
 #define PARAMS_explain        PARAMS(explain)
 #define PARAMS_counters       PARAMS(counters)
 #define PARAMS_status         NO_PARAMS

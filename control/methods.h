@@ -30,6 +30,8 @@ struct rpc_error;
 	X(BACKEND_LIST,   backend_list,   "backend.list",   false, "backends of one service, or of all, with their counters") \
 	X(FLOW_LIST,      flow_list,      "flow.list",      false, "live flows") \
 	X(FLOW_COUNT,     flow_count,     "flow.count",     false, "how many flows live") \
+	X(AFFINITY_LIST,  affinity_list,  "affinity.list",  false, "services whose clients keep their backend, and how many entries each has") \
+	X(AFFINITY_CLEAR, affinity_clear, "affinity.clear", true,  "end a service's affinity entries: its clients are scheduled anew") \
 	X(EXPLAIN,        explain,        "explain",        false, "the decision for one packet, step by step, on the live tables") \
 	X(COUNTERS,       counters,       "counters",       false, "verdicts and events, of all and of each worker; or a service's counters") \
 	X(STATUS,         status,         "status",         false, "the daemon, the dataplane, its ports and workers") \

@@ -24,6 +24,9 @@
 #define CANARY \
 	{.word = "canary", .name = "canary", .member = "MEMBER", .value = "VALUE", \
 	 .help = "the share of new flows of a group of backends, a member at a time; those not given keep their value"}
+#define AFFINITY \
+	{.word = "affinity", .name = "affinity", .member = "MEMBER", .value = "VALUE", \
+	 .help = "for how long clients keep their backend, and by how much of their address, a member at a time"}
 #define FLAG(w, text)               {.word = w, .name = w, .kind = VALUE_FLAG, .is_own = true, .help = text}
 #define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
 #define SOURCE_SET \
@@ -52,14 +55,15 @@ static const struct command table[] = {
 			"sluice service add api 203.0.113.11:443/tcp mode fullnat source 10.0.0.250 source 10.0.0.251",
 			"sluice service add office 10.0.0.0/16 mode snat source 203.0.113.200",
 			"sluice service add app 203.0.113.12:80/tcp check type http check path /health",
+			"sluice service add shop 203.0.113.13:80/tcp affinity timeout 1800 affinity prefix 24",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_NEW_NAME),
 			POSITIONAL("address", "ADDR:PORT/tcp|udp", VALUE_SERVICE_ADDRESS),
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_ADD, SOURCE_PORTS, DENIES_ADD, REPLIES_AND_LOG,
-			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS, AFFINITY,
 		},
-		.n_params = 14,
+		.n_params = 15,
 	},
 	{
 		.noun = "service", .verb = "set", .method = "service.set", .needs_keyword = true, .print = output_changes,
@@ -78,9 +82,9 @@ static const struct command table[] = {
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
 			CHOICE("mode"), CHOICE("scheduler"), SOURCE_SET, SOURCE_PORTS, DENIES_SET, REPLIES_AND_LOG,
-			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS, CANARY,
+			KEYWORD("slots", "N", VALUE_ANY), TIMEOUTS, CHECKS, AFFINITY, CANARY,
 		},
-		.n_params = 14,
+		.n_params = 15,
 	},
 	{
 		.noun = "service", .verb = "delete", .method = "service.delete", .print = output_changes,
@@ -196,6 +200,23 @@ static const struct command table[] = {
 		.description = "Counts live flows, and tells how many there is room for.",
 		.example = {"sluice flow count service web"},
 		.param = {KEYWORD("service", "NAME", VALUE_SERVICE)},
+		.n_params = 1,
+	},
+	{
+		.noun = "affinity", .verb = "list", .method = "affinity.list", .print = output_affinities,
+		.description =
+			"Lists the services whose clients keep their backend, and how many clients, or prefixes of them, "
+			"do at present. Who they are the dataplane does not tell; of one client explain does.",
+		.example = {"sluice affinity list", "sluice affinity list web"},
+		.param = {OPTIONAL("service", "SERVICE", VALUE_SERVICE)},
+		.n_params = 1,
+	},
+	{
+		.noun = "affinity", .verb = "clear", .method = "affinity.clear", .print = output_affinity_clear,
+		.description =
+			"Ends what clients of a service keep: their next new flows are scheduled. Flows that live stay.",
+		.example = {"sluice affinity clear web"},
+		.param = {POSITIONAL("service", "SERVICE", VALUE_SERVICE)},
 		.n_params = 1,
 	},
 	{
@@ -455,6 +476,7 @@ const char *command_noun_summary(const char *noun)
 		{"service", "what clients connect to: address, port and protocol"},
 		{"backend", "what serves a service"},
 		{"flow", "connections that live in the dataplane"},
+		{"affinity", "the backends that clients keep for a time"},
 		{"generation", "former states of the configuration, to go back to"},
 	};
 

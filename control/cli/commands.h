@@ -16,7 +16,7 @@
 #include "control/methods.h"
 
 enum {
-	COMMAND_MAX_PARAMS = 15,
+	COMMAND_MAX_PARAMS = 16,
 	COMMAND_MAX_EXAMPLES = 6,
 };
 

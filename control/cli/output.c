@@ -421,6 +421,20 @@ static void print_canary(FILE *out, const json_t *canary)
 	line(out, "canary", text);
 }
 
+static void print_affinity(FILE *out, const json_t *affinity)
+{
+	char text[128];
+
+	if (!affinity)
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "%" JSON_INTEGER_FORMAT
+		       " s after a client's last new flow, by %" JSON_INTEGER_FORMAT
+		       " bits of its address",
+		       integer_of(affinity, "timeout"), integer_of(affinity, "prefix"));
+	line(out, "affinity", text);
+}
+
 void output_service(FILE *out, const json_t *result, const json_t *own)
 {
 	const json_t *service = get(result, "service");
@@ -445,6 +459,7 @@ void output_service(FILE *out, const json_t *result, const json_t *own)
 		line(out, "flow log", json_is_true(get(service, "flow_log")) ? "yes" : "no");
 	print_timeouts(out, service);
 	print_check(out, get(service, "check"));
+	print_affinity(out, get(service, "affinity"));
 	print_canary(out, get(service, "canary"));
 #define X(name, unit, help) line_integer(out, #name, counters, #name);
 	if (counters) {
@@ -486,6 +501,32 @@ void output_flow_count(FILE *out, const json_t *result, const json_t *own)
 	(void)own;
 	for (size_t i = 0; i < SL_ARRAY_LEN(names); i++)
 		line_integer(out, names[i], result, names[i]);
+}
+
+/* Affinities */
+
+void output_affinities(FILE *out, const json_t *result, const json_t *own)
+{
+	static const char *const names[] = {"service", "timeout", "prefix", "entries", NULL};
+	const json_t *affinities = get(result, "affinities");
+	struct table *table = table_new("SERVICE|>TIMEOUT-SECONDS|>PREFIX|>ENTRIES");
+	char text[WORDS_SIZE];
+
+	(void)own;
+	for (size_t i = 0; i < json_array_size(affinities); i++)
+		cells(table, json_array_get(affinities, i), names);
+	table_end(table, out);
+	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+		       integer_of(result, "entries"), integer_of(result, "capacity"));
+	(void)fputc('\n', out);
+	line(out, "entries", text);
+}
+
+void output_affinity_clear(FILE *out, const json_t *result, const json_t *own)
+{
+	(void)own;
+	line_integer(out, json_is_true(get(result, "dry_run")) ? "would end" : "ended", result,
+		     "entries");
 }
 
 void output_explanation(FILE *out, const json_t *result, const json_t *own)
@@ -677,6 +718,13 @@ static void print_dataplane(FILE *out, const json_t *status)
 	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
 		       integer_of(status, "flows"), integer_of(status, "flows_capacity"));
 	line(out, "flows", text);
+	if (integer_of(status, "affinities") != 0) {
+		(void)snprintf(text, sizeof(text),
+			       "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+			       integer_of(status, "affinities"),
+			       integer_of(status, "affinities_capacity"));
+		line(out, "affinities", text);
+	}
 	print_saturation(out, get(status, "saturation"));
 	if (integer_of(status, "former_workers") == 0)
 		return;

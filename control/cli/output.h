@@ -19,6 +19,8 @@ void output_backends(FILE *out, const json_t *result, const json_t *own);
 void output_waited(FILE *out, const json_t *result, const json_t *own);
 void output_flows(FILE *out, const json_t *result, const json_t *own);
 void output_flow_count(FILE *out, const json_t *result, const json_t *own);
+void output_affinities(FILE *out, const json_t *result, const json_t *own);
+void output_affinity_clear(FILE *out, const json_t *result, const json_t *own);
 void output_explanation(FILE *out, const json_t *result, const json_t *own);
 void output_counters(FILE *out, const json_t *result, const json_t *own);
 void output_status(FILE *out, const json_t *result, const json_t *own);

@@ -218,6 +218,20 @@ static void canary_fields(struct change *change, const struct desired_service *o
 			   share_percent_text(is->share, after));
 }
 
+/* Affinity that there is not, and was not, says nothing. */
+static void affinity_fields(struct change *change, const struct wire_service *was,
+			    const struct wire_service *is)
+{
+	uint32_t before = was ? was->affinity_prefix : 0, after = is->affinity_prefix;
+
+	if (is->affinity_timeout_sec == 0 && (!was || was->affinity_timeout_sec == 0))
+		return;
+	field_number(change, "affinity.timeout", was ? &was->affinity_timeout_sec : NULL,
+		     is->affinity_timeout_sec);
+	if (after != 0)
+		field_number(change, "affinity.prefix", before != 0 ? &before : NULL, after);
+}
+
 static void service_fields(struct change *change, const struct desired_service *old,
 			   const struct desired_service *new)
 {
@@ -257,6 +271,7 @@ static void service_fields(struct change *change, const struct desired_service *
 	field_number(change, "embryonic", old ? &was->timeout_embryonic_sec : NULL,
 		     is->timeout_embryonic_sec);
 	field_number(change, "udp", old ? &was->timeout_udp_sec : NULL, is->timeout_udp_sec);
+	affinity_fields(change, was, is);
 	check_fields(change, old, new);
 	canary_fields(change, old, new);
 }

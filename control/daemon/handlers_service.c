@@ -135,6 +135,7 @@ static int take_values(const struct call *call, struct desired_service *service)
 	const json_t *flow_log = json_object_get(call->params, "flow_log");
 	const json_t *check = json_object_get(call->params, "check");
 	const json_t *canary = json_object_get(call->params, "canary");
+	const json_t *affinity = json_object_get(call->params, "affinity");
 	int code;
 
 	if (mode)
@@ -158,6 +159,8 @@ static int take_values(const struct call *call, struct desired_service *service)
 					      call->error);
 	if (!code && canary)
 		code = canary_from_json(canary, service->wire.name, &service->canary, call->error);
+	if (!code && affinity)
+		code = affinity_from_json(affinity, &service->wire, call->error);
 	if (code)
 		return code;
 	return denies_from_json(service, json_object_get(call->params, "deny_source"),

@@ -142,6 +142,10 @@ static void print_status(struct scrape *scrape)
 	      (double)status.flows_embryonic);
 	gauge(scrape, "flows_capacity", "of all workers, for each address family",
 	      (double)status.flows_capacity);
+	gauge(scrape, "affinities", "clients, or their prefixes, that keep a backend",
+	      (double)status.affinities);
+	gauge(scrape, "affinities_capacity", "of all services and workers",
+	      (double)status.affinities_capacity);
 }
 
 static void print_counters(struct scrape *scrape)

@@ -71,6 +71,7 @@ struct saturation_ratios saturation_reckon(const struct saturation_look *before,
 		part(flows->ipv4 > flows->ipv6 ? flows->ipv4 : flows->ipv6, flows->capacity);
 	ratios.of[SATURATION_FLOWS_EMBRYONIC] =
 		part(flows->embryonic, flows->capacity / EMBRYONIC_PART);
+	ratios.of[SATURATION_AFFINITIES] = part(now->affinities, now->affinities_capacity);
 	if (before->at_ns == 0 || now->at_ns <= before->at_ns)
 		return ratios;
 	reckon_workers(&ratios, before, now);
@@ -119,6 +120,16 @@ static void look_at_packets(struct saturation_look *look, struct client *client)
 	look->unsent = counters.verdict[SL_VERDICT_DROP_TX_FULL];
 }
 
+static void look_at_affinities(struct saturation_look *look, struct client *client)
+{
+	struct wire_status_reply status;
+
+	if (client_status(client, &status))
+		return;
+	look->affinities = status.affinities;
+	look->affinities_capacity = status.affinities_capacity;
+}
+
 const struct saturation_ratios *saturation_look(struct saturation *saturation,
 						struct client *client)
 {
@@ -136,6 +147,7 @@ const struct saturation_ratios *saturation_look(struct saturation *saturation,
 		look_at_workers(&look, client);
 		look_at_ports(&look, client);
 		look_at_packets(&look, client);
+		look_at_affinities(&look, client);
 		if (client_flow_count(client, &all, &look.flows))
 			memset(&look.flows, 0, sizeof(look.flows));
 	}

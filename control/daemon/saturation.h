@@ -24,6 +24,7 @@ struct client;
 	X(TRANSMIT,        transmit,        "packets that were to be sent and found the transmit queue full") \
 	X(FLOWS,           flows,           "the flow table of the address family that has more flows") \
 	X(FLOWS_EMBRYONIC, flows_embryonic, "what the flow table holds of flows that nobody has answered") \
+	X(AFFINITIES,      affinities,      "the table of clients that keep their backend") \
 	X(SOURCE_PORTS,    source_ports,    "source ports of the source address and backend that have most in use") \
 	X(MAX_FLOWS,       max_flows,       "max_flows of the backend that is closest to it")
 /* clang-format on */
@@ -49,6 +50,7 @@ struct saturation_look {
 	} worker[SL_MAX_WORKERS];
 	uint64_t received, missed, sent, unsent;
 	struct wire_flow_count_reply flows;
+	uint64_t affinities, affinities_capacity;
 };
 
 /** The last look, and what came of it and the one before. Zero to begin with. */

@@ -33,6 +33,14 @@ static json_t *canary_to_json(const struct share_canary *canary)
 				 : json_real((double)canary->share / SHARE_PERCENT));
 }
 
+static json_t *affinity_to_json(const struct wire_service *wire)
+{
+	if (wire->affinity_timeout_sec == 0)
+		return NULL;
+	return json_pack("{s:I, s:I}", "timeout", (json_int_t)wire->affinity_timeout_sec, "prefix",
+			 (json_int_t)wire->affinity_prefix);
+}
+
 json_t *service_to_json(const struct desired_service *service)
 {
 	const struct wire_service *wire = &service->wire;
@@ -41,15 +49,17 @@ json_t *service_to_json(const struct desired_service *service)
 	(void)wire_format_address(&wire->address, text);
 	text_source_ports(wire, ports);
 	return json_pack(
-		"{s:o*, s:o*, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, s:s, "
+		"{s:o*, s:o*, s:o*, s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:o, s:b, s:s, s:b, s:I, "
+		"s:s, "
 		"s:{s:I, "
 		"s:I, "
 		"s:I, s:I}}",
 		"check", health_check_to_json(&service->check), "canary",
-		canary_to_json(&service->canary), "name", wire->name, "address", text, "mode",
-		wire_mode_name(wire->mode), "scheduler", wire_scheduler_name(wire->scheduler),
-		"source", sources_to_json(wire), "source_ports", ports[0] ? ports : NULL,
-		"deny_source", denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
+		canary_to_json(&service->canary), "affinity", affinity_to_json(wire), "name",
+		wire->name, "address", text, "mode", wire_mode_name(wire->mode), "scheduler",
+		wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
+		"source_ports", ports[0] ? ports : NULL, "deny_source",
+		denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
 		denies_to_json(service, WIRE_DENY_DESTINATION), "stateless_replies",
 		(int)wire->stateless_replies, "proxy_protocol",
 		wire_proxy_protocol_name(wire->proxy_protocol), "flow_log", (int)wire->flow_log,
@@ -118,6 +128,41 @@ static bool take_percent(const json_t *json, uint32_t *share)
 		return false;
 	*share = nearest;
 	return true;
+}
+
+static int refuse_affinity(const struct wire_service *wire, const char *member, const char *reason,
+			   struct rpc_error *error)
+{
+	char field[32];
+
+	(void)snprintf(field, sizeof(field), "affinity.%s", member);
+	return rpc_error_set(error, RPC_PARAMS, field, "service %.64s: %s %s", wire->name, field,
+			     reason);
+}
+
+int affinity_from_json(const json_t *json, struct wire_service *wire, struct rpc_error *error)
+{
+	const json_t *timeout = json_object_get(json, "timeout");
+	const json_t *prefix = json_object_get(json, "prefix");
+	json_int_t longest = wire->address.family == SL_FAMILY_IPV4 ? 32 : 128;
+
+	if (timeout && (!json_is_integer(timeout) ||
+			!is_in(json_integer_value(timeout), 0, SL_MAX_TIMEOUT_SEC)))
+		return refuse_affinity(wire, "timeout", "is out of range", error);
+	if (prefix && (!json_is_integer(prefix) || !is_in(json_integer_value(prefix), 1, longest)))
+		return refuse_affinity(wire, "prefix",
+				       longest == 32 ? "is out of range (limit 1..32)"
+						     : "is out of range (limit 1..128)",
+				       error);
+	if (timeout)
+		wire->affinity_timeout_sec = (uint32_t)json_integer_value(timeout);
+	if (wire->affinity_timeout_sec == 0 && prefix)
+		return refuse_affinity(wire, "timeout", "is missing, or 0: no backend is kept",
+				       error);
+	if (prefix)
+		wire->affinity_prefix = (uint8_t)json_integer_value(prefix);
+	wire->affinity_prefix = wire_affinity_prefix(wire);
+	return RPC_OK;
 }
 
 int canary_from_json(const json_t *json, const char *service, struct share_canary *canary,
@@ -190,6 +235,7 @@ struct newer {
 	json_t *deny_destination;
 	json_t *check;
 	json_t *canary;
+	json_t *affinity;
 	const char *proxy_protocol;
 	int stateless_replies;
 	int flow_log;
@@ -247,18 +293,19 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	struct desired_service *service;
 	int code;
 
-	if (json_unpack_ex(
-		    (json_t *)(uintptr_t)json, &reason, JSON_STRICT,
-		    "{s?o, s?o, s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, s:I, s:s, "
-		    "s:{s:I, s:I, s:I, s:I}, s:o}",
-		    "check", &newer.check, "canary", &newer.canary, "name", &name, "address",
-		    &address, "mode", &mode, "scheduler", &scheduler, "source", &newer.source,
-		    "source_ports", &newer.source_ports, "deny_source", &newer.deny_source,
-		    "deny_destination", &newer.deny_destination, "stateless_replies",
-		    &newer.stateless_replies, "proxy_protocol", &newer.proxy_protocol, "flow_log",
-		    &newer.flow_log, "slots", &slots, "owner", &owner, "timeouts", "established",
-		    &established, "transitory", &transitory, "embryonic", &embryonic, "udp", &udp,
-		    "backends", &list))
+	if (json_unpack_ex((json_t *)(uintptr_t)json, &reason, JSON_STRICT,
+			   "{s?o, s?o, s?o, s:s, s:s, s:s, s:s, s?o, s?o, s?o, s?o, s?b, s?s, s?b, "
+			   "s:I, s:s, "
+			   "s:{s:I, s:I, s:I, s:I}, s:o}",
+			   "check", &newer.check, "canary", &newer.canary, "affinity",
+			   &newer.affinity, "name", &name, "address", &address, "mode", &mode,
+			   "scheduler", &scheduler, "source", &newer.source, "source_ports",
+			   &newer.source_ports, "deny_source", &newer.deny_source,
+			   "deny_destination", &newer.deny_destination, "stateless_replies",
+			   &newer.stateless_replies, "proxy_protocol", &newer.proxy_protocol,
+			   "flow_log", &newer.flow_log, "slots", &slots, "owner", &owner,
+			   "timeouts", "established", &established, "transitory", &transitory,
+			   "embryonic", &embryonic, "udp", &udp, "backends", &list))
 		return refuse_json("service", &reason, error);
 	code = text_parse_service_address(name, "address", address, &wire, error);
 	if (code)
@@ -287,6 +334,8 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 					      error);
 	if (!code && newer.canary)
 		code = canary_from_json(newer.canary, service->wire.name, &service->canary, error);
+	if (!code && newer.affinity)
+		code = affinity_from_json(newer.affinity, &service->wire, error);
 	if (!code)
 		code = denies_from_json(service, newer.deny_source, newer.deny_destination, error);
 	if (code) {

@@ -10,7 +10,7 @@
 #include "control/daemon/desired.h"
 
 /**
- * {check{}, canary{} (each where there is one), name, address, mode, scheduler, source[], source_ports (null
+ * {check{}, canary{}, affinity{} (each where there is one), name, address, mode, scheduler, source[], source_ports (null
  * in nat), deny_source[], deny_destination[], stateless_replies, proxy_protocol, flow_log, slots, owner,
  * timeouts{}}; NULL: out of memory.
  */
@@ -24,6 +24,13 @@ json_t *sources_to_json(const struct wire_service *service);
 
 /** {address, weight, state}, with max_flows, role and group where they say something. */
 json_t *backend_to_json(const struct desired_backend *backend);
+
+/**
+ * Changes @wire's affinity by the members of @json that are given: timeout, prefix. 0 or an error's code
+ * with @error filled.
+ */
+int affinity_from_json(const json_t *json, struct wire_service *wire,
+		       struct rpc_error *error) SL_MUST_USE;
 
 /**
  * Changes @canary by the members of @json that are given: group, share_percent. 0 or an error's code with

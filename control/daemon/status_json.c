@@ -76,7 +76,8 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 	json_t *some;
 
 	some = json_pack(
-		"{s:b, s:b, s:s?, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, "
+		"{s:b, s:b, s:s?, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
+		"s:s?, "
 		"s:I, s:o*}",
 		"connected", is_connected, "in_step",
 		is_connected && reconcile_is_synced(daemon->reconcile), "engine",
@@ -84,7 +85,9 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 		is_connected ? reply.engine_reason : "", "dataplane_generation",
 		(json_int_t)reply.generation, "dataplane_digest", hex(reply.digest), "flows",
 		(json_int_t)reply.flows, "flows_embryonic", (json_int_t)reply.flows_embryonic,
-		"flows_capacity", (json_int_t)reply.flows_capacity, "flows_handed",
+		"flows_capacity", (json_int_t)reply.flows_capacity, "affinities",
+		(json_int_t)reply.affinities, "affinities_capacity",
+		(json_int_t)reply.affinities_capacity, "flows_handed",
 		(json_int_t)reply.flows_handed, "former_workers", (json_int_t)reply.n_former,
 		"max_workers", (json_int_t)reply.max_workers, "memory_bytes",
 		(json_int_t)reply.memory_bytes, "reason", reconcile_reason(daemon->reconcile),

@@ -73,6 +73,9 @@ ANSWERS = {
     "backend.list": {"backends": [BACKEND, {**BACKEND, "address": "10.0.0.3:8080"}]},
     "flow.list": {"flows": [FLOW], "truncated": True},
     "flow.count": {"flows": 3, "ipv4": 2, "ipv6": 1, "embryonic": 0, "capacity": 1048576},
+    "affinity.list": {"affinities": [{"service": "web", "timeout": 300, "prefix": 24, "entries": 7}], "entries": 9,
+                      "capacity": 65536},
+    "affinity.clear": {"generation": 5, "applied": True, "dry_run": False, "entries": 7},
     "explain": {"verdict": "forward", "service": "web", "backend": "10.0.0.2:8080", "slot": 7,
                 "hash": "00ff00ff00ff00ff", "existing_flow": False,
                 "steps": [{"step": "parse", "text": "a tcp packet"}]},
@@ -121,6 +124,11 @@ COMMANDS = [
     ("flow list service web client 198.51.100.7 limit 1", "flow.list",
      {"service": "web", "client": "198.51.100.7", "limit": 1}, "there are more"),
     ("flow count", "flow.count", {}, "capacity      1048576"),
+    ("affinity list web", "affinity.list", {"service": "web"}, "9 of 65536"),
+    ("affinity clear web", "affinity.clear", {"service": "web"}, "ended         7"),
+    ("affinity clear web --dry-run", "affinity.clear", {"service": "web", "dry_run": True}, "ended         7"),
+    ("service set web affinity timeout 300 affinity prefix 24", "service.set",
+     {"name": "web", "affinity": {"timeout": 300, "prefix": 24}}, "generation 5, applied"),
     ("explain tcp 198.51.100.7:40000 203.0.113.10:80", "explain",
      {"protocol": "tcp", "source": "198.51.100.7:40000", "destination": "203.0.113.10:80"},
      "verdict       forward"),
@@ -583,8 +591,8 @@ def complete(fake, line, folder=None):
     return done.stdout.split()
 
 
-NOUNS = ["service", "backend", "flow", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "plan", "apply",
-         "rollback", "generation", "export", "methods", "shell", "completion", "help"]
+NOUNS = ["service", "backend", "flow", "affinity", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "plan",
+         "apply", "rollback", "generation", "export", "methods", "shell", "completion", "help"]
 
 
 COMPLETED = [
@@ -603,7 +611,7 @@ COMPLETED = [
     ("sluice service add ", []),
     ("sluice service add web 1.2.3.4:5/tcp ", 
      ["mode", "scheduler", "source", "source_ports", "deny_source", "deny_destination",
-      "stateless_replies", "proxy_protocol", "flow_log", "slots", "timeout", "check"]),
+      "stateless_replies", "proxy_protocol", "flow_log", "slots", "timeout", "check", "affinity"]),
     ("sluice service add web 1.2.3.4:5/tcp mode ", ["nat", "fullnat", "snat"]),
     ("sluice service add web 1.2.3.4:5/tcp stateless_replies ", ["yes", "no"]),
     ("sluice service add web 1.2.3.4:5/tcp flow_log ", ["yes", "no"]),
@@ -626,6 +634,8 @@ COMPLETED = [
     ("sluice backend set web 10.0.0.2:8080 ", ["weight", "max_flows", "state", "role", "group"]),
     ("sluice backend set web 10.0.0.2:8080 role ", ["active", "backup", "sorry"]),
     ("sluice service set web canary ", ["group", "share_percent"]),
+    ("sluice service set web affinity ", ["timeout", "prefix"]),
+    ("sluice affinity clear w", ["web", "wiki"]),
     ("sluice backend set web 10.0.0.2:8080 state ", ["ready", "drain", "maint"]),
     ("sluice backend list w", ["web", "wiki"]),
     ("sluice flow list service w", ["web", "wiki"]),
@@ -737,7 +747,7 @@ def real(tmp_path):
 def test_real_every_reading_command(real):
     for line in ("status", "service list", "service show web", "backend list", "backend list web",
                  "flow list", "flow list service web client 198.51.100.7:80 limit 3", "flow count",
-                 "flow count service web", "explain tcp 198.51.100.7:4000 203.0.113.10:80",
+                 "flow count service web", "affinity list", "explain tcp 198.51.100.7:4000 203.0.113.10:80",
                  "counters", "counters all", "counters service web", "export", "methods",
                  f"check {real.config} live", f"diff {real.config}"):
         code, out, err = run("-c", real.config, *line.split())

@@ -260,6 +260,35 @@ Test(state, a_file_of_version_3_is_loaded_and_its_digest_holds, .init = make_dir
 	desired_free(state.desired);
 }
 
+/* What version 4 wrote, whose records of services ended behind the flow log. */
+static const char version_4[] =
+	"{\"version\": 4, \"generation\": 1, \"hash_key\": \"5aada5ec24a238c76b9f356479c023bf\","
+	" \"file\": \"/tmp/tmp65lav1v6/sluice.yaml\", \"file_digest\": \"582d5d97b9a4ede9\","
+	" \"digest\": \"075d18d7dce52261\", \"services\": ["
+	"{\"name\": \"api\", \"address\": \"203.0.113.11:443/tcp\", \"mode\": \"nat\","
+	" \"scheduler\": \"round_robin\", \"source\": [], \"source_ports\": null, \"deny_source\":"
+	" [], \"deny_destination\": [], \"stateless_replies\": true, \"proxy_protocol\": \"none\","
+	" \"flow_log\": true, \"slots\": 65537, \"owner\": \"file\", \"timeouts\":"
+	" {\"established\": 7440, \"transitory\": 240, \"embryonic\": 10, \"udp\": 300},"
+	" \"backends\": [{\"address\": \"10.1.0.2:8443\", \"weight\": 3, \"max_flows\": 7,"
+	" \"state\": \"drain\"},"
+	" {\"address\": \"10.1.0.3:8443\", \"weight\": 2, \"state\": \"ready\"}]}]}";
+
+Test(state, a_file_of_version_4_is_loaded_and_its_digest_holds, .init = make_dir,
+     .fini = remove_dir)
+{
+	char note[STATE_MAX_ERROR];
+	struct state state;
+
+	write_state(version_4);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	cr_assert_eq(state.desired->n_services, 1);
+	cr_expect_eq(state.desired->service[0]->backend[0].wire.max_flows, 7);
+	cr_expect_eq(state.desired->service[0]->wire.affinity_timeout_sec, 0, "as it was then");
+	desired_free(state.desired);
+}
+
 Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
 {
 	struct state saved = make_state(42, 2), loaded;
@@ -274,6 +303,8 @@ Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_
 	service->wire.stateless_replies = 0;
 	service->wire.proxy_protocol = WIRE_PROXY_V2;
 	service->wire.flow_log = 1;
+	service->wire.affinity_timeout_sec = 300;
+	service->wire.affinity_prefix = 24;
 	service->wire.source_port_first = 2000;
 	service->wire.source_port_last = 2000;
 	service->wire.n_sources = SL_MAX_SOURCES_PER_SERVICE;
