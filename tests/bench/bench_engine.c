@@ -224,6 +224,7 @@ int engine_open(struct engine *engine, const struct engine_options *options)
 
 	memset(engine, 0, sizeof(*engine));
 	dataplane->options.n_flows = options->n_flows;
+	dataplane->options.n_affinities = SL_DEFAULT_AFFINITIES;
 	dataplane->n_ports = 1;
 	dataplane->n_workers = n_workers;
 	dataplane->max_workers = n_workers;
@@ -260,6 +261,8 @@ static int put_service(struct staging *staging, const struct engine_options *opt
 		.scheduler = WIRE_SCHEDULER_MAGLEV,
 		.stateless_replies = 1,
 		.n_slots = options->n_slots,
+		.affinity_prefix = options->affinity_prefix,
+		.affinity_timeout_sec = options->affinity_prefix != 0 ? ENGINE_TIMEOUT_SEC : 0,
 		.timeout_established_sec = ENGINE_TIMEOUT_SEC,
 		.timeout_transitory_sec = ENGINE_TIMEOUT_SEC,
 		/* In haste, the flows end that nobody answers; else they have the usual time. */

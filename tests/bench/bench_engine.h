@@ -21,10 +21,11 @@ struct engine_options {
 	/* One worker runs on the thread that opened the engine; of several, each on an lcore of its own. */
 	uint32_t n_workers; /* 0: one */
 	int cpu;
-	int second_cpu;   /* of the second worker */
-	uint32_t n_flows; /* room in the table of each */
-	uint32_t n_slots; /* of a service */
-	uint32_t haste;   /* the worker's clock and its sweep go this many times as fast; 0: once */
+	int second_cpu;          /* of the second worker */
+	uint32_t n_flows;        /* room in the table of each */
+	uint32_t n_slots;        /* of a service */
+	uint8_t affinity_prefix; /* by which clients keep their backend; 0: they do not */
+	uint32_t haste; /* the worker's clock and its sweep go this many times as fast; 0: once */
 	uint32_t memory_mb; /* of DPDK; 0: what the worker needs */
 	struct port_watch watch[PORT_MAX_QUEUES];
 };

@@ -63,6 +63,7 @@ struct worker_case {
 	uint32_t n_backends; /* of each */
 	uint32_t n_slots;    /* of each */
 	uint32_t haste;      /* see struct engine_options */
+	uint8_t affinity;    /* likewise: affinity_prefix */
 };
 
 #define IPV4      .family = SL_FAMILY_IPV4, .table = TABLE_1M
@@ -96,6 +97,8 @@ static const struct worker_case cases[] = {
 	{"fullnat-mixed-65536", IPV4, ONE, FULLNAT, MIXED, .n_flows = 65536},
 	{"fullnat-mixed-1M", IPV4, ONE, FULLNAT, MIXED, .n_flows = 1000000},
 	{"new-flows", .family = SL_FAMILY_IPV4, .table = TABLE_8M, ONE, FORWARD, NEW_FLOWS},
+	{"new-flows-kept", .family = SL_FAMILY_IPV4, .table = TABLE_8M, ONE, FORWARD, NEW_FLOWS, .affinity = 24},
+	{"new-flows-spread", .family = SL_FAMILY_IPV4, .table = TABLE_8M, ONE, FORWARD, NEW_FLOWS, .affinity = 32},
 	{"syn-flood", IPV4, ONE, FORWARD, .kind = KIND_FLOOD, .n_flows = TABLE_1M / 8 * 7},
 	{"services-1", IPV4, MANY(1), FORWARD, .n_flows = 65536},
 	{"services-100", IPV4, MANY(100), FORWARD, .n_flows = 65536},
@@ -473,6 +476,7 @@ static int open_run(struct run *run)
 		.cpu = run->options->cpu,
 		.n_flows = wanted->table,
 		.n_slots = wanted->n_slots,
+		.affinity_prefix = wanted->affinity,
 		.haste = wanted->haste,
 		.watch = {{.context = run, .on_empty = on_empty, .on_sent = on_sent}},
 	};
