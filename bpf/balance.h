@@ -209,6 +209,25 @@ struct found {
 	struct sl_flow *flow;
 };
 
+/* Counts what a packet said of @backend: sl_flow_news. */
+__noinline uint32_t count_news(uint32_t backend, uint32_t word, uint32_t since_us)
+{
+	struct sl_backend_openings *openings = bpf_map_lookup_elem(&backend_openings, &backend);
+
+	if (openings == NULL)
+		return 0;
+	if (word == SL_FLOW_ANSWERED) {
+		__sync_fetch_and_add(&openings->syn_acks, 1);
+		__sync_fetch_and_add(&openings->syn_ack_us,
+				     sl_xdp_us(bpf_ktime_get_ns()) - since_us);
+	} else if (word == SL_FLOW_REFUSED) {
+		__sync_fetch_and_add(&openings->refused, 1);
+	} else {
+		__sync_fetch_and_add(&openings->resets, 1);
+	}
+	return 0;
+}
+
 /*
  * What the packet does to the flow's state. Two CPUs may do this at once, one a direction; what
  * they can spoil for each other is when the flow ends, not where its packets go.
@@ -217,12 +236,13 @@ static __always_inline void track(struct story *story, const struct found *found
 				  enum sl_direction direction, const struct sl_packet *packet)
 {
 	struct sl_flow *flow = found->flow;
+	struct sl_flow_news news;
 
 	if (SL_UNLIKELY(flow->state == SL_FLOW_EMBRYONIC)) {
 		struct sl_flow *after = &story->cpu->flow;
 
 		*after = *flow;
-		sl_flow_track(after, direction, packet, story->now);
+		news = sl_flow_track(after, direction, packet, story->now);
 		flow->flags = after->flags;
 		flow->client_next = after->client_next;
 		flow->backend_next = after->backend_next;
@@ -233,9 +253,11 @@ static __always_inline void track(struct story *story, const struct found *found
 			story->cpu->counters.event[SL_EVENT_FLOW_PROMOTED]++;
 			flow->state = after->state;
 		}
-		return;
+	} else {
+		news = sl_flow_track(flow, direction, packet, story->now);
 	}
-	sl_flow_track(flow, direction, packet, story->now);
+	if (SL_UNLIKELY(news.word != SL_FLOW_NO_NEWS))
+		count_news(flow->backend, news.word, news.since_us);
 }
 
 /**
@@ -450,6 +472,8 @@ static __always_inline void count_created(struct sl_xdp_cpu *cpu, const struct c
 		bpf_map_lookup_elem(&service_counters, &creation->service);
 	struct sl_backend_counters *backend =
 		bpf_map_lookup_elem(&backend_counters, &creation->backend);
+	struct sl_backend_openings *openings =
+		bpf_map_lookup_elem(&backend_openings, &creation->backend);
 
 	cpu->counters.event[SL_EVENT_FLOW_CREATED]++;
 	if (creation->flags & SL_FLOW_FROM_REPLY)
@@ -458,6 +482,8 @@ static __always_inline void count_created(struct sl_xdp_cpu *cpu, const struct c
 		service->flows++;
 	if (backend != NULL)
 		backend->flows++;
+	if (openings != NULL && (creation->flags & SL_FLOW_AWAITED))
+		__sync_fetch_and_add(&openings->syns, 1);
 }
 
 /* The flow log is told that the flow of this CPU's creation began. */
@@ -626,7 +652,9 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 		creation->service = service;
 		creation->backend = index;
 		creation->has_header = record->proxy_protocol != WIRE_PROXY_NONE;
-		creation->flags = sl_flow_is_opening(packet) ? SL_FLOW_SYN : 0;
+		creation->flags = sl_flow_opening_flags(packet, story->cpu->has_ttl);
+		if (creation->flags & SL_FLOW_AWAITED)
+			creation->since_us = sl_xdp_us(bpf_ktime_get_ns());
 		prepare(creation, backend, record);
 		source_choose(creation, service, index);
 		return CREATE_LATER;

@@ -257,6 +257,7 @@ static __always_inline void load_add(uint32_t backend, int32_t n)
 /** Counts a flow that ends in the totals and for its backend. */
 static __always_inline void count_ended(const struct sl_flow *flow, uint8_t family)
 {
+	struct sl_backend_openings *openings;
 	struct sl_backend_counters *backend;
 	struct sl_xdp_cpu *cpu;
 	uint32_t zero = 0;
@@ -272,6 +273,9 @@ static __always_inline void count_ended(const struct sl_flow *flow, uint8_t fami
 	backend = bpf_map_lookup_elem(&backend_counters, &index);
 	if (backend != NULL)
 		backend->flows_ended++;
+	openings = bpf_map_lookup_elem(&backend_openings, &index);
+	if (openings != NULL && sl_flow_is_awaited(flow))
+		__sync_fetch_and_add(&openings->unanswered, 1);
 }
 
 /** This CPU's room for a key of replies. @room: SL_XDP_PACKETS or _SWEEPS. */
@@ -474,11 +478,12 @@ struct creation {
 	be16_t backend_port;
 	uint16_t service_epoch;
 	uint16_t backend_epoch;
-	uint16_t flags; /* SL_FLOW_SYN, SL_FLOW_FROM_REPLY */
+	uint16_t flags; /* SL_FLOW_SYN, _AWAITED, _FROM_REPLY */
 	uint32_t service;
 	uint32_t backend;
 	uint32_t now;
 	uint32_t sequence; /* of the client's TCP packet, host order */
+	uint32_t since_us; /* when it came, if it is awaited */
 	/* Mode fullnat. */
 	uint32_t n_sources; /* 0: mode nat */
 	uint32_t position;  /* of the source address */
@@ -554,7 +559,7 @@ static __always_inline void flow_fill(uint32_t index, const struct creation *cre
 	flow->route_generation = 0;
 	flow->last_seen = creation->now;
 	flow->client_next = 0;
-	flow->backend_next = 0;
+	flow->backend_next = creation->since_us;
 	flow_write_end(flow);
 }
 

@@ -105,6 +105,9 @@ struct {
 	__type(value, uint64_t);
 } affinities SEC(".maps");
 
+/* What backends did with flows that SYNs began. Programs, by atomic addition; read where it is mapped. */
+ARRAY(backend_openings, SL_MAX_BACKENDS, struct sl_backend_openings, BPF_F_MMAPABLE);
+
 /* flows: by programs; max_flows: by the agent. */
 ARRAY(loads, SL_MAX_BACKENDS, struct sl_load, BPF_F_MMAPABLE);
 

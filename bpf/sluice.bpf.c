@@ -71,6 +71,7 @@ static __always_inline int balance_afresh(struct xdp_md *ctx, uint8_t family, ui
 	way = (struct way){.to = &story.cpu->rewrite};
 	verdict = parse(&story, from, &packet);
 	if (verdict == SL_VERDICT_NONE && packet.tuple.family == family) {
+		story.cpu->has_ttl = sl_nat_has_ttl(&packet);
 		verdict = balance_unknown(&story, &packet, family, created, &way);
 		if (verdict == SL_VERDICT_FORWARD || verdict == SL_VERDICT_REPLY)
 			verdict = dispatch(&story, &packet, &way, family);

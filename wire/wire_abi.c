@@ -186,6 +186,12 @@
 	M(wire_backend_counters_record, bytes_in) \
 	M(wire_backend_counters_record, packets_out) \
 	M(wire_backend_counters_record, bytes_out) \
+	M(wire_backend_counters_record, syns) \
+	M(wire_backend_counters_record, syn_acks) \
+	M(wire_backend_counters_record, refused) \
+	M(wire_backend_counters_record, unanswered) \
+	M(wire_backend_counters_record, resets) \
+	M(wire_backend_counters_record, syn_ack_us) \
 	M(wire_backend_counters_record, source_flows) \
 	S(wire_backend_counters_record) \
 	M(wire_backend_counters_reply, n_records) \

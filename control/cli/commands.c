@@ -156,8 +156,9 @@ static const struct command table[] = {
 		.description =
 			"Lists the backends of one service, or of all: state, weight, share of the slots, whether the "
 			"kernel knows the next hop's link address, flows created, flows that live, packets and bytes; with "
-			"mode fullnat, source ports in use of how many, over all source addresses; and where a backend "
-			"has a role or a group, these, and whether it gets new flows now.",
+			"mode fullnat, source ports in use of how many, over all source addresses; with TCP, how long SYNs of "
+			"clients waited for their SYN-ACK, and how many the backend refused or left unanswered, of those of "
+			"which that is known, since the dataplane began; and where a backend has a role or a group, these, and whether it gets new flows now.",
 		.example = {"sluice backend list web"},
 		.param = {OPTIONAL("service", "SERVICE", VALUE_SERVICE)},
 		.n_params = 1,

@@ -270,6 +270,34 @@ static const char *live_text(const json_t *backend, json_int_t live, char *text,
 	return text;
 }
 
+/* Whether SYNs of clients were seen on their way to any of them. */
+static bool has_syns(const json_t *backends)
+{
+	for (size_t i = 0; i < json_array_size(backends); i++)
+		if (integer_of(get(json_array_get(backends, i), "counters"), "syns") > 0)
+			return true;
+	return false;
+}
+
+/* How long the backend takes to answer a SYN, on average, and how many it did not; since it is counted. */
+static void print_openings(struct table *table, const json_t *counted)
+{
+	json_int_t n_answered = integer_of(counted, "syn_acks");
+	json_int_t n_failed = integer_of(counted, "refused") + integer_of(counted, "unanswered");
+	char text[32] = "";
+
+	if (n_answered > 0)
+		(void)snprintf(text, sizeof(text), "%.3f ms",
+			       (double)integer_of(counted, "syn_ack_us") / 1e3 /
+				       (double)n_answered);
+	table_cell(table, text);
+	text[0] = '\0';
+	if (n_answered + n_failed > 0)
+		(void)snprintf(text, sizeof(text), "%.2f%%",
+			       (double)n_failed * 100 / (double)(n_answered + n_failed));
+	table_cell(table, text);
+}
+
 static void print_backends(FILE *out, const json_t *backends)
 {
 	static const char *const names[] = {"service", "address", "state",
@@ -278,15 +306,15 @@ static void print_backends(FILE *out, const json_t *backends)
 					       NULL};
 	static const char *const roles[] = {"role", "group", "in_use", NULL};
 	bool is_fullnat = has_sources(backends), is_checked = is_any_checked(backends);
-	bool is_special = has_roles(backends);
+	bool is_special = has_roles(backends), is_opened = has_syns(backends);
 	char text[256];
 	struct table *table;
 
 	(void)snprintf(text, sizeof(text),
 		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|%s>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
-		       "%s>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT%s",
+		       "%s%s>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT%s",
 		       is_special ? "ROLE|GROUP|IN-USE|" : "", is_fullnat ? ">SOURCE-PORTS|" : "",
-		       is_checked ? "|LAST-CHECK" : "");
+		       is_opened ? ">SYN-ACK|>FAILED|" : "", is_checked ? "|LAST-CHECK" : "");
 	table = table_new(text);
 
 	for (size_t i = 0; i < json_array_size(backends); i++) {
@@ -307,6 +335,8 @@ static void print_backends(FILE *out, const json_t *backends)
 			ports_text(backend, text, sizeof(text));
 			table_cell(table, text);
 		}
+		if (is_opened)
+			print_openings(table, counted);
 		cells(table, counted, counters);
 		if (is_checked)
 			table_cell(table, check_text(get(backend, "check"), text, sizeof(text)));

@@ -305,8 +305,13 @@ static void print_backend_families(struct scrape *scrape, const struct backend *
 #define X(member, unit, help)                                                                      \
 	EACH("backend_" #member "_total", "counter", help, backend[i].is_known, "%" PRIu64,        \
 	     backend[i].counters.member);
-	SL_BACKEND_COUNTER_LIST(X)
+	SL_BACKEND_TRAFFIC_LIST(X)
+	SL_BACKEND_OPENING_LIST(X)
 #undef X
+	EACH("backend_syn_ack_seconds_total", "counter",
+	     "from clients' first SYNs to the backend's first SYN-ACKs, of "
+	     "sluice_backend_syn_acks_total flows together",
+	     backend[i].is_known, "%.6f", (double)backend[i].counters.syn_ack_us / 1e6);
 	EACH("backend_slots", "gauge", "of the service's, so its share of new flows",
 	     backend[i].is_known, "%u", backend[i].counters.n_slots);
 	EACH("backend_in_use", "gauge",

@@ -20,6 +20,17 @@
 #include "dataplane/dpdk/source.h"
 #include "dataplane/lookup.h"
 
+void balance_count_news(struct worker *worker, uint32_t backend, const struct sl_flow_news *news)
+{
+	struct sl_backend_openings *openings = &worker->backend_openings[backend];
+
+	openings->syn_acks += news->word == SL_FLOW_ANSWERED;
+	openings->refused += news->word == SL_FLOW_REFUSED;
+	openings->resets += news->word == SL_FLOW_WAS_RESET;
+	if (news->word == SL_FLOW_ANSWERED)
+		openings->syn_ack_us += worker_now_us(worker) - news->since_us;
+}
+
 /* A packet of a flow that is in the table. */
 static void balance_flow(struct worker *worker, const struct sl_backend *backend,
 			 struct sl_flow *flow, enum sl_direction direction,
@@ -140,6 +151,17 @@ static uint32_t choose(struct worker *worker, const struct snapshot *snapshot, u
 	return schedule_backend(worker, snapshot, service, &packet->tuple, choice);
 }
 
+/* @flow is new, and @packet its first. */
+static void balance_opening(struct worker *worker, struct sl_flow *flow,
+			    const struct sl_packet *packet)
+{
+	flow->flags = sl_flow_opening_flags(packet, sl_nat_has_ttl(packet));
+	if (sl_flow_is_awaited(flow)) {
+		flow->backend_next = worker_now_us(worker);
+		worker->backend_openings[flow->backend].syns++;
+	}
+}
+
 /* A client's packet that has no flow: choose a backend, remember it if there is room. */
 static void balance_new(struct worker *worker, const struct snapshot *snapshot, uint32_t service,
 			struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
@@ -177,8 +199,7 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 		if (SL_UNLIKELY(snapshot->service[service].flags & SL_SERVICE_AFFINITY) &&
 		    lookup_is_first(packet))
 			affinity_keep(worker, snapshot, service, &packet->tuple, flow->backend);
-		if (sl_flow_is_opening(packet))
-			flow->flags |= SL_FLOW_SYN;
+		balance_opening(worker, flow, packet);
 		balance_flow(worker, &snapshot->backend[flow->backend], flow, SL_DIRECTION_FORWARD,
 			     packet, frame, outcome);
 		return;

@@ -86,6 +86,8 @@ static int engine_start(struct dataplane *dataplane, char *error)
 	if (status == 0) {
 		dataplane->start_tsc = rte_rdtsc();
 		dataplane->tsc_per_tick = rte_get_tsc_hz() / SL_TICKS_PER_SEC;
+		dataplane->us_per_tsc =
+			(uint64_t)(((unsigned __int128)1000000 << 64) / rte_get_tsc_hz());
 		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}
@@ -293,9 +295,15 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct backend_line *counters =
 			&dataplane->worker[i]->backend_counters[backend];
+		const struct sl_backend_openings *openings =
+			&dataplane->worker[i]->backend_openings[backend];
 
 #define X(name, unit, help) record->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);
-		SL_BACKEND_COUNTER_LIST(X)
+		SL_BACKEND_TRAFFIC_LIST(X)
+#undef X
+#define X(name, unit, help) record->name += __atomic_load_n(&openings->name, __ATOMIC_RELAXED);
+		SL_BACKEND_OPENING_LIST(X)
+		SL_BACKEND_TIME_LIST(X)
 #undef X
 		for (uint32_t j = 0; j < SL_MAX_SOURCES_PER_SERVICE; j++)
 			record->source_flows[j] += __atomic_load_n(

@@ -140,7 +140,7 @@ struct service_line {
 
 struct backend_line {
 #define X(name, unit, help) uint64_t name;
-	SL_BACKEND_COUNTER_LIST(X)
+	SL_BACKEND_TRAFFIC_LIST(X)
 #undef X
 } __attribute__((aligned(SL_CACHE_LINE)));
 
@@ -158,8 +158,9 @@ struct worker {
 	struct flow_table flows4;
 	struct flow_table flows6;
 	struct sl_counters counters;
-	struct service_line *service_counters; /* by stable index */
-	struct backend_line *backend_counters; /* by stable index */
+	struct service_line *service_counters;        /* by stable index */
+	struct backend_line *backend_counters;        /* by stable index */
+	struct sl_backend_openings *backend_openings; /* by stable index */
 	/* Live flows of mode fullnat by stable index of the backend and position of the source. */
 	uint32_t (*source_flows)[SL_MAX_SOURCES_PER_SERVICE];
 	struct sl_reject_bucket reject_bucket[SL_REJECT_BUCKETS];
@@ -224,6 +225,7 @@ struct dataplane {
 	struct punt *punt;
 	uint64_t start_tsc;
 	uint64_t tsc_per_tick;
+	uint64_t us_per_tsc;    /* microseconds, times 2^64 */
 	uint64_t tsc_per_retry; /* between two tries of a held packet */
 	cpu_set_t cores;        /* that this process may use */
 	bool is_stopping;

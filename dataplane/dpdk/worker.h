@@ -49,12 +49,21 @@ SL_INLINE struct flow_table *worker_table(struct worker *worker, uint8_t family)
 	return family == SL_FAMILY_IPV4 ? &worker->flows4 : &worker->flows6;
 }
 
+/** Microseconds at the worker's clock, which it reads once a turn; they wrap. */
+SL_INLINE uint32_t worker_now_us(const struct worker *worker)
+{
+	return (uint32_t)(((unsigned __int128)worker->now_tsc * worker->dataplane->us_per_tsc) >>
+			  64);
+}
+
 /** Frees @flow and counts it. @hashes: flow_table_hashes() of it. */
 SL_INLINE void worker_end_flow_of(struct worker *worker, struct flow_table *table,
 				  struct sl_flow *flow, const struct flow_hashes *hashes)
 {
 	worker->counters.event[SL_EVENT_FLOW_ENDED]++;
 	worker->backend_counters[flow->backend].flows_ended++;
+	if (SL_UNLIKELY(sl_flow_is_awaited(flow)))
+		worker->backend_openings[flow->backend].unanswered++;
 	if (SL_UNLIKELY(flow->is_logged))
 		flow_events_put(worker, flow, SL_FLOW_ENDS, NULL);
 	if (SL_UNLIKELY(sl_flow_has_source(flow)))

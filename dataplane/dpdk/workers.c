@@ -93,6 +93,7 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 		return status;
 	worker->service_counters = lines_new(SL_MAX_SERVICES);
 	worker->backend_counters = lines_new(SL_MAX_BACKENDS);
+	worker->backend_openings = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_openings));
 	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
 	worker->fragments = fragments_new();
 	snprintf(name, sizeof(name), "handoff%u", worker->id);
@@ -111,8 +112,8 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 			return -ENOMEM;
 	}
 	if (worker->service_counters == NULL || worker->backend_counters == NULL ||
-	    worker->source_flows == NULL || worker->fragments == NULL || worker->handoff == NULL ||
-	    worker->resolve == NULL)
+	    worker->backend_openings == NULL || worker->source_flows == NULL ||
+	    worker->fragments == NULL || worker->handoff == NULL || worker->resolve == NULL)
 		return -ENOMEM;
 	worker->sweep_tsc_per_entry = rte_get_tsc_hz() * SWEEP_SECONDS / n_flows + 1;
 	return 0;
@@ -128,6 +129,7 @@ static void worker_close(struct worker *worker)
 	flow_table_fini(&worker->flows6);
 	free(worker->service_counters);
 	free(worker->backend_counters);
+	free(worker->backend_openings);
 	free(worker->source_flows);
 	fragments_free(worker->fragments);
 	rte_ring_free(worker->handoff);
@@ -135,6 +137,7 @@ static void worker_close(struct worker *worker)
 	rte_ring_free(worker->flow_events);
 	worker->service_counters = NULL;
 	worker->backend_counters = NULL;
+	worker->backend_openings = NULL;
 	worker->source_flows = NULL;
 	worker->fragments = NULL;
 	worker->handoff = NULL;

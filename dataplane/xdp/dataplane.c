@@ -319,6 +319,8 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record)
 {
+	const struct sl_backend_openings *openings =
+		(const struct sl_backend_openings *)dataplane->openings.at + backend;
 	size_t stride;
 	uint8_t *values =
 		read_percpu(dataplane, dataplane->bpf->maps.backend_counters, backend, &stride);
@@ -327,10 +329,14 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 		const struct sl_backend_counters *from = (const void *)(values + cpu * stride);
 
 #define X(name, unit, help) record->name += from->name;
-		SL_BACKEND_COUNTER_LIST(X)
+		SL_BACKEND_TRAFFIC_LIST(X)
 #undef X
 	}
 	free(values);
+#define X(name, unit, help) record->name = __atomic_load_n(&openings->name, __ATOMIC_RELAXED);
+	SL_BACKEND_OPENING_LIST(X)
+	SL_BACKEND_TIME_LIST(X)
+#undef X
 	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++) {
 		const struct sl_xdp_source_flows *flows = dataplane->source_flows.at;
 

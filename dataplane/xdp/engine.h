@@ -50,6 +50,7 @@ struct dataplane {
 	struct mapped services;
 	struct mapped backends;
 	struct mapped source_flows;
+	struct mapped openings;
 	struct mapped loads;
 	struct mapped affinity_rules;
 	struct mapped flows4;

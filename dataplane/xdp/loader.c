@@ -83,6 +83,7 @@ static uint64_t layout_hash(void)
 		sizeof(union sl_xdp_chunk),
 		sizeof(struct sl_service_counters),
 		sizeof(struct sl_backend_counters),
+		sizeof(struct sl_backend_openings),
 		sizeof(struct sl_xdp_reply4),
 		sizeof(struct sl_xdp_reply6),
 	};
@@ -271,6 +272,8 @@ static int map_all(struct dataplane *dataplane)
 	if (status == 0)
 		status = map_one(&dataplane->source_flows, bpf->maps.source_flows, PROT_READ);
 	if (status == 0)
+		status = map_one(&dataplane->openings, bpf->maps.backend_openings, PROT_READ);
+	if (status == 0)
 		status = map_one(&dataplane->loads, bpf->maps.loads, PROT_READ | PROT_WRITE);
 	if (status == 0)
 		status = map_one(&dataplane->affinity_rules, bpf->maps.affinity_rules,
@@ -422,6 +425,7 @@ void loader_close(struct dataplane *dataplane)
 	unmap(&dataplane->services);
 	unmap(&dataplane->backends);
 	unmap(&dataplane->source_flows);
+	unmap(&dataplane->openings);
 	unmap(&dataplane->loads);
 	unmap(&dataplane->affinity_rules);
 	unmap(&dataplane->flows4);

@@ -119,14 +119,30 @@
 	X(bytes_out,        bytes,   "bytes from backends, sent to clients") \
 	X(drops,            packets, "packets of the service that were dropped")
 
-/* Counters of one backend. */
-#define SL_BACKEND_COUNTER_LIST(X) \
+/* Counters of one backend: what every packet may count, */
+#define SL_BACKEND_TRAFFIC_LIST(X) \
 	X(flows,            flows,   "flows created") \
 	X(flows_ended,      flows,   "flows freed") \
 	X(packets_in,       packets, "packets from clients, sent to this backend") \
 	X(bytes_in,         bytes,   "bytes from clients, sent to this backend") \
 	X(packets_out,      packets, "packets from this backend, sent to clients") \
 	X(bytes_out,        bytes,   "bytes from this backend, sent to clients")
+
+/* and what becomes of TCP flows that a client's SYN began: syn_acks, refused, unanswered, or none yet. */
+#define SL_BACKEND_OPENING_LIST(X) \
+	X(syns,             flows,   "flows that a client's SYN began") \
+	X(syn_acks,         flows,   "of these, those that this backend answered by a SYN-ACK") \
+	X(refused,          flows,   "of these, those that this backend answered by a reset") \
+	X(unanswered,       flows,   "of these, those that ended with no answer of this backend") \
+	X(resets,           flows,   "established flows that this backend reset")
+
+#define SL_BACKEND_TIME_LIST(X) \
+	X(syn_ack_us,       microseconds, "from the client's first SYN to this backend's first SYN-ACK, of syn_acks flows together")
+
+#define SL_BACKEND_COUNTER_LIST(X) \
+	SL_BACKEND_TRAFFIC_LIST(X) \
+	SL_BACKEND_OPENING_LIST(X) \
+	SL_BACKEND_TIME_LIST(X)
 /* clang-format on */
 
 /** What became of a packet. Every packet gets exactly one. */
@@ -158,7 +174,15 @@ struct sl_service_counters {
 
 struct sl_backend_counters {
 #define X(name, unit, help) uint64_t name;
-	SL_BACKEND_COUNTER_LIST(X)
+	SL_BACKEND_TRAFFIC_LIST(X)
+#undef X
+};
+
+/* Apart from the other: packets of established flows never come here. */
+struct sl_backend_openings {
+#define X(name, unit, help) uint64_t name;
+	SL_BACKEND_OPENING_LIST(X)
+	SL_BACKEND_TIME_LIST(X)
 #undef X
 };
 

@@ -20,7 +20,7 @@
 
 enum {
 	SL_XDP_LAYOUT_REVISION =
-		4,          /* to be raised when tables mean something else in the same form */
+		5,          /* to be raised when tables mean something else in the same form */
 	SL_XDP_WAYS = 4,    /* flows of one bucket */
 	SL_XDP_CHOICES = 4, /* buckets that a flow may stand in, its home first */
 	SL_XDP_DATAGRAM_BUCKETS =
@@ -314,6 +314,12 @@ SL_INLINE uint32_t sl_xdp_bucket(uint64_t hash, uint32_t i, uint32_t n)
 SL_INLINE uint32_t sl_xdp_ticks(uint64_t ns)
 {
 	return (uint32_t)(((ns >> 20) * 72057594ull) >> 32);
+}
+
+/** Microseconds of the clock whose nanoseconds are @ns; they wrap. For a flow's first packets. */
+SL_INLINE uint32_t sl_xdp_us(uint64_t ns)
+{
+	return (uint32_t)(ns / 1000);
 }
 
 _Static_assert(offsetof(struct sl_xdp_capture, bytes) ==

@@ -16,6 +16,7 @@
 
 #include <sluice/packet/parse.h>
 
+#include "dataplane/dataplane.h"
 #include "dataplane/snapshot.h"
 #include "tests/conformance/tables.h"
 
@@ -69,6 +70,7 @@ struct runner {
 	const struct snapshot *snapshot;
 	struct expectation expected;
 	struct wire_counters_reply story_start;
+	struct sl_backend_openings story_openings;
 	unsigned int n_rows;
 	unsigned int n_stories;
 	unsigned int n_unsendable;
@@ -262,12 +264,47 @@ static void compare_events(const struct runner *runner, const struct vector *ste
 	}
 }
 
+void conformance_add_openings(struct dataplane *dataplane, const struct snapshot *snapshot,
+			      struct sl_backend_openings *sum)
+{
+	for (uint32_t i = 0; i < snapshot->n_backends; i++) {
+		struct wire_backend_counters_record record = {0};
+
+		dataplane_backend_counters(dataplane, i, &record);
+#define X(name, unit, help) sum->name += record.name;
+		SL_BACKEND_OPENING_LIST(X)
+#undef X
+	}
+}
+
+static void compare_opening(const struct vector *step, const char *member, uint64_t got)
+{
+	uint64_t wanted = number_of(step->text, member);
+
+	if (got != wanted)
+		conformance_failed(step->name, "%s is %llu, expected %llu", member,
+				   (unsigned long long)got, (unsigned long long)wanted);
+}
+
+static void compare_openings(const struct runner *runner, const struct vector *step)
+{
+	struct sl_backend_openings sum = {0};
+
+	executor_openings(&sum);
+#define X(member, unit, help)                                                                      \
+	compare_opening(step, #member, sum.member - runner->story_openings.member);
+	SL_BACKEND_OPENING_LIST(X)
+#undef X
+}
+
 static void start_story(struct runner *runner, const char *name)
 {
 	if (strcmp(runner->variant, "base") != 0)
 		publish(runner, "base");
 	forget_flows(name);
 	read_counters(name, &runner->story_start);
+	memset(&runner->story_openings, 0, sizeof(runner->story_openings));
+	executor_openings(&runner->story_openings);
 	runner->n_stories++;
 }
 
@@ -287,6 +324,9 @@ static void run_stories(struct runner *runner, struct vector *steps, size_t n)
 			break;
 		case VECTOR_EVENTS:
 			compare_events(runner, step);
+			break;
+		case VECTOR_OPENINGS:
+			compare_openings(runner, step);
 			break;
 		}
 	}

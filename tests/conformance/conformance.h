@@ -18,6 +18,7 @@
 
 #include "tests/vectors/vectors.h"
 
+struct dataplane;
 struct snapshot;
 
 /** The two devices: clients are behind one, backends behind the other. */
@@ -65,6 +66,13 @@ int executor_send(enum conformance_port port, const uint8_t *frame, size_t lengt
 
 /** The engine's counters, summed over its workers. 0 or negative errno. */
 int executor_counters(struct wire_counters_reply *reply) SL_MUST_USE;
+
+/** Adds what the engine counted of each backend, its place in a snapshot apart, to @sum. */
+void executor_openings(struct sl_backend_openings *sum);
+
+/** executor_openings() of @dataplane with @snapshot, for whoever has both. */
+void conformance_add_openings(struct dataplane *dataplane, const struct snapshot *snapshot,
+			      struct sl_backend_openings *sum);
 
 /**
  * The executor's own last checks (leaked buffers, say), told by conformance_failed(), and the end of

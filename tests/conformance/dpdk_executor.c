@@ -217,6 +217,11 @@ int executor_counters(struct wire_counters_reply *reply)
 	return dataplane_counters(dataplane, WIRE_ALL_WORKERS, reply);
 }
 
+void executor_openings(struct sl_backend_openings *sum)
+{
+	conformance_add_openings(dataplane, dataplane->snapshot, sum);
+}
+
 struct rte_mbuf *device_drain(struct device *device, const struct rte_mbuf *wanted)
 {
 	struct rte_mbuf *found = NULL;

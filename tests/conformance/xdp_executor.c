@@ -205,6 +205,11 @@ int executor_counters(struct wire_counters_reply *reply)
 	return dataplane_counters(dataplane, WIRE_ALL_WORKERS, reply);
 }
 
+void executor_openings(struct sl_backend_openings *sum)
+{
+	conformance_add_openings(dataplane, dataplane->snapshot, sum);
+}
+
 /* The one verdict that @after has more of than @before. */
 static int find_verdict(const struct wire_counters_reply *before,
 			const struct wire_counters_reply *after, enum sl_verdict *verdict)

@@ -74,6 +74,7 @@ static void end_flow(struct model *model, struct sl_flow *flow)
 	model->n_embryonic[family] -= flow->state == SL_FLOW_EMBRYONIC;
 	model->counters.event[SL_EVENT_FLOW_ENDED]++;
 	model->backend[flow->backend].flows_ended++;
+	model->openings[flow->backend].unanswered += sl_flow_is_awaited(flow);
 	*(struct sl_flow_ipv6 *)flow = model->flow[--model->n];
 }
 
@@ -237,8 +238,12 @@ static enum sl_verdict balance_flow(struct model *model, struct judgement *judge
 {
 	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
 	struct way way = {.service = flow->service, .backend = flow->backend};
+	struct sl_flow_news news = sl_flow_track(flow, direction, &judgement->packet, 0);
+	struct sl_backend_openings *openings = &model->openings[flow->backend];
 
-	sl_flow_track(flow, direction, &judgement->packet, 0);
+	openings->syn_acks += news.word == SL_FLOW_ANSWERED;
+	openings->refused += news.word == SL_FLOW_REFUSED;
+	openings->resets += news.word == SL_FLOW_WAS_RESET;
 	if (was_embryonic && flow->state != SL_FLOW_EMBRYONIC) {
 		model->n_embryonic[family_index(flow->family)]--;
 		model->counters.event[SL_EVENT_FLOW_PROMOTED]++;
@@ -503,8 +508,8 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	if (flow != NULL) {
 		if (is_first)
 			keep(model, service, &packet->tuple, chosen);
-		if (sl_flow_is_opening(packet))
-			flow->flags |= SL_FLOW_SYN;
+		flow->flags = sl_flow_opening_flags(packet, sl_nat_has_ttl(packet));
+		model->openings[flow->backend].syns += sl_flow_is_awaited(flow);
 		return balance_flow(model, judgement, flow, SL_DIRECTION_FORWARD);
 	}
 	if (why != SL_VERDICT_NONE) {

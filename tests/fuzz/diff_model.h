@@ -68,6 +68,7 @@ struct model {
 	struct sl_counters counters;
 	struct sl_service_counters service[SL_MAX_SERVICES];
 	struct sl_backend_counters backend[SL_MAX_BACKENDS];
+	struct sl_backend_openings openings[SL_MAX_BACKENDS];
 };
 
 /**

@@ -393,7 +393,8 @@ static bool same_flow(const struct sl_flow *a, const struct sl_flow *b)
 	return sl_flow_matches(a, &reply, SL_DIRECTION_REPLY) && a->state == b->state &&
 	       a->flags == b->flags && a->service == b->service && a->backend == b->backend &&
 	       a->service_epoch == b->service_epoch && a->backend_epoch == b->backend_epoch &&
-	       a->client_next == b->client_next && a->backend_next == b->backend_next;
+	       a->client_next == b->client_next &&
+	       (a->backend_next == b->backend_next || sl_flow_is_awaited(b));
 }
 
 static void print_flow(const char *what, const struct sl_flow *flow)
@@ -460,7 +461,10 @@ static bool compare_counters(uint64_t i)
 			continue;
 		dataplane_backend_counters(dataplane, j, &found);
 #define X(name, unit, help) is_same = is_same && found.name == model.backend[j].name;
-		SL_BACKEND_COUNTER_LIST(X)
+		SL_BACKEND_TRAFFIC_LIST(X)
+#undef X
+#define X(name, unit, help) is_same = is_same && found.name == model.openings[j].name;
+		SL_BACKEND_OPENING_LIST(X)
 #undef X
 	}
 	if (!is_same)

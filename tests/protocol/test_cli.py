@@ -23,7 +23,8 @@ CHANGED = {"generation": 5, "applied": True, "dry_run": False, "n_changes": 1,
 BACKEND = {"service": "web", "address": "10.0.0.2:8080", "weight": 1, "state": "ready",
            "role": "active", "in_use": True, "health": "up", "slots": 65537, "share": 1.0, "neighbour": True,
            "counters": {"flows": 3, "flows_ended": 1, "packets_in": 10, "bytes_in": 1000,
-                        "packets_out": 9, "bytes_out": 900}}
+                        "packets_out": 9, "bytes_out": 900, "syns": 0, "syn_acks": 0, "refused": 0,
+                        "unanswered": 0, "resets": 0, "syn_ack_us": 0}}
 SERVICE = {"name": "web", "address": "203.0.113.10:80/tcp", "mode": "nat", "scheduler": "maglev",
            "source": [], "source_ports": None, "stateless_replies": True, "proxy_protocol": "none",
            "flow_log": False,
@@ -547,6 +548,21 @@ def test_source_ports_are_a_column_where_a_service_has_them(fake):
     assert "/" not in "".join(nat[place:])
     listed = json.loads(run("-j", "backend", "list", socket_path=fake.path)[1])
     assert listed["backends"][1]["sources"] == FULLNAT_BACKEND["sources"]
+
+
+def test_how_syns_are_answered_is_shown_once_there_were_some(fake):
+    out = run("backend", "list", socket_path=fake.path)[1]
+    assert "SYN-ACK" not in out
+    quick, bad = ({**BACKEND, "address": f"10.0.0.{i}:8080", "counters": {**BACKEND["counters"], **more}}
+                  for i, more in ((2, {"syns": 4, "syn_acks": 4, "syn_ack_us": 5000}),
+                                  (3, {"syns": 9, "refused": 3, "unanswered": 3, "syn_acks": 2, "syn_ack_us": 10})))
+    answer_with(fake, {"backends": [quick, bad, BACKEND]})
+    head, *rows = [line.split() for line in run("backend", "list", socket_path=fake.path)[1].splitlines()]
+    place = head.index("SYN-ACK")
+    assert head[place:place + 2] == ["SYN-ACK", "FAILED"]
+    assert rows[0][place:place + 3] == ["1.250", "ms", "0.00%"]
+    assert rows[1][place:place + 3] == ["0.005", "ms", "75.00%"]
+    assert "%" not in "".join(rows[2][place:]) and "ms" not in rows[2]
 
 
 def test_a_fullnat_service_is_shown_with_its_pool(fake):

@@ -27,6 +27,9 @@ static void open_flow(union any_flow *any, uint8_t family, uint8_t protocol)
 	sl_flow_open(&any->flow, &packet.tuple, &backend, SL_BE16(8080));
 }
 
+/* What the last segment() said of the backend. */
+static struct sl_flow_news last_news;
+
 /* A segment of the flow: what the state machine looks at. */
 static void segment(struct sl_flow *flow, enum sl_direction direction, uint8_t flags,
 		    uint32_t sequence, uint32_t acknowledgement, uint16_t payload)
@@ -39,7 +42,7 @@ static void segment(struct sl_flow *flow, enum sl_direction direction, uint8_t f
 	tcp->sequence = sl_to_be32(sequence);
 	tcp->acknowledgement = sl_to_be32(acknowledgement);
 	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
-	sl_flow_track(flow, direction, &packet, 1);
+	last_news = sl_flow_track(flow, direction, &packet, 1);
 }
 
 #define F SL_DIRECTION_FORWARD
@@ -279,6 +282,108 @@ Test(flow, sequence_far_ahead_is_not_believed)
 	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
 	segment(&any.flow, F, SL_TCP_RST, 1001, 0, 0);
 	cr_assert_eq(any.flow.state, SL_FLOW_CLOSED);
+}
+
+/* SYN 1000 of a client, which came at 4,294,967,290 us. */
+static void await(union any_flow *any)
+{
+	open_flow(any, SL_FAMILY_IPV4, SL_PROTOCOL_TCP);
+	any->flow.flags = SL_FLOW_SYN | SL_FLOW_AWAITED;
+	any->flow.backend_next = 4294967290u;
+	segment(&any->flow, F, SL_TCP_SYN, 1000, 0, 0);
+	cr_assert(sl_flow_is_awaited(&any->flow));
+}
+
+Test(flow, first_syn_ack_says_when_the_syn_came)
+{
+	union any_flow any;
+
+	await(&any);
+	segment(&any.flow, F, SL_TCP_SYN, 1000, 0, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "the SYN again");
+	segment(&any.flow, R, SL_TCP_ACK, 70, 80, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "of a connection before");
+	cr_assert_eq(any.flow.backend_next, 4294967290u);
+	segment(&any.flow, R, SL_TCP_SYN | SL_TCP_ACK, 5000, 1001, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_ANSWERED);
+	cr_assert_eq(10u - last_news.since_us, 16u, "the clock has wrapped");
+	cr_assert(!sl_flow_is_awaited(&any.flow));
+	segment(&any.flow, R, SL_TCP_SYN | SL_TCP_ACK, 6000, 1001, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "the SYN-ACK again");
+	segment(&any.flow, F, SL_TCP_ACK, 1001, 6001, 0);
+	cr_assert_eq(any.flow.state, SL_FLOW_ESTABLISHED);
+	cr_assert_eq(any.flow.flags & SL_FLOW_BACKEND_FIN, 0);
+}
+
+Test(flow, reset_that_acknowledges_the_syn_refuses_it)
+{
+	union any_flow any;
+
+	await(&any);
+	segment(&any.flow, R, SL_TCP_RST, 0, 1001, 0);
+	segment(&any.flow, R, SL_TCP_RST | SL_TCP_ACK, 0, 1002, 0);
+	segment(&any.flow, F, SL_TCP_RST | SL_TCP_ACK, 1001, 1001, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS);
+	cr_assert(sl_flow_is_awaited(&any.flow));
+	segment(&any.flow, R, SL_TCP_RST | SL_TCP_ACK, 0, 1001, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_REFUSED);
+	cr_assert_eq(any.flow.state, SL_FLOW_EMBRYONIC);
+	segment(&any.flow, R, SL_TCP_RST | SL_TCP_ACK, 0, 1001, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "once");
+	segment(&any.flow, R, SL_TCP_SYN | SL_TCP_ACK, 5000, 1001, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "each flow is decided once");
+}
+
+Test(flow, blind_reset_refuses_nothing)
+{
+	struct random random = random_seeded();
+	union any_flow any;
+
+	await(&any);
+	for (int i = 0; i < 1000000; i++) {
+		uint32_t acknowledgement = (uint32_t)random_next(&random);
+
+		if (acknowledgement == 1001)
+			continue;
+		segment(&any.flow, R, SL_TCP_RST | SL_TCP_ACK, 0, acknowledgement, 0);
+		cr_assert(sl_flow_is_awaited(&any.flow), "acknowledgement %u", acknowledgement);
+	}
+}
+
+Test(flow, reset_of_an_established_flow_is_told_of_the_backend_alone)
+{
+	union any_flow any;
+
+	handshake(&any);
+	segment(&any.flow, R, SL_TCP_RST, 77, 0, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "not where the backend stands");
+	segment(&any.flow, R, SL_TCP_RST, 5001, 0, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_WAS_RESET);
+	segment(&any.flow, R, SL_TCP_RST, 5001, 0, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS);
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_RST, 1001, 0, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "the client's");
+	handshake(&any);
+	segment(&any.flow, F, SL_TCP_FIN | SL_TCP_ACK, 1001, 5001, 0);
+	segment(&any.flow, R, SL_TCP_RST, 5001, 0, 0);
+	cr_assert_eq(last_news.word, SL_FLOW_NO_NEWS, "the client has ended already");
+}
+
+Test(flow, syn_is_awaited_only_if_it_gets_to_the_backend)
+{
+	struct frame frame = frame_make(SL_FAMILY_IPV4, SL_PROTOCOL_TCP, 0);
+	struct sl_packet packet;
+
+	cr_assert_eq(frame_parse(&frame, &packet), SL_VERDICT_NONE);
+	packet.tcp_flags = SL_TCP_SYN;
+	cr_assert_eq(sl_flow_opening_flags(&packet, true), SL_FLOW_SYN | SL_FLOW_AWAITED);
+	cr_assert_eq(sl_flow_opening_flags(&packet, false), SL_FLOW_SYN);
+	packet.fragment = SL_PACKET_FIRST;
+	cr_assert_eq(sl_flow_opening_flags(&packet, true), SL_FLOW_SYN);
+	packet.fragment = SL_PACKET_WHOLE;
+	packet.tcp_flags = SL_TCP_SYN | SL_TCP_ACK;
+	cr_assert_eq(sl_flow_opening_flags(&packet, true), 0);
 }
 
 Test(flow, udp_is_established_by_the_other_side)

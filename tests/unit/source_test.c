@@ -105,6 +105,7 @@ static struct worker *worker_new(uint32_t id, const struct sl_hash_key *key)
 	worker->backend_counters =
 		aligned_alloc(SL_CACHE_LINE, SL_MAX_BACKENDS * sizeof(*worker->backend_counters));
 	memset(worker->backend_counters, 0, SL_MAX_BACKENDS * sizeof(*worker->backend_counters));
+	worker->backend_openings = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_openings));
 	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
 	cr_assert_eq(flow_table_init(&worker->flows4, SL_FAMILY_IPV4, TABLE_FLOWS, key, false), 0);
 	cr_assert_eq(flow_table_init(&worker->flows6, SL_FAMILY_IPV6, TABLE_FLOWS, key, false), 0);
@@ -141,6 +142,7 @@ static void tear_down(void)
 		flow_table_fini(&worker->flows6);
 		free(worker->service_counters);
 		free(worker->backend_counters);
+		free(worker->backend_openings);
 		free(worker->source_flows);
 		free(worker);
 	}

@@ -7,6 +7,7 @@
     STORY backend VERDICT FRAME-IN FRAME-OUT    or where the backends are
     STORY tables VARIANT - -                    the tables become another variant
     STORY events NAME=N,... - -                 what the engine counted in the story so far
+    STORY openings NAME=N,... - -               and what it counted of all backends: SYNs and what came of them
 
 Lines of one story follow each other; it starts without flows, with the tables "base". FRAME-OUT is -
 where nothing is sent; a punted frame goes to the kernel as it came. The tables are those of
@@ -355,6 +356,9 @@ class Story:
     def events(self, **counts):
         print(self.name, "events", ",".join(f"{k}={v}" for k, v in counts.items()) or "none=0", "- -")
 
+    def openings(self, **counts):
+        print(self.name, "openings", ",".join(f"{k}={v}" for k, v in counts.items()) or "none=0", "- -")
+
     def handshake(self):
         self.forward(flags="S", seq=100)
         self.reply(flags="SA", seq=500, ack=101)
@@ -451,6 +455,78 @@ def tcp_stories(family):
     story.events(stateless_reply=2)
     story.forward(flags="S", seq=100)
     story.events(flow_created=1, stateless_reply=2)
+
+
+def opening_stories(make, is_told=False):
+    """What becomes of SYNs. @make: a story by its name; @is_told: its backend is told of the client."""
+    story = make("opening-answered")
+    story.forward(flags="S", seq=100)
+    story.openings(syns=1)
+    story.forward(flags="S", seq=100)
+    story.reply(flags="SA", seq=500, ack=101)
+    story.openings(syns=1, syn_acks=1)
+    story.reply(flags="SA", seq=500, ack=101)  # once more: it was lost on its way
+    story.openings(syns=1, syn_acks=1)
+    if not is_told:
+        story.forward(flags="A", seq=101, ack=501)
+        story.reply(flags="RA", seq=77, ack=101)  # blind
+        story.openings(syns=1, syn_acks=1)
+        story.reply(flags="RA", seq=501, ack=101)
+        story.openings(syns=1, syn_acks=1, resets=1)
+        story.forward(flags="S", seq=9000)
+        story.openings(syns=2, syn_acks=1, resets=1)
+
+    story = make("opening-refused")
+    story.forward(flags="S", seq=100)
+    story.reply(flags="RA", seq=0, ack=7)  # of no SYN of ours
+    story.reply(flags="R", seq=101)
+    story.openings(syns=1)
+    story.reply(flags="RA", seq=0, ack=101)
+    story.openings(syns=1, refused=1)
+    story.forward(flags="S", seq=100)
+    story.reply(flags="RA", seq=0, ack=101)
+    story.openings(syns=1, refused=1)
+    # It listens again: its flow was counted.
+    story.reply(flags="SA", seq=500, ack=101)
+    story.openings(syns=1, refused=1)
+
+    # A backend that still has the connection before says where it is, and the client ends that.
+    story = make("opening-challenged")
+    story.forward(flags="S", seq=100)
+    story.reply(flags="A", seq=7000, ack=44)
+    if not is_told:
+        story.forward(flags="R", seq=44)
+    story.openings(syns=1)
+    story.reply(flags="SA", seq=500, ack=101)
+    story.openings(syns=1, syn_acks=1)
+
+    # What never gets to a backend says nothing of it.
+    story = make("opening-ends-here")
+    story.forward("drop_ttl", ttl=1, flags="S", seq=100)
+    story.openings()
+    story.forward(flags="S", seq=100)
+    story.reply(flags="SA", seq=500, ack=101)
+    story.openings()
+
+
+def unopened_stories(family):
+    """Flows that no SYN of a client began, and one that ends before its answer."""
+    story = Story("opening-midstream", family, TCP)
+    story.forward(flags="A", seq=5, ack=9)
+    story.reply(flags="A", seq=9, ack=5)
+    story.reply(flags="R", seq=9)
+    story.openings()
+
+    story = Story("opening-unanswered", family, TCP)
+    story.forward(flags="S", seq=100)
+    story.tables("maint")
+    story.forward("drop_no_backend", flags="S", seq=100)
+    story.openings(syns=1, unanswered=1)
+
+    story = Story("opening-udp", family, UDP)
+    story.forward()
+    story.reply()
+    story.openings()
 
 
 def common_stories(family, l4):
@@ -1603,6 +1679,10 @@ for version in (4, 6):
         told_tcp_stories(version, with_source)
         told_udp_stories(version, with_source)
     tcp_stories(version)
+    opening_stories(lambda name: Story(name, version, TCP))
+    opening_stories(lambda name: full(f"fullnat-{name}", version, TCP))
+    opening_stories(lambda name: told(f"told-{name}", version, TCP, False), is_told=True)
+    unopened_stories(version)
     udp_stories(version)
     for layer4 in (TCP, UDP):
         common_stories(version, layer4)

@@ -38,6 +38,15 @@ static bool read_hex(const char *text, uint8_t *bytes, size_t *length)
 	return true;
 }
 
+static enum vector_kind kind_of(const char *word)
+{
+	if (strcmp(word, "tables") == 0)
+		return VECTOR_TABLES;
+	if (strcmp(word, "events") == 0)
+		return VECTOR_EVENTS;
+	return strcmp(word, "openings") == 0 ? VECTOR_OPENINGS : VECTOR_FRAME;
+}
+
 static bool read_line(char *line, struct vector *vector)
 {
 	/* Words end at single spaces; the frame in may be empty (a frame cut to nothing). */
@@ -50,11 +59,10 @@ static bool read_line(char *line, struct vector *vector)
 		return false;
 	memset(vector, 0, sizeof(*vector));
 	strcpy(vector->name, word[0]);
-	if (strcmp(word[1], "tables") == 0 || strcmp(word[1], "events") == 0) {
-		vector->kind = word[1][0] == 't' ? VECTOR_TABLES : VECTOR_EVENTS;
+	vector->kind = kind_of(word[1]);
+	if (vector->kind != VECTOR_FRAME)
 		return snprintf(vector->text, sizeof(vector->text), "%s", word[2]) <
 		       VECTOR_MAX_TEXT;
-	}
 	vector->is_reply = strcmp(word[1], "reply") == 0 || strcmp(word[1], "backend") == 0;
 	vector->verdict = verdict_of(word[2]);
 	return vector->verdict >= 0 && read_hex(word[3], vector->in, &vector->in_length) &&

@@ -17,8 +17,9 @@ enum {
 
 enum vector_kind {
 	VECTOR_FRAME = 0,
-	VECTOR_TABLES, /* the tables become the variant that text names; stories.txt only */
-	VECTOR_EVENTS, /* the events of the story so far, in text; stories.txt only */
+	VECTOR_TABLES,   /* the tables become the variant that text names; stories.txt only */
+	VECTOR_EVENTS,   /* the events of the story so far, in text; stories.txt only */
+	VECTOR_OPENINGS, /* likewise what all backends together did with flows that SYNs began */
 };
 
 struct vector {

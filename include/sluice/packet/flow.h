@@ -40,6 +40,7 @@ enum {
 	SL_FLOW_HAS_BACKEND_SEQUENCE = 0x02,
 	SL_FLOW_CLIENT_FIN = 0x04,
 	SL_FLOW_BACKEND_FIN = 0x08,
+	SL_FLOW_AWAITED = 0x08,       /* embryonic: its SYN was counted, what came of it was not */
 	SL_FLOW_SYN = 0x10,           /* began with the client's SYN */
 	SL_FLOW_SYN_ACK = 0x20,       /* embryonic: and the backend answered it */
 	SL_FLOW_BACKEND_FIRST = 0x20, /* closing and closed: the backend ended first */
@@ -76,10 +77,11 @@ struct sl_flow {
 	uint16_t client_adjacency; /* next hop of replies */
 	uint16_t route_generation; /* of which client_adjacency is the answer */
 	uint32_t last_seen;        /* ticks */
-	uint32_t sequence;     /* odd while being filled or freed: for readers in other threads */
-	uint32_t client_next;  /* next sequence number of the client, host order */
-	uint32_t backend_next; /* next sequence number of the backend, host order */
-	uint32_t link;         /* the table's own */
+	uint32_t sequence;    /* odd while being filled or freed: for readers in other threads */
+	uint32_t client_next; /* next sequence number of the client, host order */
+	/* Next sequence number of the backend, host order; of an awaited flow: when its SYN came, us. */
+	uint32_t backend_next;
+	uint32_t link; /* the table's own */
 };
 
 enum { SL_FLOW_CLIENT = 0, SL_FLOW_SERVICE, SL_FLOW_BACKEND, SL_FLOW_SOURCE, SL_N_FLOW_ADDRESSES };
@@ -305,22 +307,78 @@ SL_INLINE bool sl_flow_track_sequence(struct sl_flow *flow, enum sl_direction di
 	return is_next;
 }
 
+/** What a packet says of the backend of its flow, for that one's counters. */
+enum sl_flow_word {
+	SL_FLOW_NO_NEWS = 0,
+	SL_FLOW_ANSWERED,  /* the first SYN-ACK */
+	SL_FLOW_REFUSED,   /* a reset instead of it */
+	SL_FLOW_WAS_RESET, /* the backend reset an established flow */
+};
+
+struct sl_flow_news {
+	enum sl_flow_word word;
+	uint32_t since_us; /* SL_FLOW_ANSWERED: when the SYN came, as the shell gave it */
+};
+
+/**
+ * The flags of a new flow that begins with @packet, of its client; @has_ttl: sl_nat_has_ttl(). The
+ * answer to a SYN is awaited if the SYN gets to the backend: what ends here, or is only a piece, says
+ * nothing of that one. The shell puts the time into an awaited flow's backend_next, in microseconds
+ * that may wrap.
+ */
+SL_INLINE uint8_t sl_flow_opening_flags(const struct sl_packet *packet, bool has_ttl)
+{
+	if (!sl_flow_is_opening(packet))
+		return 0;
+	if (packet->fragment != SL_PACKET_WHOLE || !has_ttl)
+		return SL_FLOW_SYN;
+	return SL_FLOW_SYN | SL_FLOW_AWAITED;
+}
+
+/** Whether nothing has come of the client's SYN yet; where the flow ends so, it was unanswered. */
+SL_INLINE bool sl_flow_is_awaited(const struct sl_flow *flow)
+{
+	return flow->state == SL_FLOW_EMBRYONIC && (flow->flags & SL_FLOW_AWAITED) != 0;
+}
+
+/** A reset where no handshake was seen: it is no end, but may be the answer to the SYN. */
+SL_INLINE struct sl_flow_news sl_flow_track_refusal(struct sl_flow *flow,
+						    enum sl_direction direction,
+						    const struct sl_packet *packet)
+{
+	/* RFC 9293 3.5.2: it acknowledges the SYN, or is not believed. */
+	if (direction != SL_DIRECTION_REPLY || !sl_flow_is_awaited(flow) ||
+	    (packet->tcp_flags & SL_TCP_ACK) == 0 ||
+	    packet->tcp_acknowledgement != flow->client_next)
+		return (struct sl_flow_news){SL_FLOW_NO_NEWS, 0};
+	flow->flags &= (uint8_t)~SL_FLOW_AWAITED;
+	flow->backend_next = 0;
+	return (struct sl_flow_news){SL_FLOW_REFUSED, 0};
+}
+
 /**
  * An accepted or refused reset; see the head of the file. Where both sides have ended it says nothing
  * new: a backend that has forgotten the connection sends one for an acknowledgement that comes late.
  */
-SL_INLINE void sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direction,
-				   const struct sl_packet *packet)
+SL_INLINE struct sl_flow_news sl_flow_track_reset(struct sl_flow *flow, enum sl_direction direction,
+						  const struct sl_packet *packet)
 {
+	struct sl_flow_news news = {SL_FLOW_NO_NEWS, 0};
 	uint8_t bit = direction == SL_DIRECTION_FORWARD ? SL_FLOW_HAS_CLIENT_SEQUENCE
 							: SL_FLOW_HAS_BACKEND_SEQUENCE;
 	uint32_t next = direction == SL_DIRECTION_FORWARD ? flow->client_next : flow->backend_next;
 
-	if (flow->state == SL_FLOW_EMBRYONIC || flow->state == SL_FLOW_CLOSED ||
-	    (flow->flags & bit) == 0 || packet->tcp_sequence != next)
-		return;
+	if (flow->state == SL_FLOW_EMBRYONIC)
+		return sl_flow_track_refusal(flow, direction, packet);
+	if (flow->state == SL_FLOW_CLOSED || (flow->flags & bit) == 0 ||
+	    packet->tcp_sequence != next)
+		return news;
+	if (flow->state == SL_FLOW_ESTABLISHED && direction == SL_DIRECTION_REPLY &&
+	    (flow->flags & SL_FLOW_SYN))
+		news.word = SL_FLOW_WAS_RESET;
 	flow->state = SL_FLOW_CLOSED;
 	flow->flags |= SL_FLOW_RESET;
+	return news;
 }
 
 /** Whether the packet completes the opening of an embryonic TCP flow. */
@@ -353,27 +411,49 @@ SL_INLINE void sl_flow_track_end(struct sl_flow *flow, enum sl_direction directi
 	}
 }
 
-SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction direction,
-				 const struct sl_packet *packet)
+/** The backend's SYN-ACK. It may answer a repeated SYN with another number: the last one holds. */
+SL_INLINE struct sl_flow_news sl_flow_track_syn_ack(struct sl_flow *flow, uint32_t next)
 {
+	struct sl_flow_news news = {SL_FLOW_NO_NEWS, 0};
+
+	if (flow->flags & SL_FLOW_AWAITED)
+		news = (struct sl_flow_news){SL_FLOW_ANSWERED, flow->backend_next};
+	flow->flags &= (uint8_t)~SL_FLOW_AWAITED;
+	flow->flags |= SL_FLOW_SYN_ACK | SL_FLOW_HAS_BACKEND_SEQUENCE;
+	flow->backend_next = next;
+	return news;
+}
+
+/** A packet of an embryonic flow, no reset. */
+SL_INLINE struct sl_flow_news sl_flow_track_opening(struct sl_flow *flow,
+						    enum sl_direction direction,
+						    const struct sl_packet *packet, uint32_t length)
+{
+	if (direction == SL_DIRECTION_REPLY &&
+	    (packet->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == (SL_TCP_SYN | SL_TCP_ACK))
+		return sl_flow_track_syn_ack(flow, packet->tcp_sequence + length);
+	if (sl_flow_completes(flow, direction, packet))
+		flow->state = SL_FLOW_ESTABLISHED;
+	/* What a backend says before its SYN-ACK is of a connection before. */
+	if (direction == SL_DIRECTION_FORWARD || !sl_flow_is_awaited(flow))
+		sl_flow_track_sequence(flow, direction, packet->tcp_sequence, length);
+	return (struct sl_flow_news){SL_FLOW_NO_NEWS, 0};
+}
+
+SL_INLINE struct sl_flow_news sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction direction,
+						const struct sl_packet *packet)
+{
+	struct sl_flow_news news = {SL_FLOW_NO_NEWS, 0};
 	uint8_t flags = packet->tcp_flags;
 	uint32_t length =
 		(uint32_t)packet->tcp_payload + !!(flags & SL_TCP_SYN) + !!(flags & SL_TCP_FIN);
 
-	if (flags & SL_TCP_RST) {
-		sl_flow_track_reset(flow, direction, packet);
-		return;
-	}
-	if (flow->state == SL_FLOW_EMBRYONIC && direction == SL_DIRECTION_REPLY &&
-	    (flags & (SL_TCP_SYN | SL_TCP_ACK)) == (SL_TCP_SYN | SL_TCP_ACK)) {
-		/* The backend may answer a repeated SYN with another number: the last one holds. */
-		flow->flags |= SL_FLOW_SYN_ACK | SL_FLOW_HAS_BACKEND_SEQUENCE;
-		flow->backend_next = packet->tcp_sequence + length;
-	} else {
-		if (flow->state == SL_FLOW_EMBRYONIC && sl_flow_completes(flow, direction, packet))
-			flow->state = SL_FLOW_ESTABLISHED;
+	if (flags & SL_TCP_RST)
+		return sl_flow_track_reset(flow, direction, packet);
+	if (flow->state == SL_FLOW_EMBRYONIC)
+		news = sl_flow_track_opening(flow, direction, packet, length);
+	else
 		sl_flow_track_sequence(flow, direction, packet->tcp_sequence, length);
-	}
 	/* The backend still acknowledges: the reset that we believed was not believed there. */
 	if ((flow->flags & SL_FLOW_RESET) && direction == SL_DIRECTION_REPLY && length == 0) {
 		flow->state = SL_FLOW_ESTABLISHED;
@@ -381,28 +461,32 @@ SL_INLINE void sl_flow_track_tcp(struct sl_flow *flow, enum sl_direction directi
 	}
 	if ((flags & SL_TCP_FIN) && flow->state != SL_FLOW_EMBRYONIC)
 		sl_flow_track_end(flow, direction);
+	return news;
 }
 
 /**
  * What @packet, which is one of @flow in @direction, does to its state. To be called before the
- * packet is rewritten. @now: ticks.
+ * packet is rewritten. @now: ticks. Returns what the backend's counters are to know of it.
  */
-SL_INLINE void sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
-			     const struct sl_packet *packet, uint32_t now)
+SL_INLINE struct sl_flow_news sl_flow_track(struct sl_flow *flow, enum sl_direction direction,
+					    const struct sl_packet *packet, uint32_t now)
 {
+	struct sl_flow_news news = {SL_FLOW_NO_NEWS, 0};
+
 	/* The cache line is left as it is where it can be: in memory, and for other CPUs. */
 	/* cppcheck-suppress duplicateConditionalAssign */
 	if (flow->last_seen != now)
 		flow->last_seen = now;
 	if (packet->tuple.protocol == SL_PROTOCOL_TCP) {
 		if (SL_LIKELY(!sl_packet_is_later(packet)))
-			sl_flow_track_tcp(flow, direction, packet);
-		return;
+			news = sl_flow_track_tcp(flow, direction, packet);
+		return news;
 	}
 	if (flow->state == SL_FLOW_EMBRYONIC &&
 	    direction == ((flow->flags & SL_FLOW_FROM_REPLY) ? SL_DIRECTION_FORWARD
 							     : SL_DIRECTION_REPLY))
 		flow->state = SL_FLOW_ESTABLISHED;
+	return news;
 }
 
 /** The timeout that holds for @flow now: an index into sl_service.timeout_ticks. */
