@@ -134,6 +134,24 @@ int config_load_file(const char *path, struct config **out,
 int config_load_text(const char *name, const char *text, size_t length, struct config **out,
 		     struct config_problems *problems) SL_MUST_USE;
 
+/** What of a file a program uses. */
+enum config_part {
+	CONFIG_PART_ALL = 0,
+	CONFIG_PART_DATAPLANE, /* run_dir, user, group and dataplane */
+	CONFIG_PART_RUN_DIR,
+};
+
+/**
+ * The same for a program that uses a part of the file. If nothing is wrong but what stands
+ * elsewhere in it, the part is taken all the same: 0, with the errors in @problems, and @out has
+ * defaults for all that is not of the part.
+ */
+int config_load_part(const char *path, enum config_part part, struct config **out,
+		     struct config_problems *problems) SL_MUST_USE;
+
+/** What a file that says nothing means. Heap, the caller's; NULL: out of memory. */
+struct config *config_default(void);
+
 void config_free(struct config *config);
 
 /** All problems as lines of one text, cut at @size. */

@@ -299,7 +299,7 @@ static const struct read_key root_keys[] = {
 	{0},
 };
 
-static struct config *config_new(void)
+struct config *config_default(void)
 {
 	struct config *config = calloc(1, sizeof(*config));
 
@@ -388,10 +388,11 @@ static int load(struct reader *reader, const char *text, size_t length)
 	return 0;
 }
 
-int config_load_text(const char *name, const char *text, size_t length, struct config **out,
-		     struct config_problems *problems)
+/* @only: see struct reader; NULL: the whole file, judged whole. */
+static int load_text(const char *name, const char *text, size_t length, const char *const *only,
+		     struct config **out, struct config_problems *problems)
 {
-	struct reader reader = {.name = name, .problems = problems};
+	struct reader reader = {.name = name, .problems = problems, .only = only};
 	const struct config_mark start = {1, 1};
 	int status;
 
@@ -402,7 +403,7 @@ int config_load_text(const char *name, const char *text, size_t length, struct c
 			      SL_MAX_CONFIG_BYTES);
 		return -EINVAL;
 	}
-	reader.config = config_new();
+	reader.config = config_default();
 	if (reader.config == NULL)
 		return -ENOMEM;
 	status = load(&reader, text, length);
@@ -414,33 +415,71 @@ int config_load_text(const char *name, const char *text, size_t length, struct c
 	return 0;
 }
 
-int config_load_file(const char *path, struct config **out, struct config_problems *problems)
+int config_load_text(const char *name, const char *text, size_t length, struct config **out,
+		     struct config_problems *problems)
+{
+	return load_text(name, text, length, NULL, out, problems);
+}
+
+/* All of the file, or a byte more than it may have. 0; -EINVAL: see @problems; -ENOMEM. */
+static int read_file(const char *path, char **text, size_t *length,
+		     struct config_problems *problems)
 {
 	const struct config_mark start = {1, 1};
 	FILE *file = fopen(path, "re");
-	char *text;
-	size_t length;
-	int status;
+	int status = 0;
 
-	*out = NULL;
 	if (file == NULL) {
 		problem_error(problems, path, start, "", "%s", strerror(errno));
 		return -EINVAL;
 	}
-	text = malloc(SL_MAX_CONFIG_BYTES + 1);
-	if (text == NULL) {
+	*text = malloc(SL_MAX_CONFIG_BYTES + 1);
+	if (*text == NULL) {
 		fclose(file);
 		return -ENOMEM;
 	}
 	errno = 0;
-	length = fread(text, 1, SL_MAX_CONFIG_BYTES + 1, file);
+	*length = fread(*text, 1, SL_MAX_CONFIG_BYTES + 1, file);
 	if (ferror(file)) {
 		problem_error(problems, path, start, "", "cannot be read: %s", strerror(errno));
+		free(*text);
 		status = -EINVAL;
-	} else {
-		status = config_load_text(path, text, length, out, problems);
 	}
 	fclose(file);
+	return status;
+}
+
+/* The part alone, if it is good. */
+static int take_part(const char *path, const char *text, size_t length, enum config_part part,
+		     struct config **out)
+{
+	static const char *const dataplane[] = {"run_dir", "user", "group", "dataplane", NULL};
+	static const char *const run_dir[] = {"run_dir", NULL};
+	const char *const *only = part == CONFIG_PART_RUN_DIR ? run_dir : dataplane;
+	struct config_problems of_part = {0};
+
+	return load_text(path, text, length, only, out, &of_part);
+}
+
+int config_load_part(const char *path, enum config_part part, struct config **out,
+		     struct config_problems *problems)
+{
+	size_t length = 0;
+	char *text;
+	int status;
+
+	*out = NULL;
+	status = read_file(path, &text, &length, problems);
+	if (status != 0)
+		return status;
+	status = load_text(path, text, length, NULL, out, problems);
+	if (status == -EINVAL && part != CONFIG_PART_ALL)
+		status = take_part(path, text, length, part, out);
 	free(text);
 	return status;
+}
+
+int config_load_file(const char *path, struct config **out, struct config_problems *problems)
+{
+	return config_load_part(path, CONFIG_PART_ALL, out, problems);
 }

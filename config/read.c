@@ -63,6 +63,17 @@ static const struct read_key *find_key(const struct read_key *keys, const char *
 	return NULL;
 }
 
+/* Whether @name, of the mapping called @path, is read at all. */
+static bool is_read(const struct reader *reader, const char *path, const char *name)
+{
+	if (reader->only == NULL || path[0] != '\0')
+		return true;
+	for (size_t i = 0; reader->only[i] != NULL; i++)
+		if (strcmp(reader->only[i], name) == 0)
+			return true;
+	return false;
+}
+
 static void list_keys(const struct read_key *keys, char *text, size_t size)
 {
 	size_t used = 0;
@@ -120,7 +131,7 @@ bool read_mapping(struct reader *reader, const yaml_node_t *node, const char *pa
 		const struct read_key *key;
 		char inner[MAX_PATH_TEXT];
 
-		if (name == NULL || !visit(reader, value, path))
+		if (name == NULL || !visit(reader, value, path) || !is_read(reader, path, name))
 			continue;
 		key = find_key(keys, name);
 		if (key == NULL) {

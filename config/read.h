@@ -20,7 +20,8 @@ struct reader {
 	yaml_document_t document;
 	struct config *config;
 	struct config_problems *problems;
-	uint32_t n_visited; /* nodes; aliases can make a small file large */
+	const char *const *only; /* keys of the top level that are read, ended by NULL; NULL: all */
+	uint32_t n_visited;      /* nodes; aliases can make a small file large */
 	bool is_out_of_memory;
 };
 

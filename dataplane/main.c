@@ -131,8 +131,8 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return 0;
 }
 
-/* Whether this program may run what the configuration asks for; @reason: why this engine. */
-static bool is_for_us(const struct config *config, char *reason, size_t size)
+/* Whether this program may run what the configuration asks for; @reason: out, why this engine. */
+static bool is_for_us(const struct config *config, bool is_check, char *reason, size_t size)
 {
 	const char *engine = dataplane_engine();
 	const char *chosen;
@@ -144,6 +144,10 @@ static bool is_for_us(const struct config *config, char *reason, size_t size)
 	if (strcmp(chosen, engine) != 0) {
 		log_err("this program is the %s engine, this host is to run sluice-%s (%s)", engine,
 			chosen, reason);
+		return false;
+	}
+	if (geteuid() != 0 && !is_check) {
+		log_err("must be started as root (the user is %u)", (unsigned int)geteuid());
 		return false;
 	}
 	if (config->n_ports == 0) {
@@ -241,7 +245,7 @@ struct running {
 static void on_reload(evutil_socket_t number SL_UNUSED, short what SL_UNUSED, void *data)
 {
 	struct running *running = data;
-	struct config *wanted = reload_read(running->config_file);
+	struct config *wanted = reload_read(running->config_file, CONFIG_PART_DATAPLANE);
 
 	if (wanted == NULL)
 		log_err("reload: %s is refused, and nothing has changed", running->config_file);
@@ -363,12 +367,29 @@ static int run(struct config *config, const struct options *from, const char *re
 	return status;
 }
 
+/* What the options leave to be read: --check judges the whole file, --unload asks for a folder. */
+static struct config *read_config(const struct options *options)
+{
+	struct config *config;
+
+	if (options->is_unload && options->run_dir != NULL)
+		config = config_default();
+	else
+		config = reload_read(options->config_file, options->is_check ? CONFIG_PART_ALL
+							   : options->is_unload
+								   ? CONFIG_PART_RUN_DIR
+								   : CONFIG_PART_DATAPLANE);
+	if (config != NULL && options->run_dir != NULL)
+		snprintf(config->run_dir, sizeof(config->run_dir), "%s", options->run_dir);
+	return config;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = {.config_file = "/etc/sluice/sluice.yaml",
 				  .level = LOG_LEVEL_INFO};
 	struct config *config;
-	char reason[128];
+	char reason[128] = "";
 	int status;
 
 	snprintf(program, sizeof(program), "sluice-%s", dataplane_engine());
@@ -377,19 +398,16 @@ int main(int argc, char **argv)
 		return status - 1;
 	log_open(program, options.level);
 	signal(SIGPIPE, SIG_IGN);
-	config = reload_read(options.config_file);
-	if (config == NULL)
-		return EXIT_REFUSED;
-	if (options.run_dir != NULL && strlen(options.run_dir) >= sizeof(config->run_dir)) {
-		log_err("run_dir %s: longer than %zu bytes", options.run_dir,
-			sizeof(config->run_dir) - 1);
-		config_free(config);
+	if (options.run_dir != NULL && strlen(options.run_dir) >= CONFIG_MAX_PATH) {
+		log_err("run_dir %s: longer than %d bytes", options.run_dir, CONFIG_MAX_PATH - 1);
 		return EXIT_USAGE;
 	}
-	if (options.run_dir != NULL)
-		snprintf(config->run_dir, sizeof(config->run_dir), "%s", options.run_dir);
+	config = read_config(&options);
+	if (config == NULL)
+		return EXIT_REFUSED;
 	status = EXIT_REFUSED;
-	if (is_for_us(config, reason, sizeof(reason))) {
+	/* What is to be taken off the host may be there whichever engine is to run now. */
+	if (options.is_unload || is_for_us(config, options.is_check, reason, sizeof(reason))) {
 		if (options.is_check)
 			status = 0;
 		else if (make_run_dir(config->run_dir))

@@ -7,19 +7,24 @@
 #include "dataplane/dataplane.h"
 #include "log/log.h"
 
-struct config *reload_read(const char *path)
+struct config *reload_read(const char *path, enum config_part part)
 {
 	struct config_problems problems = {0};
 	struct config *config;
 
-	if (config_load_file(path, &config, &problems) != 0 && problems.n == 0)
+	if (config_load_part(path, part, &config, &problems) != 0 && problems.n == 0)
 		log_err("%s: out of memory", path);
 	for (size_t i = 0; i < problems.n; i++) {
-		if (problems.problem[i].is_warning)
+		if (config != NULL || problems.problem[i].is_warning)
 			log_warn("%s", problems.problem[i].text);
 		else
 			log_err("%s", problems.problem[i].text);
 	}
+	if (config != NULL && problems.n_errors > 0)
+		log_warn("%s: what is wrong is none of this program's, which goes on; sluiced "
+			 "refuses the "
+			 "file",
+			 path);
 	return config;
 }
 

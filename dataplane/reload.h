@@ -7,8 +7,11 @@
 
 struct dataplane;
 
-/** Reads the file; what is wrong with it goes to the log. Heap, the caller's; NULL: refused. */
-struct config *reload_read(const char *path);
+/**
+ * Reads @part of the file, or all of it if that is good; what is wrong goes to the log. Heap, the
+ * caller's; NULL: refused.
+ */
+struct config *reload_read(const char *path, enum config_part part);
 
 /**
  * Gives @dataplane the workers of @wanted, and keeps in @running what it took. All else of section

@@ -195,6 +195,26 @@ static int write_object(struct classifier *classifier)
 	return 0;
 }
 
+/* Refuses the program @name on the port; the way out of the other engine's is not ip's. */
+static int refuse_program(const struct port *port, uint32_t id, const char *name, char *error)
+{
+	const char *device = port->options.name;
+
+	if (strcmp(name, SL_BALANCER_PROGRAM) == 0)
+		snprintf(error, SL_MAX_ERROR,
+			 "port %s: the XDP engine's program is attached: %s, id %u (take it off "
+			 "with: "
+			 "sluice-xdp --unload)",
+			 device, name, id);
+	else
+		snprintf(error, SL_MAX_ERROR,
+			 "port %s: another XDP program is attached: %s, id %u (remove it with: ip "
+			 "link "
+			 "set dev %s xdp off)",
+			 device, name, id, device);
+	return -EBUSY;
+}
+
 /* Detaches what a former dataplane left, and keeps its addresses. */
 static int take_over(struct port *port, char *error)
 {
@@ -207,13 +227,9 @@ static int take_over(struct port *port, char *error)
 		return 0;
 	map = map_of_program(program_id, SL_CLASSIFIER_MAP, name);
 	if (map < 0 || strcmp(name, SL_CLASSIFIER_PROGRAM) != 0) {
-		snprintf(error, SL_MAX_ERROR,
-			 "port %s: another XDP program is attached: %s, id %u (remove it with: ip "
-			 "link set dev %s xdp off)",
-			 port->options.name, name, program_id, port->options.name);
 		if (map >= 0)
 			close(map);
-		return -EBUSY;
+		return refuse_program(port, program_id, name, error);
 	}
 	list_read(&classifier->installed, map);
 	close(map);

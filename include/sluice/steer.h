@@ -11,6 +11,7 @@
 #define SL_CLASSIFIER_PROGRAM "sl_classify"
 #define SL_CLASSIFIER_MAP     "steered"
 #define SL_CLASSIFIER_INSIDE  "inside"
+#define SL_BALANCER_PROGRAM   "sl_balance" /* the XDP engine's, which may stand in the way */
 
 enum {
 	SL_MAX_STEERED = 262144,   /* addresses; above SL_MAX_SERVICES + SL_MAX_BACKENDS */

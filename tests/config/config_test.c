@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "wire/wire_abi.h"
@@ -588,4 +589,57 @@ Test(config, a_hundred_thousand_backends_load_and_survive_export)
 	free(text);
 	config_free(again);
 	config_free(config);
+}
+
+/* A file of its own with @text; its name in @path. */
+static void write_file(char path[32], const char *text)
+{
+	int fd;
+
+	strcpy(path, "/tmp/sluice-part-XXXXXX");
+	fd = mkstemp(path);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+Test(config, a_part_is_taken_if_what_is_wrong_is_elsewhere)
+{
+	static const char bad_service[] =
+		"run_dir: /run/other\ndataplane: {workers: 2}\nservices: [{title: web}]\n";
+	static const char bad_dataplane[] =
+		"run_dir: /run/other\ndataplane: {wokers: 2}\nservices: []\n";
+	static const char bad_run_dir[] = "run_dir: other\n";
+	static const struct {
+		const char *text;
+		enum config_part part;
+		int status;
+	} row[] = {
+		{bad_service, CONFIG_PART_ALL, -EINVAL},
+		{bad_service, CONFIG_PART_DATAPLANE, 0},
+		{bad_service, CONFIG_PART_RUN_DIR, 0},
+		{bad_dataplane, CONFIG_PART_DATAPLANE, -EINVAL},
+		{bad_dataplane, CONFIG_PART_RUN_DIR, 0},
+		{bad_run_dir, CONFIG_PART_DATAPLANE, -EINVAL},
+		{bad_run_dir, CONFIG_PART_RUN_DIR, -EINVAL},
+		{"run_dir: [", CONFIG_PART_RUN_DIR, -EINVAL},
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct config_problems problems = {0};
+		struct config *config;
+		char path[32];
+
+		write_file(path, row[i].text);
+		cr_expect_eq(config_load_part(path, row[i].part, &config, &problems), row[i].status,
+			     "row %zu", i);
+		cr_expect_gt(problems.n_errors, 0, "row %zu: nothing is told", i);
+		cr_expect_eq(config != NULL, row[i].status == 0, "row %zu", i);
+		if (config != NULL)
+			cr_expect_str_eq(config->run_dir, "/run/other");
+		if (config != NULL && row[i].part == CONFIG_PART_DATAPLANE)
+			cr_expect_eq(config->n_workers, 2);
+		config_free(config);
+		unlink(path);
+	}
 }

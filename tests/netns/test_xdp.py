@@ -380,6 +380,31 @@ def test_unload_frees_the_ports(net):
     wait_for_traffic(net, 5)
 
 
+def test_the_way_to_the_other_engine_is_told_and_leads_there(net):
+    """sluice-dpdk names the command, and that asks neither which engine is meant now nor what services there are."""
+    other = changed_config(net, ("engine: xdp", "engine: dpdk\n  hugepages: off"), ("  - name: web\n", "  - title: web\n"))
+    with dead_dataplane(net):
+        done = net.run_in("lb", os.path.join(topology.BUILD, "sluice-dpdk"), "-c", other, check=False, timeout=30)
+        assert done.returncode == 1 and "take it off with: sluice-xdp --unload" in done.stderr, done
+        found = json.loads(net.run_in("lb", os.path.join(topology.BUILD, "sluice"), "-j", "doctor", "-c",
+                                      changed_config(net, ("engine: xdp", "engine: dpdk")), check=False).stdout)
+        mends = {finding["command"] for finding in found["findings"] if finding["check"] == "port.xdp_program"}
+        assert len(mends) == 1 and mends.pop().endswith("--unload")
+        done = attempt(net, "--unload", config=other)
+        assert done.returncode == 0 and "2 ports are free" in done.stderr, done
+        assert attached(net, "eth1") is None
+        remount(net)
+    wait_for_traffic(net, 5)
+
+
+def test_unload_needs_no_file_if_it_is_told_the_folder(net):
+    with dead_dataplane(net):
+        done = attempt(net, "--unload", "--run-dir", net.run_dir, config="/nonexistent.yaml")
+        assert done.returncode == 0 and "2 ports are free" in done.stderr, done
+        remount(net)
+    wait_for_traffic(net, 5)
+
+
 @pytest.mark.parametrize("options", [[], ["--fresh"], ["--replace"], ["--unload"]])
 def test_second_agent_is_refused_before_it_touches_anything(net, options):
     before = attached(net, "eth1"), attached(net, "eth2"), sorted(os.listdir(os.path.join(net.run_dir, "bpf")))
