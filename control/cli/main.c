@@ -36,11 +36,19 @@ enum {
 
 static const char default_socket[] = "/run/sluice/control.sock";
 
+/* A line for each of @text's: sluiced tells several problems of a file at once. */
 static void say(const char *text)
 {
-	(void)fputs("sluice: ", stderr);
-	(void)text_print(stderr, text);
-	(void)fputc('\n', stderr);
+	do {
+		size_t length = strcspn(text, "\n");
+		char *line = strndup(text, length);
+
+		(void)fputs("sluice: ", stderr);
+		(void)text_print(stderr, line ? line : "out of memory");
+		(void)fputc('\n', stderr);
+		free(line);
+		text += length + (text[length] == '\n');
+	} while (*text);
 }
 
 static int fail(const struct cli_options *options, int code, const struct rpc_error *error)
@@ -95,6 +103,8 @@ static int run_call(const struct cli_options *options, const struct request *req
 	if (code)
 		return fail(options, code, &error);
 	show(options, request, result);
+	if (!options->is_json && json_is_string(json_object_get(result, "note")))
+		say(json_string_value(json_object_get(result, "note")));
 	json_decref(result);
 	return CLI_DONE;
 }

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "config/share.h"
+#include "control/cli/similar.h"
 
 enum {
 	MAX_OPTIONS = 16,
@@ -142,6 +143,9 @@ static int refuse_option(int letter, char **argv, struct rpc_error *error)
 		rpc_error_set(error, RPC_PARAMS, word, "%.64s: this option needs a value", word);
 	else if (optopt && before[1] == '-')
 		rpc_error_set(error, RPC_PARAMS, word, "%.64s: this option takes no value", word);
+	else if (optopt >= '0' && optopt <= '9')
+		rpc_error_set(error, RPC_PARAMS, word, "%.64s: no value of sluice's is below 0",
+			      word);
 	else
 		rpc_error_set(error, RPC_PARAMS, word,
 			      "%.64s: no such option, or not the only one that begins so", word);
@@ -210,6 +214,36 @@ static void list_words(const char *noun, const char *prefix, char *text, size_t 
 	}
 }
 
+/* The word of the level that @given was probably meant to be; NULL: none is near. */
+static const char *guess_word(const char *noun, const char *given)
+{
+	size_t least = SIMILAR_MAX_DISTANCE + 1;
+	const char *word, *found = NULL;
+
+	for (size_t i = 0; (word = level_word(noun, i)) != NULL; i++) {
+		size_t distance = similar_distance(given, word);
+
+		/* Of a short word little would be left. */
+		if (distance >= least || distance * 2 >= strlen(word))
+			continue;
+		least = distance;
+		found = word;
+	}
+	return found;
+}
+
+static void say_unknown(const char *noun, const char *given, const char *list, bool is_known,
+			struct rpc_error *error)
+{
+	const char *guess = is_known ? NULL : guess_word(noun, given);
+
+	rpc_error_set(error, RPC_PARAMS, noun ? noun : "command",
+		      is_known ? "\"%.64s\" is ambiguous%s%s: %s%s%s%s"
+			       : "\"%.64s\": no such command%s%s, known are: %s%s%s%s",
+		      given, noun ? " of " : "", noun ? noun : "", list,
+		      guess ? "; did you mean \"" : "", guess ? guess : "", guess ? "\"?" : "");
+}
+
 /* The word of the level that @given is, or is the only one to begin with. */
 static const char *find_word(const char *noun, const char *given, struct rpc_error *error)
 {
@@ -228,10 +262,7 @@ static const char *find_word(const char *noun, const char *given, struct rpc_err
 	if (n_found == 1 && given[0])
 		return found;
 	list_words(noun, n_found ? given : "", list, sizeof(list));
-	rpc_error_set(error, RPC_PARAMS, noun ? noun : "command",
-		      n_found ? "\"%.64s\" is ambiguous%s%s: %s"
-			      : "\"%.64s\": no such command%s%s, known are: %s",
-		      given, noun ? " of " : "", noun ? noun : "", list);
+	say_unknown(noun, given, list, n_found > 0, error);
 	(void)refuse(error, noun ? noun : "command", given, list);
 	return NULL;
 }

@@ -104,8 +104,11 @@ int handle_config_diff(struct call *call)
 	return RPC_OK;
 }
 
-/* The digest to remember: the text's, if it is what the -c file says by now; else the old one. */
-static uint64_t digest_of_file(const struct call *call)
+/*
+ * The digest to remember: the text's, if it is what the -c file says by now; else the old one.
+ * @is_other: out, the file was read and says something else.
+ */
+static uint64_t digest_of_file(const struct call *call, bool *is_other)
 {
 	const json_t *applied = json_object_get(call->params, "text");
 	size_t applied_length = json_string_length(applied), length;
@@ -116,25 +119,43 @@ static uint64_t digest_of_file(const struct call *call)
 	if (!call->daemon->config_file ||
 	    config_text_read(call->daemon->config_file, &text, &length, error, sizeof(error)))
 		return 0;
-	if (length == applied_length && memcmp(text, json_string_value(applied), length) == 0)
+	*is_other =
+		length != applied_length || memcmp(text, json_string_value(applied), length) != 0;
+	if (!*is_other)
 		digest = state_text_digest(text, length);
 	free(text);
 	return digest;
+}
+
+/* Who applied another file than the daemon's hears how long that holds. */
+static void note_other_file(struct call *call)
+{
+	json_object_set_new(
+		call->result, "note",
+		json_sprintf(
+			"%s, which sluiced reads when it is told to reload, or starts and the file "
+			"has changed, says something else: its services come back then; make this "
+			"configuration that file to keep it",
+			call->daemon->config_file));
 }
 
 int handle_config_apply(struct call *call)
 {
 	struct change change = {.origin = "apply"};
 	struct config *config;
+	bool is_other = false;
 	int code = call_load_text(call, &config, &change.next, NULL);
 
 	if (code)
 		return code;
 	change.has_hash_key = config->has_hash_key;
 	change.hash_key = config->hash_key;
-	change.file_digest = digest_of_file(call);
+	change.file_digest = digest_of_file(call, &is_other);
 	config_free(config);
-	return call_commit_change(call, &change);
+	code = call_commit_change(call, &change);
+	if (!code && is_other && !change.is_dry_run)
+		note_other_file(call);
+	return code;
 }
 
 int handle_config_export(struct call *call)

@@ -314,7 +314,7 @@ int main(int argc, char **argv)
 	}
 	log_open("sluiced", level);
 	if (startup_read_file(options.config_file, &config, &digest, error)) {
-		log_err("%s", error);
+		startup_log_error(error);
 		return EXIT_REFUSED;
 	}
 	if (options.is_check)

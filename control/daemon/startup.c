@@ -38,6 +38,16 @@ int startup_read_file(const char *path, struct config **config, uint64_t *digest
 	return 0;
 }
 
+void startup_log_error(const char *error)
+{
+	do {
+		size_t length = strcspn(error, "\n");
+
+		log_err("%.*s", (int)length, error);
+		error += length + (error[length] == '\n');
+	} while (*error);
+}
+
 /* The services of the file in place of those the state has of it. 0 or the error's code. */
 static int take_file(struct daemon *daemon, const struct config *config, uint64_t digest,
 		     struct rpc_error *error)
@@ -135,7 +145,8 @@ void startup_reload(struct daemon *daemon)
 	uint64_t digest;
 
 	if (startup_read_file(daemon->config_file, &config, &digest, error)) {
-		log_err("%s: not reloaded, nothing has changed", error);
+		log_err("%s: not reloaded, nothing has changed:", daemon->config_file);
+		startup_log_error(error);
 		return;
 	}
 	if (take_file(daemon, config, digest, &reason))

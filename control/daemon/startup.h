@@ -21,6 +21,9 @@ enum {
 int startup_read_file(const char *path, struct config **config, uint64_t *digest,
 		      char *error) SL_MUST_USE;
 
+/** Logs an error of startup_read_file(), which may be of several problems: a line for each. */
+void startup_log_error(const char *error);
+
 /**
  * Fills the daemon's state: what the disk has, with the file's services as they were changed at run
  * time if the file is the one last read, else with those of the file as it is now; and writes it.

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -279,6 +280,24 @@ def test_wrong_usage_names_the_word_and_shows_the_usage_line():
     assert code == USAGE
     assert json.loads(out)["error"]["data"] == {"field": "weight", "value": "many",
                                                 "limit": "a whole number"}
+
+
+@pytest.mark.parametrize("words, part", [
+    (["zervice", "list"], 'did you mean "service"?'),
+    (["services"], 'did you mean "service"?'),
+    (["backend", "lst"], 'did you mean "list"?'),
+    (["service", "remove"], "known are: add, "),
+    (["balance"], "known are: service, "),
+])
+def test_a_mistyped_command_is_guessed_if_it_is_near(words, part):
+    code, _, err = run(*words)
+    assert code == USAGE and part in err
+    assert ("did you mean" in err) == ("did you mean" in part)
+
+
+def test_a_value_below_zero_is_no_option():
+    code, _, err = run("backend", "set", "web", "10.0.0.2:80", "weight", "-1")
+    assert code == USAGE and "-1: no value of sluice's is below 0" in err
 
 
 def test_wait_asks_until_it_is_so(fake):
@@ -829,6 +848,40 @@ def test_real_apply_export_and_diff_agree(real, tmp_path):
     new.write_text(new.read_text().replace("weight: 5", "weight: many"))
     code, _, err = run("-c", real.config, "apply", new)
     assert code == REFUSED and f"{new}:" in err
+
+
+def test_real_problems_of_a_file_are_a_line_each(real, tmp_path):
+    new = tmp_path / "new.yaml"
+    new.write_text(real.config.read_text().replace("weight: 2", "weight: many").replace("weight: 1", "heft: 1"))
+    code, _, err = run("-c", real.config, "apply", new)
+    lines = err.splitlines()
+    assert code == REFUSED and len(lines) == 2, err
+    assert all(line.startswith(f"sluice: {new}:") for line in lines)
+
+
+def test_real_another_file_is_applied_with_a_note(real, tmp_path):
+    """The daemon's own file says something else, and comes back."""
+    new = tmp_path / "new.yaml"
+    new.write_text(real.config.read_text().replace("weight: 2", "weight: 5"))
+    assert run("-c", real.config, "apply", new, "--dry-run")[2] == ""
+    code, _, err = run("-c", real.config, "apply", new)
+    assert code == DONE and err.startswith(f"sluice: {real.config}, which sluiced reads") and err.count("\n") == 1
+    code, out, err = run("-c", real.config, "-j", "apply", new)
+    assert (code, err) == (DONE, "") and str(real.config) in json.loads(out)["note"]
+    code, out, err = run("-c", real.config, "apply", real.config)
+    assert code == DONE and "weight 5 -> 2" in out and err == ""
+
+
+def test_real_a_reload_that_is_refused_names_each_problem_in_a_line(real):
+    real.config.write_text(real.config.read_text().replace("weight: 2", "weight: many").replace("weight: 1", "heft: 1"))
+    real.programs["sluiced"].send_signal(signal.SIGHUP)
+    end = time.monotonic() + 20
+    while "unknown key" not in real.log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    lines = [line for line in real.log.read_text().splitlines() if "error: " in line]
+    assert len(lines) == 3 and lines[0].endswith("not reloaded, nothing has changed:"), lines
+    assert all(line.startswith(f"sluiced: error: {real.config}:") for line in lines)
 
 
 def test_real_without_a_dataplane(real):
