@@ -69,7 +69,9 @@ int flow_log_open(const char *path, struct flow_log **out, char *error)
 		status = log->file >= 0 ? 0 : -errno;
 	}
 	if (status != 0) {
-		snprintf(error, SL_MAX_ERROR, "dataplane.flow_log %s: %s", path, strerror(-status));
+		snprintf(error, SL_MAX_ERROR, "dataplane.flow_log %s: %s%s", path,
+			 strerror(-status),
+			 status == -ENOENT ? " (its folder is yours to make)" : "");
 		flow_log_close(log);
 		return status;
 	}

@@ -3,6 +3,8 @@
 /* backend.add, set, delete, list. */
 #include "control/daemon/handlers.h"
 
+#include <string.h>
+
 #include "control/daemon/counters_json.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
@@ -56,6 +58,27 @@ static int take_values(const struct call *call, struct desired_backend *backend)
 	return RPC_PARAMS;
 }
 
+/* Refuses to take @backend, of @service, out of the canary's group if that has no other. */
+static int keep_canary(const struct call *call, const struct desired_service *service,
+		       const struct desired_backend *backend)
+{
+	const char *group = service->canary.group;
+	size_t n = 0;
+
+	if (!backend || !group[0] || strcmp(backend->part.group, group) != 0)
+		return RPC_OK;
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		n += strcmp(service->backend[i].part.group, group) == 0;
+	if (n > 1)
+		return RPC_OK;
+	return rpc_error_set(
+		call->error, RPC_PARAMS, "address",
+		"service %s: backend %s: is the last one of group %s, which the canary of "
+		"the service uses: end that first, \"sluice service set %s canary group "
+		"none\"",
+		service->wire.name, call_string(call, "address"), group, service->wire.name);
+}
+
 int handle_backend_add(struct call *call)
 {
 	struct desired_backend backend = {.wire = {.weight = 1, .state = WIRE_STATE_READY}};
@@ -91,6 +114,8 @@ int handle_backend_set(struct call *call)
 	if (old)
 		backend = *old;
 	code = take_values(call, &backend);
+	if (!code && old && strcmp(old->part.group, backend.part.group) != 0)
+		code = keep_canary(call, service, old);
 	if (!code)
 		code = call_clone(call, &next);
 	if (code)
@@ -110,6 +135,9 @@ int handle_backend_delete(struct call *call)
 	struct desired *next;
 	int code = take_address(call, &service, &backend);
 
+	if (!code)
+		code = keep_canary(call, service,
+				   desired_find_backend(service, &backend.addr, backend.port));
 	if (!code)
 		code = call_clone(call, &next);
 	if (code)

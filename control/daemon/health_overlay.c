@@ -57,8 +57,10 @@ static void note_panic(const struct health_service *service, const struct share_
 		log_err("service %s: too few of its sorry backends are up: all of them are used",
 			name);
 	else
-		log_err("service %s: fewer than %u %% of its %s backends are up: all are used",
-			name, service->seen->check.panic_percent, share_role_name(choice->role));
+		log_err("service %s: too few of its %s backends are up, or none: all are used all "
+			"the "
+			"same (panic_percent %u)",
+			name, share_role_name(choice->role), service->seen->check.panic_percent);
 }
 
 static void note_choice(struct health_service *service, const struct share_choice *choice)

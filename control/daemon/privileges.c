@@ -18,8 +18,11 @@ static const char default_name[] = "sluice"; /* of the user and of its group */
 
 static int refuse(char *error, const char *object, const char *what, int status)
 {
-	(void)snprintf(error, PRIVILEGES_MAX_ERROR, "%.300s: %s: %s", object, what,
-		       strerror(-status));
+	(void)snprintf(
+		error, PRIVILEGES_MAX_ERROR, "%.300s: %s: %s%s", object, what, strerror(-status),
+		status == -EACCES && geteuid() != 0
+			? " (sluiced must be started as root, and becomes its user by itself)"
+			: "");
 	return status;
 }
 

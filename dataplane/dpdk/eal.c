@@ -44,21 +44,42 @@ __attribute__((format(printf, 2, 3))) static void add(struct arguments *argument
 	arguments->n++;
 }
 
-static bool host_has_hugepages(void)
+/* Of hugepages that are free, of the size that the kernel gives by default; and that size. */
+static unsigned long free_hugepages_mb(unsigned long *page_kib)
 {
 	FILE *file = fopen("/proc/meminfo", "re");
 	char line[128];
 	unsigned long n_free = 0;
-	unsigned long kib = 0;
+	unsigned long kib = 2048;
 
 	if (file == NULL)
-		return false;
+		return 0;
 	while (fgets(line, sizeof(line), file) != NULL) {
 		sscanf(line, "HugePages_Free: %lu", &n_free);
 		sscanf(line, "Hugepagesize: %lu", &kib);
 	}
 	fclose(file);
-	return n_free * kib / 1024 >= DEFAULT_MEMORY_MB;
+	if (page_kib != NULL)
+		*page_kib = kib;
+	return n_free * kib / 1024;
+}
+
+/* What rte_eal_init() refused, and what mends it where that is known. */
+static void explain_refusal(const struct dataplane *dataplane, uint32_t memory_mb, char *error)
+{
+	unsigned long page_kib = 2048;
+	unsigned long free_mb = free_hugepages_mb(&page_kib);
+
+	if (dataplane->has_hugepages && free_mb < memory_mb)
+		snprintf(error, SL_MAX_ERROR,
+			 "DPDK: %lu MB of hugepages are free, and %u MB are wanted: \"sysctl -w "
+			 "vm.nr_hugepages=%lu\" makes room, or hugepages: auto does without",
+			 free_mb, memory_mb,
+			 ((unsigned long)memory_mb * 1024 + page_kib - 1) / page_kib);
+	else
+		snprintf(error, SL_MAX_ERROR, "DPDK: %s (%s memory, %u MB)",
+			 rte_strerror(rte_errno),
+			 dataplane->has_hugepages ? "hugepage" : "ordinary", memory_mb);
 }
 
 /* The control thread floats until cores_leave() says where; lcore i + 1 is worker i, pinned. */
@@ -111,9 +132,9 @@ int eal_start(struct dataplane *dataplane, char *error)
 
 	if (arguments == NULL)
 		return -ENOMEM;
-	dataplane->has_hugepages =
-		options->hugepages == DATAPLANE_HUGEPAGES_ON ||
-		(options->hugepages == DATAPLANE_HUGEPAGES_AUTO && host_has_hugepages());
+	dataplane->has_hugepages = options->hugepages == DATAPLANE_HUGEPAGES_ON ||
+				   (options->hugepages == DATAPLANE_HUGEPAGES_AUTO &&
+				    free_hugepages_mb(NULL) >= DEFAULT_MEMORY_MB);
 	status = cores_choose(dataplane, error);
 	if (status != 0)
 		goto out;
@@ -137,9 +158,7 @@ int eal_start(struct dataplane *dataplane, char *error)
 	add_cores(arguments, dataplane);
 	add_devices(arguments, dataplane);
 	if (rte_eal_init(arguments->n, arguments->argv) < 0) {
-		snprintf(error, SL_MAX_ERROR, "DPDK: %s (%s memory, %u MB)",
-			 rte_strerror(rte_errno),
-			 dataplane->has_hugepages ? "hugepage" : "ordinary", memory_mb);
+		explain_refusal(dataplane, memory_mb, error);
 		status = -EIO;
 	}
 out:
