@@ -33,6 +33,7 @@ enum {
 	X(port_rss,        "port.rss",                BOTH, "the NIC spreads flows over its queues by a hash; without ports in it, two hosts share one queue") \
 	X(port_mtu,        "port.mtu",                BOTH, "an XDP program takes frames that fit a page; drivers refuse it on links with a larger MTU") \
 	X(port_lro,        "port.lro",                BOTH, "frames that the NIC put together cannot be forwarded as they came, and drivers refuse XDP with it") \
+	X(port_veth,       "port.veth",               BOTH, "a veth leaves checksums to a card that never comes, and new addresses make them wrong for good") \
 	X(port_vlan,       "port.vlan",               BOTH, "a VLAN tag that the NIC takes off is not seen by an XDP program: frames of the VLAN look untagged") \
 	X(port_numa,       "port.numa",               DPDK, "a worker on another NUMA node than the NIC fetches each frame across the node boundary") \
 	X(kernel_version,  "kernel.version",          BOTH, "the XDP program needs Linux 5.18; 6.1 is the oldest that is tested") \
@@ -56,6 +57,7 @@ enum {
 	X(cpu_siblings,    "cpu.siblings",            DPDK, "two workers on the threads of one core share its units and caches") \
 	X(clock_source,    "clock.source",            BOTH, "a clock that is read by a system call or from a device costs each look at it") \
 	X(clock_tsc,       "clock.tsc",               DPDK, "workers count time by the TSC, which must run at one rate at all times") \
+	X(flow_log,        "flow_log",                BOTH, "a dataplane does not start if it cannot open its flow log, whose folder it does not make") \
 	X(limit_files,     "limit.files",             BOTH, "each check that runs and each client has a file descriptor of sluiced")
 /* clang-format on */
 

@@ -354,6 +354,23 @@ void doctor_check_clock_tsc(struct doctor *doctor)
 
 /* Limits */
 
+void doctor_check_flow_log(struct doctor *doctor)
+{
+	const char *file = doctor->config->flow_log;
+	const char *slash = strrchr(file, '/'); /* the path is absolute, if there is one */
+	char folder[CONFIG_MAX_PATH];
+
+	if (!slash)
+		return;
+	(void)snprintf(folder, sizeof(folder), "%.*s", slash == file ? 1 : (int)(slash - file),
+		       file);
+	if (doctor_find(doctor, "%s", folder) == 0)
+		doctor_report(doctor, DOCTOR_GOOD, folder, "is there", NULL, NULL);
+	else
+		doctor_report(doctor, DOCTOR_FAULT, folder, "is not there",
+			      "the folder of dataplane.flow_log", "install -d -m 0750 %s", folder);
+}
+
 void doctor_check_limit_files(struct doctor *doctor)
 {
 	int process = doctor_find_process(doctor, "sluiced");

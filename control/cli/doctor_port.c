@@ -316,6 +316,26 @@ void doctor_check_port_lro(struct doctor *doctor)
 	}
 }
 
+void doctor_check_port_veth(struct doctor *doctor)
+{
+	struct doctor_link link;
+
+	for (size_t i = 0; i < doctor->config->n_ports; i++) {
+		const char *interface = look(doctor, i, &link);
+
+		if (!interface)
+			continue;
+		if (strcmp(link.driver, "veth") == 0)
+			doctor_report(doctor, DOCTOR_NOTE, interface,
+				      "a veth; its far ends cannot be asked",
+				      "no offload of checksums where clients and backends send",
+				      "ethtool -K eth0 tx off (in the namespace of each client and "
+				      "backend)");
+		else
+			doctor_report(doctor, DOCTOR_GOOD, interface, "no veth", NULL, NULL);
+	}
+}
+
 /* Whether @interface has a VLAN of its own: /proc/net/vlan/config has "eth1.5 | 5 | eth1". */
 static bool has_vlan(const struct doctor *doctor, const char *interface)
 {

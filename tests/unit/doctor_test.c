@@ -211,7 +211,8 @@ static const json_t *find(const json_t *findings, const char *check, const char 
 #define PINGED                                                                                     \
 	"group: root\nservices: [{name: web, address: \"203.0.113.10:80/tcp\", "                   \
 	"check: {type: icmp}, backends: [{address: \"10.0.0.2:80\"}]}]\n"
-#define SNAT "services: [{name: office, address: 10.0.0.0/16, source: [203.0.113.200]}]\n"
+#define LOGGED "  flow_log: /var/log/sluice/flows.jsonl\n"
+#define SNAT   "services: [{name: office, address: 10.0.0.0/16, source: [203.0.113.200]}]\n"
 
 Test(doctor, healthy_host_has_nothing_amiss)
 {
@@ -737,6 +738,14 @@ static const struct amiss {
 	 "warning",
 	 "1000 at most in this shell",
 	 "LimitNOFILE=1024"},
+	{"no folder for the flow log",
+	 XDP LOGGED,
+	 {{"/var/log", "-"}},
+	 "flow_log",
+	 "/var/log/sluice",
+	 "fault",
+	 "is not there",
+	 "install -d -m 0750 /var/log/sluice"},
 	{"few files of the daemon",
 	 XDP,
 	 {{"/proc/9/comm", "sluiced\n"},
@@ -808,6 +817,8 @@ Test(doctor, driver_without_xdp_means_generic_mode)
 	link_of_test.is_target = DOCTOR_NO;
 	expect_link("a veth whose peer sleeps", XDP, "port.xdp", "note", "takes no frames",
 		    "gro on");
+	expect_link("checksums of a veth", XDP, "port.veth", "note", "far ends", "tx off");
+	expect_link("the same for AF_XDP", AF_XDP, "port.veth", "note", "far ends", "tx off");
 }
 
 Test(doctor, program_of_somebody_else_is_in_the_way)
