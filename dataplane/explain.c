@@ -212,30 +212,81 @@ static void explain_flow(struct explanation *explanation, struct sl_packet *pack
 		      direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY);
 }
 
-/* How the backend of a flow that would be created is chosen. */
-static void explain_scheduler(struct explanation *explanation, const struct sl_service *service)
+struct load {
+	char text[64];
+};
+
+/* How much @backend has, and may have. */
+static struct load load_of(const struct explanation *explanation, uint32_t backend)
 {
-	switch ((enum wire_scheduler)service->scheduler) {
-	case WIRE_SCHEDULER_ROUND_ROBIN:
+	uint32_t flows = engine_flows_of(explanation->dataplane, backend);
+	uint32_t max_flows = explanation->snapshot->max_flows[backend];
+	struct load load;
+
+	if (max_flows != 0)
+		snprintf(load.text, sizeof(load.text), "%u flows of at most %u", flows, max_flows);
+	else
+		snprintf(load.text, sizeof(load.text), "%u flows", flows);
+	return load;
+}
+
+static struct endpoint backend_name(const struct explanation *explanation, uint32_t backend)
+{
+	const struct sl_backend *record = &explanation->snapshot->backend[backend];
+
+	return endpoint(&record->addr, record->family, record->port);
+}
+
+/* Where the hash's backend is full: who is taken instead. */
+static uint32_t explain_full(struct explanation *explanation, const struct sl_service *service,
+			     const struct choice *choice, uint32_t least)
+{
+	struct endpoint full = backend_name(explanation, choice->backend);
+	struct load load = load_of(explanation, choice->backend);
+	const char *name = wire_scheduler_name(service->scheduler);
+
+	if (least == SL_NO_INDEX)
+		say(explanation, "scheduler",
+		    "%s: %s has %s, and none that it is compared with may have more", name,
+		    full.text, load.text);
+	else
+		say(explanation, "scheduler",
+		    "%s: %s has %s; of up to %d, %s has the fewest for its weight (%s)", name,
+		    full.text, load.text, SL_SCHEDULE_CANDIDATES,
+		    backend_name(explanation, least).text, load_of(explanation, least).text);
+	return least;
+}
+
+/*
+ * The backend of a flow that would be created now, or SL_NO_INDEX: it is refused, for all are full.
+ * Turns are not foreseen: each worker counts its own.
+ */
+static uint32_t explain_scheduler(struct explanation *explanation, const struct sl_service *service,
+				  const struct choice *choice)
+{
+	const struct snapshot *snapshot = explanation->snapshot;
+	bool is_least = service->scheduler == WIRE_SCHEDULER_LEAST_CONNECTIONS;
+	uint32_t least;
+
+	if (service->scheduler == WIRE_SCHEDULER_ROUND_ROBIN)
 		say(explanation, "scheduler",
 		    "round_robin: a new flow takes the next turn; the hash is for packets without "
 		    "one");
-		break;
-	case WIRE_SCHEDULER_LEAST_CONNECTIONS:
+	if ((service->flags & SL_SERVICE_COMPARES) == 0)
+		return choice->backend;
+	least = lookup_least(snapshot, service, choice->hash, explanation->dataplane,
+			     engine_flows_of);
+	if (lookup_is_full(snapshot, choice->backend, explanation->dataplane, engine_flows_of))
+		return explain_full(explanation, service, choice, least);
+	if (!is_least)
+		return choice->backend;
+	if (least != SL_NO_INDEX)
 		say(explanation, "scheduler",
-		    "least_connections: a new flow takes the backend with the fewest for its "
-		    "weight; the hash is for packets without one");
-		break;
-	case WIRE_SCHEDULER_MAGLEV:
-	case WIRE_SCHEDULER_SOURCE_HASH:
-	case WIRE_N_SCHEDULERS:
-		if ((service->flags & SL_SERVICE_COMPARES) != 0)
-			say(explanation, "scheduler",
-			    "%s; if that backend has as many flows as it may, the one with the "
-			    "fewest",
-			    wire_scheduler_name(service->scheduler));
-		break;
-	}
+		    "least_connections: of up to %d, %s has the fewest for its weight (%s, weight "
+		    "%u); the hash is for packets without a flow",
+		    SL_SCHEDULE_CANDIDATES, backend_name(explanation, least).text,
+		    load_of(explanation, least).text, snapshot->backend[least].weight);
+	return least;
 }
 
 static struct endpoint backend_endpoint(const struct snapshot *snapshot, uint32_t index,
@@ -258,6 +309,8 @@ static uint32_t explain_affinity(struct explanation *explanation, const struct s
 	uint32_t left;
 	uint64_t word = engine_find_affinity(explanation->dataplane, service, tuple, &left);
 	uint32_t backend = lookup_affinity(snapshot, service, word);
+	bool is_full = backend != SL_NO_INDEX &&
+		       lookup_is_full(snapshot, backend, explanation->dataplane, engine_flows_of);
 
 	if (word == 0)
 		say(explanation, "affinity",
@@ -272,24 +325,20 @@ static uint32_t explain_affinity(struct explanation *explanation, const struct s
 		    rule->prefix_length,
 		    backend_endpoint(snapshot, backend, tuple->destination_port).text,
 		    (left + SL_TICKS_PER_SEC - 1) / SL_TICKS_PER_SEC,
-		    snapshot->max_flows[backend] != 0 ? ", unless it has as many flows as it may"
-						      : "");
-	return backend;
+		    is_full ? ", but it has as many flows as it may: it is scheduled" : "");
+	return is_full ? SL_NO_INDEX : backend;
 }
 
-/* The backend of a flow that would be created, where its hash leads to @hashed. */
+/* The backend of a flow that would be created now, or SL_NO_INDEX. @choice: by its hash. */
 static uint32_t explain_choice(struct explanation *explanation, const struct sl_tuple *tuple,
-			       uint32_t service, uint32_t hashed)
+			       uint32_t service, const struct choice *choice)
 {
 	const struct sl_service *record = &explanation->snapshot->service[service];
 	uint32_t kept = SL_NO_INDEX;
 
 	if ((record->flags & SL_SERVICE_AFFINITY) != 0)
 		kept = explain_affinity(explanation, tuple, service);
-	if (kept != SL_NO_INDEX)
-		return kept;
-	explain_scheduler(explanation, record);
-	return hashed;
+	return kept != SL_NO_INDEX ? kept : explain_scheduler(explanation, record, choice);
 }
 
 /* What would stand in for the client; which port, the flow's creation alone can tell. */
@@ -311,6 +360,7 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 	const struct snapshot *snapshot = explanation->snapshot;
 	const struct sl_service *record = &snapshot->service[service];
 	struct choice choice;
+	uint32_t chosen;
 	const struct sl_backend *backend;
 	struct explain_hop hop;
 	struct sl_rewrite to = {.source = packet->tuple.source,
@@ -333,8 +383,12 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 		conclude(explanation, SL_VERDICT_DROP_NO_BACKEND);
 		return;
 	}
-	choice.backend = explain_choice(explanation, &packet->tuple, service, choice.backend);
-	backend = &snapshot->backend[choice.backend];
+	chosen = explain_choice(explanation, &packet->tuple, service, &choice);
+	if (chosen == SL_NO_INDEX) {
+		conclude(explanation, SL_VERDICT_DROP_BACKENDS_FULL);
+		return;
+	}
+	backend = &snapshot->backend[chosen];
 	to.destination = backend->addr;
 	to.destination_port = backend->port != 0 ? backend->port : packet->tuple.destination_port;
 	explanation->reply->backend = to.destination;
@@ -347,8 +401,7 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 		explain_source(explanation, record, &to);
 	if (record->proxy_protocol != WIRE_PROXY_NONE)
 		say(explanation, "header", "the backend is told of the client by PROXY v2");
-	hop = engine_next_hop(explanation->dataplane, &backend->addr, backend->family,
-			      choice.backend);
+	hop = engine_next_hop(explanation->dataplane, &backend->addr, backend->family, chosen);
 	explain_route(explanation, packet, &to, &hop, SL_VERDICT_FORWARD);
 }
 

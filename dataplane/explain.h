@@ -27,6 +27,9 @@ struct explain_hop {
 /** The published snapshot, or NULL. */
 const struct snapshot *engine_snapshot(const struct dataplane *dataplane);
 
+/** How many flows of @backend count for its limit now. */
+uint32_t engine_flows_of(const struct dataplane *dataplane, uint32_t backend);
+
 const char *engine_port_name(const struct dataplane *dataplane, uint32_t port);
 
 /** A copy of the flow that packets with @tuple belong to, and which way they go; false: none. */

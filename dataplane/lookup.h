@@ -76,6 +76,41 @@ SL_INLINE uint32_t lookup_affinity(const struct snapshot *snapshot, uint32_t ser
 		       : SL_NO_INDEX;
 }
 
+struct dataplane;
+
+/** How many flows of @backend count for its limit, as the engine knows it. */
+typedef uint32_t lookup_flows_of(const struct dataplane *dataplane, uint32_t backend);
+
+/** Whether @backend has as many flows as it may. */
+SL_INLINE bool lookup_is_full(const struct snapshot *snapshot, uint32_t backend,
+			      const struct dataplane *dataplane, lookup_flows_of *flows_of)
+{
+	uint32_t max_flows = snapshot->max_flows[backend];
+
+	return max_flows != 0 && flows_of(dataplane, backend) >= max_flows;
+}
+
+/**
+ * Of a few members of @service, from where @hash says on, the one with the fewest flows for its
+ * weight. SL_NO_INDEX: none of them may have another one.
+ */
+SL_INLINE uint32_t lookup_least(const struct snapshot *snapshot, const struct sl_service *service,
+				uint64_t hash, const struct dataplane *dataplane,
+				lookup_flows_of *flows_of)
+{
+	uint32_t position = sl_maglev_slot(hash, service->n_members);
+	struct sl_least least = {0};
+
+	for (uint32_t i = 0; i < service->n_members && i < SL_SCHEDULE_CANDIDATES; i++) {
+		uint32_t backend = snapshot->member[service->first_member + position];
+
+		sl_least_offer(&least, backend, snapshot->backend[backend].weight,
+			       flows_of(dataplane, backend), snapshot->max_flows[backend]);
+		position = position + 1 < service->n_members ? position + 1 : 0;
+	}
+	return least.weight != 0 ? least.backend : SL_NO_INDEX;
+}
+
 /** The flow's backend, or NULL if it was deleted, replaced or is in maintenance. */
 SL_INLINE const struct sl_backend *lookup_flow_backend(const struct snapshot *snapshot,
 						       const struct sl_flow *flow)

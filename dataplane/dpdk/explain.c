@@ -6,10 +6,16 @@
 #include <string.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/dpdk/schedule.h"
 
 const struct snapshot *engine_snapshot(const struct dataplane *dataplane)
 {
 	return dataplane->snapshot;
+}
+
+uint32_t engine_flows_of(const struct dataplane *dataplane, uint32_t backend)
+{
+	return schedule_flows_of(dataplane, backend);
 }
 
 const char *engine_port_name(const struct dataplane *dataplane, uint32_t port)

@@ -6,6 +6,9 @@
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/lookup.h"
 
+/** Live flows of @backend, of all workers: of others as they stood a moment ago. Any thread. */
+uint32_t schedule_flows_of(const struct dataplane *dataplane, uint32_t backend);
+
 /**
  * The backend of a new flow of @service, begun by @tuple: the one that its client keeps, else @choice's,
  * by the hash, unless the scheduler or a backend's limit says another. Not for packets that make no flow: these go by the hash, so that all of a

@@ -125,6 +125,13 @@ const struct snapshot *engine_snapshot(const struct dataplane *dataplane)
 	return dataplane->snapshot;
 }
 
+uint32_t engine_flows_of(const struct dataplane *dataplane, uint32_t backend)
+{
+	const struct sl_load *load = dataplane->loads.at;
+
+	return __atomic_load_n(&load[backend].flows, __ATOMIC_RELAXED);
+}
+
 const char *engine_port_name(const struct dataplane *dataplane, uint32_t port)
 {
 	return port < dataplane->n_ports ? dataplane->port[port].options.name : "?";

@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The Sluice authors
 """Each scheduler with real servers, and a limit of flows; what is changed under open connections moves none."""
 import collections
+import json
 
 import pytest
 
@@ -45,6 +46,11 @@ def counted(held):
     return collections.Counter(backend for one in held for backend in one.began)
 
 
+def explain(net, port):
+    told = json.loads(net.sluice("-j", "explain", "tcp", "198.51.100.9:4000", f"{topology.SERVICE4}:{port}").stdout)
+    return told, {step["step"]: step["text"] for step in told["steps"]}
+
+
 def test_round_robin_gives_everybody_a_turn(net):
     assert answers(net, TURN, 60) == {1: 20, 2: 20, 3: 20}
     assert answers(net, WEIGHTED, 50) == {1: 30, 2: 10, 3: 10}
@@ -61,6 +67,10 @@ def test_least_connections_fills_up_who_has_least(net):
         net.sluice("backend", "set", "least", f"{backend4(3)}:8080", "state", "drain")
         held.append(Held(net, LEAST, 6))
         assert counted(held) == {1: 7, 2: 7, 3: 4}
+        net.sluice("backend", "set", "least", f"{backend4(1)}:8080", "weight", "2")
+        told, step = explain(net, LEAST)
+        assert told["backend"] == f"{backend4(1)}:8080" and "7 flows, weight 2" in step["scheduler"]
+        net.sluice("backend", "set", "least", f"{backend4(1)}:8080", "weight", "1")
         net.sluice("backend", "set", "least", f"{backend4(3)}:8080", "state", "ready")
         held.append(Held(net, LEAST, 6))
         assert counted(held) == {1: 8, 2: 8, 3: 8}
@@ -104,10 +114,14 @@ def test_a_full_backend_gets_nothing_new_and_keeps_what_it_has(net):
         assert after["events"]["backend_full"] > before["events"]["backend_full"]
         assert "4/4" in net.sluice("backend", "list", "limit").stdout
         assert all(b["max_flows"] == 4 for b in backends(net, "limit").values())
-        assert "least_connections" not in net.sluice("explain", "tcp", "198.51.100.9:4000", f"{topology.SERVICE4}:{LIMIT}").stdout
+        told, step = explain(net, LIMIT)
+        assert told["verdict"] == "drop_backends_full" and told["backend"] is None
+        assert "has 4 flows of at most 4" in step["scheduler"] and "backend" not in step
         assert held[0].ask() == held[0].began
         # Room in one: all that is new goes there.
         net.sluice("backend", "set", "limit", f"{backend4(2)}:8080", "max_flows", "0")
+        told, step = explain(net, LIMIT)
+        assert (told["verdict"], told["backend"]) == ("forward", f"{backend4(2)}:8080"), step
         assert set(answers(net, LIMIT, 20)) == {2}
         assert held[0].ask() == held[0].began
     finally:
