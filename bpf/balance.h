@@ -228,6 +228,13 @@ __noinline uint32_t count_news(uint32_t backend, uint32_t word, uint32_t since_u
 	return 0;
 }
 
+/** Whether @packet may take @flow to another state. */
+static __always_inline bool may_turn(const struct sl_flow *flow, const struct sl_packet *packet)
+{
+	return flow->state == SL_FLOW_EMBRYONIC || (flow->flags & SL_FLOW_RESET) != 0 ||
+	       (packet->tcp_flags & (SL_TCP_FIN | SL_TCP_RST)) != 0;
+}
+
 /*
  * What the packet does to the flow's state. Two CPUs may do this at once, one a direction; what
  * they can spoil for each other is when the flow ends, not where its packets go.
@@ -236,28 +243,28 @@ static __always_inline void track(struct story *story, const struct found *found
 				  enum sl_direction direction, const struct sl_packet *packet)
 {
 	struct sl_flow *flow = found->flow;
+	struct sl_flow *after = &story->cpu->flow;
 	struct sl_flow_news news;
+	uint32_t was;
 
-	if (SL_UNLIKELY(flow->state == SL_FLOW_EMBRYONIC)) {
-		struct sl_flow *after = &story->cpu->flow;
-
-		*after = *flow;
-		news = sl_flow_track(after, direction, packet, story->now);
-		flow->flags = after->flags;
-		flow->client_next = after->client_next;
-		flow->backend_next = after->backend_next;
-		flow->last_seen = after->last_seen;
-		/* It may have gone further in one step; the state it ends in stays. */
-		if (after->state != SL_FLOW_EMBRYONIC &&
-		    flow_promote(found->index, found->sequence, family)) {
-			story->cpu->counters.event[SL_EVENT_FLOW_PROMOTED]++;
-			flow->state = after->state;
-		}
-	} else {
-		news = sl_flow_track(flow, direction, packet, story->now);
+	if (SL_LIKELY(!may_turn(flow, packet))) {
+		sl_flow_track(flow, direction, packet, story->now);
+		return;
 	}
-	if (SL_UNLIKELY(news.word != SL_FLOW_NO_NEWS))
+	*after = *flow;
+	was = after->state;
+	news = sl_flow_track(after, direction, packet, story->now);
+	flow->flags = after->flags;
+	flow->client_next = after->client_next;
+	flow->backend_next = after->backend_next;
+	flow->last_seen = after->last_seen;
+	if (news.word != SL_FLOW_NO_NEWS)
 		count_news(flow->backend, news.word, news.since_us);
+	/* Where another CPU was faster, the state that it has seen stays. */
+	if (after->state != was &&
+	    flow_turn(found->index, found->sequence, was, after->state, family) &&
+	    was == SL_FLOW_EMBRYONIC)
+		story->cpu->counters.event[SL_EVENT_FLOW_PROMOTED]++;
 }
 
 /**

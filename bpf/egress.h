@@ -194,20 +194,19 @@ static __always_inline void egress_track(struct sl_xdp_cpu *cpu, uint32_t index,
 	struct sl_packet packet = record_packet(cpu, family);
 	struct sl_flow *flow = flow_at(index, family);
 	struct sl_flow *after = &cpu->flow;
+	uint32_t was;
 
 	if (flow == NULL || cpu->passage == SL_XDP_PASSAGE_ERROR)
 		return;
 	*after = *flow;
+	was = after->state;
 	sl_egress_track(after, direction, &packet, peer, cpu->now);
-	if (flow->state == SL_FLOW_EMBRYONIC && after->state != SL_FLOW_EMBRYONIC) {
-		if (flow_promote(index, sequence, family))
-			cpu->counters.event[SL_EVENT_FLOW_PROMOTED]++;
-	} else if (flow->state != SL_FLOW_EMBRYONIC && after->state == SL_FLOW_EMBRYONIC) {
-		if (!flow_demote(index, sequence, family))
+	if (after->state != was) {
+		if (!flow_turn(index, sequence, was, after->state, family))
 			return;
+		if (was == SL_FLOW_EMBRYONIC)
+			cpu->counters.event[SL_EVENT_FLOW_PROMOTED]++;
 	}
-	if (flow->state != after->state)
-		flow->state = after->state;
 	flow->flags = after->flags;
 	flow->client_next = after->client_next;
 	flow->backend_next = after->backend_next;

@@ -245,7 +245,7 @@ __noinline uint32_t log_end6(uint32_t index)
 	return log_end(index, SL_FAMILY_IPV6);
 }
 
-/** Live flows of @backend, @n more than before. */
+/** Flows of @backend that are not closed, @n more than before. */
 static __always_inline void load_add(uint32_t backend, int32_t n)
 {
 	struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
@@ -264,7 +264,8 @@ static __always_inline void count_ended(const struct sl_flow *flow, uint8_t fami
 	uint32_t index = flow->backend;
 
 	usage_add(&usage.flows[usage_of(family)], -1);
-	load_add(flow->backend, -1);
+	if (flow->state != SL_FLOW_CLOSED)
+		load_add(flow->backend, -1);
 	if (flow->state == SL_FLOW_EMBRYONIC)
 		usage_add(&usage.embryonic[usage_of(family)], -1);
 	cpu = bpf_map_lookup_elem(&cpus, &zero);
@@ -851,72 +852,52 @@ static __always_inline enum created create_in(struct creation *creation, uint8_t
 	return created;
 }
 
-static __always_inline bool promote_in(uint32_t index, uint32_t sequence, uint8_t family)
+/* What a change of state means for what is counted. The bucket's lock is held. */
+static __always_inline void count_turn(const struct sl_flow *flow, uint32_t was, uint32_t is,
+				       uint8_t family)
+{
+	bool is_embryonic = is == SL_FLOW_EMBRYONIC;
+	bool is_closed = is == SL_FLOW_CLOSED;
+
+	if (is_embryonic != (was == SL_FLOW_EMBRYONIC))
+		usage_add(&usage.embryonic[usage_of(family)], is_embryonic ? 1 : -1);
+	if (is_closed != (was == SL_FLOW_CLOSED))
+		load_add(flow->backend, is_closed ? -1 : 1);
+}
+
+static __always_inline bool turn_in(uint32_t index, uint32_t sequence, uint32_t was, uint32_t is,
+				    uint8_t family)
 {
 	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
 	struct sl_flow *flow = flow_at(index, family);
-	bool is_promoted;
+	bool is_turned;
 
 	if (flow == NULL || !bucket_lock(first, family))
 		return false;
-	is_promoted = flow->state == SL_FLOW_EMBRYONIC && read_once(&flow->sequence) == sequence;
-	if (is_promoted) {
-		flow->state = SL_FLOW_ESTABLISHED;
-		usage_add(&usage.embryonic[usage_of(family)], -1);
+	is_turned = flow->state == was && read_once(&flow->sequence) == sequence;
+	if (is_turned) {
+		flow->state = is & 15u;
+		count_turn(flow, was, is, family);
 	}
 	bucket_unlock(first, family);
-	return is_promoted;
+	return is_turned;
 }
 
-/* Takes flow @index out of the embryonic ones, by one CPU alone. Whether it did. */
+/* Takes flow @index from state @was to state @is, by one CPU alone. Whether it did. */
 
-__noinline uint32_t flow_promote4(uint32_t index, uint32_t sequence)
+__noinline uint32_t flow_turn4(uint32_t index, uint32_t sequence, uint32_t was, uint32_t is)
 {
-	return promote_in(index, sequence, SL_FAMILY_IPV4);
+	return turn_in(index, sequence, was, is, SL_FAMILY_IPV4);
 }
 
-__noinline uint32_t flow_promote6(uint32_t index, uint32_t sequence)
+__noinline uint32_t flow_turn6(uint32_t index, uint32_t sequence, uint32_t was, uint32_t is)
 {
-	return promote_in(index, sequence, SL_FAMILY_IPV6);
+	return turn_in(index, sequence, was, is, SL_FAMILY_IPV6);
 }
 
-static __always_inline bool flow_promote(uint32_t index, uint32_t sequence, uint8_t family)
+static __always_inline bool flow_turn(uint32_t index, uint32_t sequence, uint32_t was, uint32_t is,
+				      uint8_t family)
 {
-	return family == SL_FAMILY_IPV4 ? flow_promote4(index, sequence)
-					: flow_promote6(index, sequence);
-}
-
-static __always_inline bool demote_in(uint32_t index, uint32_t sequence, uint8_t family)
-{
-	uint32_t first = index & ~(uint32_t)(SL_XDP_WAYS - 1);
-	struct sl_flow *flow = flow_at(index, family);
-	bool is_demoted;
-
-	if (flow == NULL || !bucket_lock(first, family))
-		return false;
-	is_demoted = sl_flow_is_over(flow) && read_once(&flow->sequence) == sequence;
-	if (is_demoted) {
-		flow->state = SL_FLOW_EMBRYONIC;
-		usage_add(&usage.embryonic[usage_of(family)], 1);
-	}
-	bucket_unlock(first, family);
-	return is_demoted;
-}
-
-/* Makes flow @index, which is over, embryonic again, by one CPU alone. Whether it did. */
-
-__noinline uint32_t flow_demote4(uint32_t index, uint32_t sequence)
-{
-	return demote_in(index, sequence, SL_FAMILY_IPV4);
-}
-
-__noinline uint32_t flow_demote6(uint32_t index, uint32_t sequence)
-{
-	return demote_in(index, sequence, SL_FAMILY_IPV6);
-}
-
-static __always_inline bool flow_demote(uint32_t index, uint32_t sequence, uint8_t family)
-{
-	return family == SL_FAMILY_IPV4 ? flow_demote4(index, sequence)
-					: flow_demote6(index, sequence);
+	return family == SL_FAMILY_IPV4 ? flow_turn4(index, sequence, was, is)
+					: flow_turn6(index, sequence, was, is);
 }

@@ -48,7 +48,7 @@ enum {
 #define ROLE              CHOICE("role", false, SHARE_ROLES, "active serves, backup while no active one can, sorry while no other can; default active")
 #define GROUP             STRING("group", false, 1, SL_MAX_NAME - 1, "a name that a canary can have a share by; none: none, the default")
 #define WEIGHT            INTEGER("weight", false, 0, SL_MAX_WEIGHT, "share of new flows; 0 takes none; default 1")
-#define MAX_FLOWS         INTEGER("max_flows", false, 0, SL_MAX_FLOWS, "limit of live flows: a full backend gets no new ones; 0: none, the default")
+#define MAX_FLOWS         INTEGER("max_flows", false, 0, SL_MAX_FLOWS, "limit of open flows: a full backend gets no new ones; 0: none, the default")
 #define STATE             CHOICE("state", false, "ready|drain|maint", "ready takes new flows, drain keeps its flows, maint ends them; default ready")
 #define TEXT              STRING("text", true, 0, SL_MAX_CONFIG_BYTES, "the configuration, YAML")
 #define FILE_NAME         STRING("file", false, 1, MAX_FILE_NAME, "the file's name, for error texts and as owner")

@@ -27,7 +27,7 @@ struct explain_hop {
 /** The published snapshot, or NULL. */
 const struct snapshot *engine_snapshot(const struct dataplane *dataplane);
 
-/** How many flows of @backend count for its limit now. */
+/** How many flows of @backend count for its limit now: those that are not closed. */
 uint32_t engine_flows_of(const struct dataplane *dataplane, uint32_t backend);
 
 const char *engine_port_name(const struct dataplane *dataplane, uint32_t port);

@@ -192,6 +192,7 @@
 	M(wire_backend_counters_record, unanswered) \
 	M(wire_backend_counters_record, resets) \
 	M(wire_backend_counters_record, syn_ack_us) \
+	M(wire_backend_counters_record, flows_open) \
 	M(wire_backend_counters_record, source_flows) \
 	S(wire_backend_counters_record) \
 	M(wire_backend_counters_reply, n_records) \

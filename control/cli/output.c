@@ -256,17 +256,15 @@ static const char *check_text(const json_t *check, char *text, size_t size)
 }
 
 /* "3", or "3/100" of a backend with a limit. */
-static const char *live_text(const json_t *backend, json_int_t live, char *text, size_t size)
+static const char *open_text(const json_t *backend, json_int_t n, char *text, size_t size)
 {
 	json_int_t limit = integer_of(backend, "max_flows");
 
-	if (live < 0)
-		live = 0;
 	if (limit > 0)
-		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, live,
+		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, n,
 			       limit);
 	else
-		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT, live);
+		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT, n);
 	return text;
 }
 
@@ -311,7 +309,7 @@ static void print_backends(FILE *out, const json_t *backends)
 	struct table *table;
 
 	(void)snprintf(text, sizeof(text),
-		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|%s>SHARE|NEIGHBOUR|>FLOWS|>LIVE|"
+		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|%s>SHARE|NEIGHBOUR|>FLOWS|>OPEN|"
 		       "%s%s>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT%s",
 		       is_special ? "ROLE|GROUP|IN-USE|" : "", is_fullnat ? ">SOURCE-PORTS|" : "",
 		       is_opened ? ">SYN-ACK|>FAILED|" : "", is_checked ? "|LAST-CHECK" : "");
@@ -320,7 +318,6 @@ static void print_backends(FILE *out, const json_t *backends)
 	for (size_t i = 0; i < json_array_size(backends); i++) {
 		const json_t *backend = json_array_get(backends, i);
 		const json_t *counted = get(backend, "counters");
-		json_int_t live = integer_of(counted, "flows") - integer_of(counted, "flows_ended");
 
 		table_row(table);
 		cells(table, backend, names);
@@ -330,7 +327,9 @@ static void print_backends(FILE *out, const json_t *backends)
 		table_cell(table, text);
 		table_cell_json(table, get(backend, "neighbour"));
 		table_cell_json(table, get(counted, "flows"));
-		table_cell(table, counted ? live_text(backend, live, text, sizeof(text)) : "");
+		table_cell(table, counted ? open_text(backend, integer_of(counted, "flows_open"),
+						      text, sizeof(text))
+					  : "");
 		if (is_fullnat) {
 			ports_text(backend, text, sizeof(text));
 			table_cell(table, text);

@@ -34,6 +34,7 @@ static json_t *counters_of_backend(const struct wire_backend_counters_record *re
 	json_object_set_new(object, #name, json_integer((json_int_t)record->name));
 	SL_BACKEND_COUNTER_LIST(X)
 #undef X
+	json_object_set_new(object, "flows_open", json_integer((json_int_t)record->flows_open));
 	return object;
 }
 

@@ -161,13 +161,13 @@ void saturation_add_backend(struct saturation_ratios *ratios, const struct wire_
 			    const struct wire_backend_counters_record *counted)
 {
 	uint64_t n_ports = (uint64_t)service->source_port_last - service->source_port_first + 1;
-	uint64_t n_live = counted->flows - counted->flows_ended;
 
 	for (uint32_t i = 0; i < service->n_sources; i++)
 		keep_larger(&ratios->of[SATURATION_SOURCE_PORTS],
 			    part(counted->source_flows[i], n_ports));
-	if (backend->max_flows != 0 && counted->flows >= counted->flows_ended)
-		keep_larger(&ratios->of[SATURATION_MAX_FLOWS], part(n_live, backend->max_flows));
+	if (backend->max_flows != 0)
+		keep_larger(&ratios->of[SATURATION_MAX_FLOWS],
+			    part(counted->flows_open, backend->max_flows));
 }
 
 const char *saturation_name(enum saturation_resource resource)

@@ -27,18 +27,15 @@ void balance_foresee(struct worker *worker, const struct snapshot *snapshot,
 /** Counts what a packet said of @backend, by index. */
 void balance_count_news(struct worker *worker, uint32_t backend, const struct sl_flow_news *news);
 
-/** What @packet, of @flow in @direction, does to its state, and to the table's count of states. */
+/** What @packet, of @flow in @direction, does to its state, and to what is counted by it. */
 SL_INLINE void balance_track(struct worker *worker, struct sl_flow *flow,
 			     enum sl_direction direction, const struct sl_packet *packet)
 {
-	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
-
+	enum sl_flow_state was = (enum sl_flow_state)flow->state;
 	struct sl_flow_news news = sl_flow_track(flow, direction, packet, worker->now);
 
 	if (SL_UNLIKELY(news.word != SL_FLOW_NO_NEWS))
 		balance_count_news(worker, flow->backend, &news);
-	if (SL_UNLIKELY(was_embryonic && flow->state != SL_FLOW_EMBRYONIC)) {
-		flow_table_promoted(worker_table(worker, flow->family));
-		worker->counters.event[SL_EVENT_FLOW_PROMOTED]++;
-	}
+	if (SL_UNLIKELY(flow->state != was))
+		worker_count_turn(worker, flow, was);
 }

@@ -23,6 +23,7 @@
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/flow_events.h"
 #include "dataplane/dpdk/pool.h"
+#include "dataplane/dpdk/schedule.h"
 #include "log/log.h"
 
 enum {
@@ -309,6 +310,7 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 			record->source_flows[j] += __atomic_load_n(
 				&dataplane->worker[i]->source_flows[backend][j], __ATOMIC_RELAXED);
 	}
+	record->flows_open = schedule_flows_of(dataplane, backend);
 	if (dataplane->snapshot != NULL && backend < dataplane->snapshot->n_backends) {
 		uint16_t adjacency = dataplane->snapshot->backend[backend].adjacency;
 

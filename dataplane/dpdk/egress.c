@@ -172,18 +172,13 @@ static void track(const struct passage *passage, struct sl_flow *flow, enum sl_d
 		  uint32_t peer)
 {
 	struct worker *worker = passage->worker;
-	struct flow_table *table = worker_table(worker, flow->family);
-	bool was_embryonic = flow->state == SL_FLOW_EMBRYONIC;
+	enum sl_flow_state was = (enum sl_flow_state)flow->state;
 
 	if (sl_packet_is_icmp_error(passage->packet))
 		return;
 	sl_egress_track(flow, direction, passage->packet, peer, worker->now);
-	if (was_embryonic && flow->state != SL_FLOW_EMBRYONIC) {
-		flow_table_promoted(table);
-		worker->counters.event[SL_EVENT_FLOW_PROMOTED]++;
-	} else if (!was_embryonic && flow->state == SL_FLOW_EMBRYONIC) {
-		flow_table_demoted(table);
-	}
+	if (flow->state != was)
+		worker_count_turn(worker, flow, was);
 }
 
 /* The source that the client's packets have, as long as the snapshot lives. */

@@ -142,6 +142,7 @@ struct backend_line {
 #define X(name, unit, help) uint64_t name;
 	SL_BACKEND_TRAFFIC_LIST(X)
 #undef X
+	uint64_t closed; /* of its flows, those in the state of that name */
 } __attribute__((aligned(SL_CACHE_LINE)));
 
 /** One poll-mode core. Written by its own thread alone; counters are read by others. */

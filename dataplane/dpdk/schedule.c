@@ -12,9 +12,11 @@ uint32_t schedule_flows_of(const struct dataplane *dataplane, uint32_t backend)
 		const struct backend_line *line = &dataplane->worker[i]->backend_counters[backend];
 
 		flows += __atomic_load_n(&line->flows, __ATOMIC_RELAXED) -
-			 __atomic_load_n(&line->flows_ended, __ATOMIC_RELAXED);
+			 __atomic_load_n(&line->flows_ended, __ATOMIC_RELAXED) -
+			 __atomic_load_n(&line->closed, __ATOMIC_RELAXED);
 	}
-	return (uint32_t)flows;
+	/* Between two counts of another worker it may be one too few. */
+	return (int64_t)flows > 0 ? (uint32_t)flows : 0;
 }
 
 /* The one that the client keeps, if it may take the flow. */

@@ -6,7 +6,7 @@
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/lookup.h"
 
-/** Live flows of @backend, of all workers: of others as they stood a moment ago. Any thread. */
+/** Flows of @backend that are not closed, of all workers: of others as they stood a moment ago. Any thread. */
 uint32_t schedule_flows_of(const struct dataplane *dataplane, uint32_t backend);
 
 /**

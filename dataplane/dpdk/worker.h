@@ -56,6 +56,24 @@ SL_INLINE uint32_t worker_now_us(const struct worker *worker)
 			  64);
 }
 
+/** Counts that @flow is no longer in state @was, which is another than it is in. */
+SL_INLINE void worker_count_turn(struct worker *worker, const struct sl_flow *flow,
+				 enum sl_flow_state was)
+{
+	struct backend_line *backend = &worker->backend_counters[flow->backend];
+
+	if (was == SL_FLOW_EMBRYONIC) {
+		flow_table_promoted(worker_table(worker, flow->family));
+		worker->counters.event[SL_EVENT_FLOW_PROMOTED]++;
+	} else if (flow->state == SL_FLOW_EMBRYONIC) {
+		flow_table_demoted(worker_table(worker, flow->family));
+	}
+	if (flow->state == SL_FLOW_CLOSED)
+		backend->closed++;
+	else if (was == SL_FLOW_CLOSED)
+		backend->closed--;
+}
+
 /** Frees @flow and counts it. @hashes: flow_table_hashes() of it. */
 SL_INLINE void worker_end_flow_of(struct worker *worker, struct flow_table *table,
 				  struct sl_flow *flow, const struct flow_hashes *hashes)
@@ -64,6 +82,7 @@ SL_INLINE void worker_end_flow_of(struct worker *worker, struct flow_table *tabl
 	worker->backend_counters[flow->backend].flows_ended++;
 	if (SL_UNLIKELY(sl_flow_is_awaited(flow)))
 		worker->backend_openings[flow->backend].unanswered++;
+	worker->backend_counters[flow->backend].closed -= flow->state == SL_FLOW_CLOSED;
 	if (SL_UNLIKELY(flow->is_logged))
 		flow_events_put(worker, flow, SL_FLOW_ENDS, NULL);
 	if (SL_UNLIKELY(sl_flow_has_source(flow)))

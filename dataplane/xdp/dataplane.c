@@ -17,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "dataplane/explain.h"
 #include "dataplane/flow_log.h"
 #include "dataplane/staging_dump.h"
 #include "dataplane/xdp/engine.h"
@@ -337,6 +338,7 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 	SL_BACKEND_OPENING_LIST(X)
 	SL_BACKEND_TIME_LIST(X)
 #undef X
+	record->flows_open = engine_flows_of(dataplane, backend);
 	for (uint32_t i = 0; i < SL_MAX_SOURCES_PER_SERVICE; i++) {
 		const struct sl_xdp_source_flows *flows = dataplane->source_flows.at;
 

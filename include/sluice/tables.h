@@ -82,8 +82,8 @@ struct sl_affinity {
 
 /** How much a backend has to do, by its stable index. */
 struct sl_load {
-	uint32_t flows;     /* live ones */
-	uint32_t max_flows; /* as many may be live; 0: no limit */
+	uint32_t flows;     /* those that are not closed */
+	uint32_t max_flows; /* as many may be so; 0: no limit */
 };
 
 enum {

@@ -397,6 +397,7 @@ struct wire_backend_counters_record {
 	uint64_t unanswered;
 	uint64_t resets;
 	uint64_t syn_ack_us; /* of syn_acks flows together */
+	uint64_t flows_open; /* live ones that are not closed: they count for max_flows */
 	/* Live fullnat flows by source address, in the order of the service's sources. */
 	uint32_t source_flows[SL_MAX_SOURCES_PER_SERVICE];
 };
@@ -717,4 +718,4 @@ _Static_assert(sizeof(struct wire_capture_end) == 24, "wire_capture_end");
 _Static_assert(sizeof(struct wire_capture_begin_request) == 88, "wire_capture_begin_request");
 _Static_assert(sizeof(struct wire_explain_step) == 256, "wire_explain_step");
 _Static_assert(sizeof(struct wire_explain_reply) == 48, "wire_explain_reply");
-_Static_assert(sizeof(struct wire_backend_counters_record) == 192, "wire_backend_counters_record");
+_Static_assert(sizeof(struct wire_backend_counters_record) == 200, "wire_backend_counters_record");

@@ -337,16 +337,21 @@ static struct sl_flow *create_flow(struct model *model, const struct judgement *
 	return &model->flow[model->n++].flow;
 }
 
-static uint64_t flows_of(const struct model *model, uint32_t backend)
+uint64_t model_open_flows(const struct model *model, uint32_t backend)
 {
-	return model->backend[backend].flows - model->backend[backend].flows_ended;
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < model->n; i++)
+		n += model->flow[i].flow.backend == backend &&
+		     model->flow[i].flow.state != SL_FLOW_CLOSED;
+	return n;
 }
 
 static bool has_limit_reached(const struct model *model, uint32_t backend)
 {
 	uint32_t max_flows = model->snapshot->max_flows[backend];
 
-	return max_flows != 0 && flows_of(model, backend) >= max_flows;
+	return max_flows != 0 && model_open_flows(model, backend) >= max_flows;
 }
 
 /* Fewest flows for its weight, of 16 members from where the hash says on. */
@@ -364,8 +369,8 @@ static uint32_t least_of(const struct model *model, const struct sl_service *ser
 		if (weight == 0 || has_limit_reached(model, index))
 			continue;
 		if (best == SL_NO_INDEX ||
-		    (flows_of(model, index) + 1) * model->snapshot->backend[best].weight <
-			    (flows_of(model, best) + 1) * weight)
+		    (model_open_flows(model, index) + 1) * model->snapshot->backend[best].weight <
+			    (model_open_flows(model, best) + 1) * weight)
 			best = index;
 	}
 	return best;

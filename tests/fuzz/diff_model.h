@@ -86,3 +86,6 @@ enum sl_verdict model_packet(struct model *model, uint32_t port, uint8_t *frame,
  * stay; NULL: none.
  */
 void model_sweep(struct model *model, bool (*is_kept)(const struct sl_flow *flow));
+
+/** How many flows of @backend are not closed. */
+uint64_t model_open_flows(const struct model *model, uint32_t backend);

@@ -466,6 +466,7 @@ static bool compare_counters(uint64_t i)
 #define X(name, unit, help) is_same = is_same && found.name == model.openings[j].name;
 		SL_BACKEND_OPENING_LIST(X)
 #undef X
+		is_same = is_same && found.flows_open == model_open_flows(&model, j);
 	}
 	if (!is_same)
 		print_where(i, "counters of services and backends");

@@ -126,3 +126,17 @@ def test_a_full_backend_gets_nothing_new_and_keeps_what_it_has(net):
         assert held[0].ask() == held[0].began
     finally:
         held[0].close()
+
+
+def test_connections_that_have_ended_do_not_count_for_the_limit(net):
+    for i in (1, 2, 3):
+        net.sluice("backend", "set", "limit", f"{backend4(i)}:8080", "max_flows", "2")
+    topology.wait_until("no open flows", 5, lambda: all(b["counters"]["flows_open"] == 0 for b in backends(net, "limit").values()))
+    before = net.counters()["verdicts"]["drop_backends_full"]
+    for _ in range(20):
+        assert sum(answers(net, LIMIT, 1).values()) == 1
+        topology.wait_until("no open flows", 5, lambda: all(b["counters"]["flows_open"] == 0 for b in backends(net, "limit").values()))
+    assert net.counters()["verdicts"]["drop_backends_full"] == before
+    listed = backends(net, "limit").values()
+    assert sum(b["counters"]["flows"] - b["counters"]["flows_ended"] for b in listed) >= 20, "they are in the table still"
+    assert "0/2" in net.sluice("backend", "list", "limit").stdout

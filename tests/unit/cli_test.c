@@ -651,12 +651,13 @@ Test(cli, backends_show_their_share_and_the_flows_that_live)
 		output_backends,
 		"{\"backends\":[{\"service\":\"web\",\"address\":\"10.0.0.2:80\",\"weight\":1,"
 		"\"state\":\"drain\",\"slots\":10,\"share\":0.12345,\"neighbour\":true,"
-		"\"counters\":{\"flows\":9,\"flows_ended\":7,\"packets_in\":1,\"bytes_in\":2,"
+		"\"counters\":{\"flows\":9,\"flows_ended\":7,\"flows_open\":2,\"packets_in\":1,"
+		"\"bytes_in\":2,"
 		"\"packets_out\":3,\"bytes_out\":4}},"
 		"{\"service\":\"web\",\"address\":\"10.0.0.3:80\",\"weight\":1,\"state\":"
 		"\"ready\"}]}",
 		"{}",
-		"SERVICE  ADDRESS      STATE  HEALTH  WEIGHT   SHARE  NEIGHBOUR  FLOWS  LIVE  "
+		"SERVICE  ADDRESS      STATE  HEALTH  WEIGHT   SHARE  NEIGHBOUR  FLOWS  OPEN  "
 		"PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT\n"
 		"web      10.0.0.2:80  drain  -            1  12.35%  yes            9     2       "
 		"    "
@@ -679,7 +680,7 @@ Test(cli, backends_that_are_checked_show_how_it_went)
 		"{\"service\":\"web\",\"address\":\"10.0.0.5:80\",\"health\":\"unknown\","
 		"\"check\":{\"checks\":0,\"reason\":\"\"}}]}",
 		"{}",
-		"SERVICE  ADDRESS      STATE  HEALTH   WEIGHT  SHARE  NEIGHBOUR  FLOWS  LIVE  "
+		"SERVICE  ADDRESS      STATE  HEALTH   WEIGHT  SHARE  NEIGHBOUR  FLOWS  OPEN  "
 		"PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT  LAST-CHECK\n"
 		"web      10.0.0.2:80  -      up            -      -  -              -     -       "
 		"    "
@@ -704,7 +705,7 @@ Test(cli, backends_with_roles_show_them_and_whom_new_flows_go_to)
 		"\"10.0.0.3:80\",\"role\":\"sorry\",\"in_use\":false}]}",
 		"{}",
 		"SERVICE  ADDRESS      STATE  HEALTH  WEIGHT  ROLE    GROUP  IN-USE  SHARE  "
-		"NEIGHBOUR  FLOWS  LIVE  PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT\n"
+		"NEIGHBOUR  FLOWS  OPEN  PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT\n"
 		"web      10.0.0.2:80  -      -            -  active  v2     yes         -  "
 		"-              -     -           -         -            -          -\n"
 		"web      10.0.0.3:80  -      -            -  sorry   -      no          -  "

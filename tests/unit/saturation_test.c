@@ -103,8 +103,12 @@ Test(saturation, the_worst_backend_counts)
 	const struct wire_service service = {
 		.n_sources = 2, .source_port_first = 1000, .source_port_last = 1099};
 	const struct wire_backend limited = {.max_flows = 10}, free = {.max_flows = 0};
-	const struct wire_backend_counters_record few = {.flows = 9, .flows_ended = 5},
-						  many = {.flows = 9, .source_flows = {25, 50}};
+	const struct wire_backend_counters_record few = {.flows = 11,
+							 .flows_ended = 5,
+							 .flows_open = 4},
+						  many = {.flows = 9,
+							  .flows_open = 9,
+							  .source_flows = {25, 50}};
 	const struct saturation_look none = {0}, now = look_at(second);
 	struct saturation_ratios ratios = saturation_reckon(&none, &now);
 
@@ -112,7 +116,7 @@ Test(saturation, the_worst_backend_counts)
 	cr_expect(isnan(ratios.of[SATURATION_MAX_FLOWS]), "no limit");
 	expect(ratios.of[SATURATION_SOURCE_PORTS], 0.5, "of the fuller source");
 	saturation_add_backend(&ratios, &service, &limited, &few);
-	expect(ratios.of[SATURATION_MAX_FLOWS], 0.4, "live of ten");
+	expect(ratios.of[SATURATION_MAX_FLOWS], 0.4, "open of ten");
 	saturation_add_backend(&ratios, &service, &limited, &many);
 	expect(ratios.of[SATURATION_MAX_FLOWS], 0.9, "the closer one");
 	expect(ratios.of[SATURATION_SOURCE_PORTS], 0.5, "as before");
