@@ -259,18 +259,20 @@ static __always_inline void count_ended(const struct sl_flow *flow, uint8_t fami
 {
 	struct sl_backend_openings *openings;
 	struct sl_backend_counters *backend;
+	struct sl_load *load;
 	struct sl_xdp_cpu *cpu;
-	uint32_t zero = 0;
-	uint32_t index = flow->backend;
+	uint32_t index = 0; /* one for all: the callers' stack is full */
 
-	usage_add(&usage.flows[usage_of(family)], -1);
-	if (flow->state != SL_FLOW_CLOSED)
-		load_add(flow->backend, -1);
-	if (flow->state == SL_FLOW_EMBRYONIC)
-		usage_add(&usage.embryonic[usage_of(family)], -1);
-	cpu = bpf_map_lookup_elem(&cpus, &zero);
+	cpu = bpf_map_lookup_elem(&cpus, &index);
 	if (cpu != NULL)
 		cpu->counters.event[SL_EVENT_FLOW_ENDED]++;
+	index = flow->backend;
+	usage_add(&usage.flows[usage_of(family)], -1);
+	load = bpf_map_lookup_elem(&loads, &index);
+	if (load != NULL && flow->state != SL_FLOW_CLOSED)
+		__sync_fetch_and_add(&load->flows, -1);
+	if (flow->state == SL_FLOW_EMBRYONIC)
+		usage_add(&usage.embryonic[usage_of(family)], -1);
 	backend = bpf_map_lookup_elem(&backend_counters, &index);
 	if (backend != NULL)
 		backend->flows_ended++;

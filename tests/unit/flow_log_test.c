@@ -298,7 +298,8 @@ Test(flow_log, a_file_that_cannot_be_opened_is_refused)
 	struct flow_log *log = NULL;
 
 	cr_expect_eq(flow_log_open("/nowhere/flows", &log, error), -ENOENT);
-	cr_expect_str_eq(error, "dataplane.flow_log /nowhere/flows: No such file or directory");
+	cr_expect_str_eq(error, "dataplane.flow_log /nowhere/flows: No such file or directory "
+				"(its folder is yours to make)");
 }
 
 Test(flow_log, without_a_log_nothing_is_logged)
