@@ -110,6 +110,7 @@ struct config {
 	uint8_t health_exec; /* 1: checks may be programs */
 	uint8_t engine;      /* enum config_engine */
 	uint8_t hugepages;   /* enum config_hugepages */
+	uint8_t telemetry;   /* 1: DPDK's telemetry socket is opened */
 	uint32_t n_workers;
 	uint32_t max_workers;     /* 0: to be chosen */
 	int core[SL_MAX_WORKERS]; /* -1: to be chosen */

@@ -221,6 +221,7 @@ static void read_listen(struct reader *reader, const yaml_node_t *node, const ch
 
 static const char *const engine_words[] = {"auto", "dpdk", "xdp", NULL};
 static const char *const hugepages_words[] = {"auto", "on", "off", NULL};
+static const char *const boolean_words[] = {"false", "true", NULL};
 
 static const struct read_key dataplane_keys[] = {
 	{"engine", read_word, offsetof(struct config, engine), CONFIG_ENGINE_AUTO, 0, engine_words},
@@ -236,6 +237,7 @@ static const struct read_key dataplane_keys[] = {
 	{"memory_mb", read_integer, offsetof(struct config, memory_mb), 64, 1048576, NULL},
 	{"hash_key", read_hash_key, 0, 0, 0, NULL},
 	{"flow_log", read_path, offsetof(struct config, flow_log), 0, CONFIG_MAX_PATH, NULL},
+	{"telemetry", read_word, offsetof(struct config, telemetry), 0, 0, boolean_words},
 	{0},
 };
 
@@ -260,9 +262,12 @@ static void read_dataplane(struct reader *reader, const yaml_node_t *node, const
 		READ_FAIL(reader, node, "dataplane.max_workers",
 			  "value %u is below dataplane.workers, %u", config->max_workers,
 			  config->n_workers);
+	if (config->telemetry && config->engine == CONFIG_ENGINE_XDP)
+		problem_warning(reader->problems, reader->name, read_mark(node),
+				"dataplane.telemetry",
+				"there is none: the xdp engine runs without DPDK");
 }
 
-static const char *const boolean_words[] = {"false", "true", NULL};
 static const struct read_key health_keys[] = {
 	{"exec", read_word, offsetof(struct config, health_exec), 0, 0, boolean_words},
 	{0},

@@ -51,6 +51,7 @@ struct dataplane_options {
 	uint8_t hugepages;        /* enum dataplane_hugepages */
 	bool is_replacing;        /* xdp: another program may be taken off a port */
 	bool is_fresh;            /* xdp: what a former process left is given up */
+	bool has_telemetry;       /* dpdk: EAL's telemetry socket is opened */
 	char reason[128];         /* why this engine, in words, for status */
 	struct flow_log
 		*flow_log; /* opened, the caller's; the engine starts and stops it; NULL: none */

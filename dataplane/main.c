@@ -180,6 +180,7 @@ static void fill_options(const struct config *config, struct dataplane_options *
 	options->n_affinities = config->n_affinities;
 	options->memory_mb = config->memory_mb;
 	options->hugepages = config->hugepages;
+	options->has_telemetry = config->telemetry != 0;
 }
 
 _Static_assert((int)CONFIG_PORT_INTERFACE == (int)DATAPLANE_PORT_INTERFACE, "same values");

@@ -62,6 +62,7 @@ void reload_take(struct config *running, const struct config *wanted, struct dat
 	say_unless(wanted->hugepages == running->hugepages, "hugepages");
 	say_unless(wanted->memory_mb == running->memory_mb, "memory_mb");
 	say_unless(strcmp(wanted->flow_log, running->flow_log) == 0, "flow_log");
+	say_unless(wanted->telemetry == running->telemetry, "telemetry");
 	if (wanted->n_workers == running->n_workers &&
 	    memcmp(wanted->core, running->core, sizeof(wanted->core)) == 0) {
 		log_info("reload: dataplane.workers is %u as before", wanted->n_workers);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dataplane/dpdk/engine.h"
+#include "dataplane/dpdk/telemetry.h"
 #include "dataplane/flow_log.h"
 #include "log/log.h"
 
@@ -67,4 +68,6 @@ void cores_leave(struct dataplane *dataplane)
 		log_warn("cores: the control thread may hold up workers: %s", strerror(status));
 	punt_move(dataplane, &rest);
 	flow_log_move(dataplane->options.flow_log, &rest);
+	if (dataplane->options.has_telemetry)
+		telemetry_move(&rest);
 }

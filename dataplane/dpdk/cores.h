@@ -20,7 +20,7 @@ uint32_t cores_count(void);
 int cores_choose(struct dataplane *dataplane, char *error) SL_MUST_USE;
 
 /**
- * This thread, those that it starts from here on, and those of punt.c and the flow log leave the cores of
- * the workers that run. To be called again when these are others.
+ * This thread, those that it starts from here on, and those of punt.c, the flow log and the telemetry
+ * socket leave the cores of the workers that run. To be called again when these are others.
  */
 void cores_leave(struct dataplane *dataplane);

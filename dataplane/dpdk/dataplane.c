@@ -24,6 +24,7 @@
 #include "dataplane/dpdk/flow_events.h"
 #include "dataplane/dpdk/pool.h"
 #include "dataplane/dpdk/schedule.h"
+#include "dataplane/dpdk/telemetry.h"
 #include "log/log.h"
 
 enum {
@@ -115,6 +116,8 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		status = workers_launch(dataplane, error);
 	if (status == 0)
 		status = maintenance_start(dataplane);
+	if (status == 0 && dataplane->options.has_telemetry)
+		status = telemetry_start(dataplane, error);
 	return status;
 }
 
@@ -172,6 +175,7 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 
 void dataplane_close(struct dataplane *dataplane)
 {
+	telemetry_stop();
 	__atomic_store_n(&dataplane->is_stopping, true, __ATOMIC_RELAXED);
 	rte_eal_mp_wait_lcore();
 	if (dataplane->maintenance != NULL)
@@ -187,7 +191,7 @@ void dataplane_close(struct dataplane *dataplane)
 	free(dataplane->steering);
 	rte_free(dataplane->qsbr);
 	rte_mempool_free(dataplane->pool);
-	rte_eal_cleanup();
+	eal_stop(dataplane);
 	free(dataplane);
 }
 

@@ -5,9 +5,11 @@
  * own run directory, so several can run on one host. Once in a process.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
@@ -17,6 +19,8 @@
 #include "dataplane/dpdk/cores.h"
 #include "dataplane/dpdk/engine.h"
 #include "log/log.h"
+
+#define FILE_PREFIX "sluice"
 
 enum {
 	MAX_ARGUMENTS = 32,
@@ -123,6 +127,26 @@ static void add_devices(struct arguments *arguments, struct dataplane *dataplane
 		add(arguments, "--no-pci");
 }
 
+/* @path: PATH_MAX bytes. Returns @path. */
+static const char *telemetry_path(const char *run_dir, char *path)
+{
+	snprintf(path, PATH_MAX, "%s/dpdk/" FILE_PREFIX "/dpdk_telemetry.v2", run_dir);
+	return path;
+}
+
+/* EAL itself would end without a word. */
+static int judge_telemetry_path(const char *run_dir, char *error)
+{
+	const size_t limit = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+	char path[PATH_MAX];
+
+	if (strlen(telemetry_path(run_dir, path)) <= limit)
+		return 0;
+	snprintf(error, SL_MAX_ERROR,
+		 "dataplane.telemetry: socket %.150s: path longer than %zu bytes", path, limit);
+	return -ENAMETOOLONG;
+}
+
 int eal_start(struct dataplane *dataplane, char *error)
 {
 	const struct dataplane_options *options = &dataplane->options;
@@ -136,13 +160,15 @@ int eal_start(struct dataplane *dataplane, char *error)
 				   (options->hugepages == DATAPLANE_HUGEPAGES_AUTO &&
 				    free_hugepages_mb(NULL) >= DEFAULT_MEMORY_MB);
 	status = cores_choose(dataplane, error);
+	if (status == 0 && options->has_telemetry)
+		status = judge_telemetry_path(options->run_dir, error);
 	if (status != 0)
 		goto out;
 	add(arguments, "sluice-dpdk");
 	/* DPDK's own files stand under our run directory, where nobody else's can be. */
 	setenv("RUNTIME_DIRECTORY", options->run_dir, 1);
 	add(arguments, "--file-prefix");
-	add(arguments, "sluice");
+	add(arguments, FILE_PREFIX);
 	/* Nothing is left behind: no shared configuration, no hugepage files. */
 	if (dataplane->has_hugepages) {
 		add(arguments, "--in-memory");
@@ -150,9 +176,15 @@ int eal_start(struct dataplane *dataplane, char *error)
 		add(arguments, "--no-huge");
 		add(arguments, "--no-shconf");
 	}
-	add(arguments, "--no-telemetry");
+	if (!options->has_telemetry)
+		add(arguments, "--no-telemetry");
 	add(arguments, "-m");
 	add(arguments, "%u", memory_mb);
+	/*
+	 * It warns that nobody has use for the socket that it had before DPDK 20.05. Of what EAL
+	 * registers late the first level that fits is taken.
+	 */
+	add(arguments, "--log-level=lib.telemetry:error");
 	add(arguments, "--log-level=lib.*:warning");
 	add(arguments, "--log-level=pmd.*:warning");
 	add_cores(arguments, dataplane);
@@ -164,4 +196,17 @@ int eal_start(struct dataplane *dataplane, char *error)
 out:
 	free(arguments);
 	return status;
+}
+
+void eal_stop(const struct dataplane *dataplane)
+{
+	const char *run_dir = dataplane->options.run_dir;
+	char path[PATH_MAX];
+
+	rte_eal_cleanup();
+	(void)unlink(telemetry_path(run_dir, path));
+	snprintf(path, sizeof(path), "%s/dpdk/" FILE_PREFIX, run_dir);
+	(void)rmdir(path);
+	snprintf(path, sizeof(path), "%s/dpdk", run_dir);
+	(void)rmdir(path);
 }

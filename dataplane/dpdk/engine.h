@@ -237,6 +237,8 @@ struct dataplane {
 
 /* eal.c: one EAL for the process, from the options. 0 or negative errno with @error. */
 int eal_start(struct dataplane *dataplane, char *error) SL_MUST_USE;
+/** Ends it, or what eal_start() came to, and takes away what it left in the run directory. */
+void eal_stop(const struct dataplane *dataplane);
 
 /* port.c */
 int port_open(struct dataplane *dataplane, uint32_t index, char *error) SL_MUST_USE;

@@ -53,6 +53,8 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 		return -ENOMEM;
 	dataplane->options = *options;
 	dataplane->base = base;
+	if (options->has_telemetry)
+		log_info("dataplane.telemetry: there is none: this engine runs without DPDK");
 	programs_init(&dataplane->programs);
 	dataplane->n_ports = options->n_ports;
 	for (uint32_t i = 0; i < SL_MAX_PORTS; i++)

@@ -184,6 +184,7 @@ Test(config, what_is_not_written_has_its_default)
 	cr_expect_eq(config->core[0], -1);
 	cr_expect_eq(config->n_flows, SL_DEFAULT_FLOWS);
 	cr_expect_eq(config->memory_mb, 0);
+	cr_expect_not(config->telemetry);
 	cr_expect_not(config->has_hash_key);
 	cr_expect_eq(config->service[0].wire.mode, WIRE_MODE_NAT);
 	cr_expect_eq(config->service[0].wire.scheduler, WIRE_SCHEDULER_MAGLEV);
@@ -207,6 +208,7 @@ Test(config, every_key_of_the_dataplane_is_read)
 				   "  flows: 64\n"
 				   "  hugepages: off\n"
 				   "  memory_mb: 512\n"
+				   "  telemetry: true\n"
 				   "  hash_key: 000102030405060708090a0b0c0d0e0F\n";
 	struct config_problems problems;
 	struct config *config = load_text(text, &problems);
@@ -219,6 +221,7 @@ Test(config, every_key_of_the_dataplane_is_read)
 	cr_expect_eq(config->core[1], 4);
 	cr_expect_eq(config->n_flows, 64);
 	cr_expect_eq(config->memory_mb, 512);
+	cr_expect(config->telemetry);
 	cr_expect(config->has_hash_key);
 	cr_expect_eq(config->hash_key.word[0], UINT64_C(0x0706050403020100));
 	cr_assert_eq(config->n_ports, 3);
@@ -282,6 +285,26 @@ Test(config, a_service_that_takes_no_flow_is_a_warning)
 	cr_assert_eq(problems.n, 1);
 	cr_expect(problems.problem[0].is_warning);
 	cr_expect_not_null(strstr(problems.problem[0].text, "all weights are 0"));
+	config_free(config);
+}
+
+Test(config, telemetry_of_an_engine_that_has_none_is_a_warning)
+{
+	struct config_problems problems;
+	struct config *config =
+		load_text("dataplane:\n  engine: xdp\n  telemetry: true\n", &problems);
+
+	cr_assert_not_null(config);
+	cr_assert_eq(problems.n, 1);
+	cr_expect(problems.problem[0].is_warning);
+	cr_expect_str_eq(problems.problem[0].text,
+			 "x:2:3: dataplane.telemetry: warning: there is none: the xdp engine runs "
+			 "without DPDK",
+			 "%s", problems.problem[0].text);
+	config_free(config);
+	config = load_text("dataplane:\n  engine: auto\n  telemetry: true\n", &problems);
+	cr_assert_not_null(config);
+	cr_expect_eq(problems.n, 0);
 	config_free(config);
 }
 

@@ -11,7 +11,8 @@ import pytest
 import topology
 
 # What is one engine's alone; the module of DPDK's own ports runs on both, see topology.Topology.
-collect_ignore = {"xdp": ["test_changing_workers.py", "test_eight_workers.py", "test_egress_workers.py", "test_onearm_changing_workers.py"],
+collect_ignore = {"xdp": ["test_changing_workers.py", "test_eight_workers.py", "test_egress_workers.py", "test_onearm_changing_workers.py",
+                          "test_telemetry.py"],
                   "dpdk": ["test_xdp.py"]}[topology.ENGINE]
 
 SIZES = {"empty": 0, "one": 1, "kilo": 1024, "mega": 1 << 20, "big": 200_000_000}
@@ -56,8 +57,10 @@ def fullnat(all_services):
             for name, (address, backends) in all_services.items()}
 
 
-def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=None, has_flow_log=False):
+def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=None, has_flow_log=False,
+             more_config=()):
     net = topology.Topology(kind, workers, one_arm, max_workers)
+    net.more_config = list(more_config)
     if has_flow_log:
         net.flow_log = os.path.join(net.dir, "flows.jsonl")
     try:
@@ -82,7 +85,7 @@ def net(request, files):
     net = bring_up(getattr(request.module, "KIND", "interface"), files[0],
                    getattr(request.module, "WORKERS", 1), getattr(request.module, "ONE_ARM", False),
                    getattr(request.module, "MAX_WORKERS", None), getattr(request.module, "TIMEOUTS", None),
-                   getattr(request.module, "HAS_FLOW_LOG", False))
+                   getattr(request.module, "HAS_FLOW_LOG", False), getattr(request.module, "MORE_CONFIG", ()))
     yield net
     net.remove()
 
