@@ -4,6 +4,7 @@
 import pytest
 
 import topology
+from held import Held
 from topology import answers, backend4, wait_until
 
 STICK, NETWORK, SHORT = range(80, 83)
@@ -98,9 +99,14 @@ def test_a_leaving_backend_gives_its_clients_away_for_good(net):
     assert grown(net, before) == {"affinity_made": 1, "affinity_kept": 19}
     set_backend(net, "stick", mine, "state", "ready")
     assert kept_by(net, STICK, 20) == other
-    # One that is full gives the new flow away, too.
-    set_backend(net, "stick", other, "max_flows", "1")
-    assert kept_by(net, STICK, 5) != other
+    # One that is full gives the new flow away, too: an open connection fills it.
+    held = Held(net, STICK, 1)
+    try:
+        assert held.began == [other]
+        set_backend(net, "stick", other, "max_flows", "1")
+        assert kept_by(net, STICK, 5) != other
+    finally:
+        held.close()
     set_backend(net, "stick", other, "max_flows", "0")
 
 

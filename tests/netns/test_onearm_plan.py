@@ -27,4 +27,4 @@ def test_a_deleted_backends_connections_end_and_its_datagrams_move(net, keeper, 
 
 def test_in_maintenance_connections_end_and_datagrams_move(net, keeper, former):  # noqa: F811
     write(net, lambda backends: backends, "maint")
-    compare(net, keeper, True, is_back=True)
+    compare(net, keeper, True)

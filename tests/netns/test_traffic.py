@@ -116,7 +116,9 @@ def test_explain_says_where_the_flow_then_goes(net):
 def test_it_is_told_how_close_to_the_limits_it_is(net):
     status = net.status()
     net.run_in("client", "curl", "-sf", url(topology.SERVICE4, "name"))
-    kinds = {"flows", "flows_embryonic", "receive", "transmit"} | ({"worker_time", "worker_backlog"} if topology.ENGINE == "dpdk" else set())
+    kinds = {"affinities", "flows", "flows_embryonic", "receive", "transmit"}
+    if topology.ENGINE == "dpdk":
+        kinds |= {"worker_time", "worker_backlog"}
 
     def told():
         found = net.status()["saturation"]

@@ -626,7 +626,7 @@ def complete(fake, line, folder=None):
     return done.stdout.split()
 
 
-NOUNS = ["service", "backend", "flow", "affinity", "explain", "counters", "top", "events", "status", "check", "doctor", "diff", "plan",
+NOUNS = ["service", "backend", "flow", "affinity", "explain", "capture", "counters", "top", "events", "status", "check", "doctor", "diff", "plan",
          "apply", "rollback", "generation", "export", "methods", "shell", "completion", "help"]
 
 
