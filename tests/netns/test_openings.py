@@ -46,10 +46,7 @@ def net(request, files):
         net.write_config(services(request.param))
         net.start_sluice()
     except BaseException:
-        for name in ("dataplane", "sluiced"):
-            if name in net.processes:
-                print(f"--- {name}\n{net.log(name)}")
-        net.remove()
+        net.abandon()
         raise
     yield net
     net.remove()
@@ -130,10 +127,12 @@ def test_a_flood_from_nowhere_says_nothing_against_a_backend(net):
     sources = random.Random(7)
     frames = [bytes(Ether(dst=mac) / IP(src=f"198.18.{i >> 8}.{i & 255}", dst=topology.SERVICE4) /
                     TCP(sport=1024 + i, dport=80, flags="S", seq=sources.getrandbits(32))) for i in range(1500)]
-    net.send_frames(frames)
-    wait_until(lambda: f"all to be decided: {counted.all()}", 30,
-               lambda: sum(counted("syns")) >= 1000 and
-               [a + u for a, u in zip(counted("syn_acks"), counted("unanswered"))] == counted("syns"))
+    # A few at a time: what a queue between us and the backends loses is not answered, and nobody sends it again.
+    for n in range(100, len(frames) + 1, 100):
+        net.send_frames(frames[n - 100:n])
+        wait_until(lambda: f"most of {n} to be counted, and all of these decided: {counted.all()}", 30,
+                   lambda: sum(counted("syns")) >= n * 2 // 3 and
+                   [a + u for a, u in zip(counted("syn_acks"), counted("unanswered"))] == counted("syns"))
     created = net.counters()["events"]["flow_created"] - before["flow_created"]
     assert sum(counted("syns")) <= created
     assert counted("unanswered") == [0, 0, 0] and counted("refused") == [0, 0, 0], counted.all()
