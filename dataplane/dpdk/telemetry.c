@@ -31,7 +31,7 @@ enum {
 	BACKEND_BYTES = WIRE_ADDRESS_TEXT + 32 + N_BACKEND_COUNTERS * 21,
 };
 
-_Static_assert(BACKEND_BYTES *MAX_BACKENDS <= MAX_BACKENDS_BYTES, "backends of an answer fit it");
+_Static_assert(MAX_BACKENDS_BYTES / MAX_BACKENDS >= BACKEND_BYTES, "backends of an answer fit it");
 _Static_assert(SL_MAX_WORKERS <= RTE_TEL_MAX_ARRAY_ENTRIES, "workers fit a column");
 _Static_assert(SL_N_VERDICTS + SL_N_EVENTS <= RTE_TEL_MAX_DICT_ENTRIES, "all counters fit");
 

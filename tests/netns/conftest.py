@@ -72,10 +72,7 @@ def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=No
                           for name, (address, backends, *more) in chosen.items()})
         net.start_sluice()
     except BaseException:
-        for name in ("dataplane", "sluiced"):
-            if name in net.processes:
-                print(f"--- {name}\n{net.log(name)}")
-        net.remove()
+        net.abandon()
         raise
     return net
 

@@ -35,10 +35,7 @@ def net(files):
         net.sluice("backend", "set", "trial", f"{backend4(3)}:8080", "group", "v2")
         wait_health(net, {1: "up", 2: "up", 3: "up"})
     except BaseException:
-        for name in ("dataplane", "sluiced"):
-            if name in net.processes:
-                print(f"--- {name}\n{net.log(name)}")
-        net.remove()
+        net.abandon()
         raise
     yield net
     net.remove()

@@ -32,10 +32,7 @@ def net(files):
         for address in CLIENTS:
             net.run_in("client", "ip", "address", "add", f"{address}/32", "dev", "eth0")
     except BaseException:
-        for name in ("dataplane", "sluiced"):
-            if name in net.processes:
-                print(f"--- {name}\n{net.log(name)}")
-        net.remove()
+        net.abandon()
         raise
     yield net
     net.check_invariants()

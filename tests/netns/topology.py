@@ -393,6 +393,13 @@ http {{
             return all(always <= n <= always + more for n in seen["used"])
         wait_until(lambda: "buffers in use {used} to be {always} and at most {more} more".format(**seen), 5, settled)
 
+    def abandon(self):
+        """Removes what did not come up, and says what its programs said."""
+        for name in ("dataplane", "sluiced"):
+            if name in self.processes:
+                print(f"--- {name}\n{self.log(name)}")
+        self.remove()
+
     def remove(self):
         for name in list(self.processes):
             self.stop(name)

@@ -21,13 +21,6 @@ def sluice(tmp_path):
         yield instance
 
 
-@pytest.fixture
-def api(sluice):
-    connection = sluice.connect()
-    yield connection
-    connection.close()
-
-
 def affinity(api, service="app"):
     return api.call("service.show", name=service)["service"].get("affinity")
 

@@ -43,13 +43,6 @@ def sluice(tmp_path):
         yield instance
 
 
-@pytest.fixture
-def api(sluice):
-    connection = sluice.connect()
-    yield connection
-    connection.close()
-
-
 def refusal(call, *arguments, **options):
     with pytest.raises(Refused) as caught:
         call(*arguments, **options)

@@ -22,13 +22,6 @@ def sluice(tmp_path):
         yield instance
 
 
-@pytest.fixture
-def api(sluice):
-    connection = sluice.connect()
-    yield connection
-    connection.close()
-
-
 def web(weight):
     """The file's services, with another weight."""
     return WEB.replace("weight: 1}", f"weight: {weight}}}")

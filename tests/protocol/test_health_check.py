@@ -27,13 +27,6 @@ def sluice(tmp_path):
         yield instance
 
 
-@pytest.fixture
-def api(sluice):
-    connection = sluice.connect()
-    yield connection
-    connection.close()
-
-
 def check_of(api, name):
     return api.call("service.show", name=name)["service"].get("check")
 

@@ -28,13 +28,6 @@ def sluice(tmp_path):
         yield instance
 
 
-@pytest.fixture
-def api(sluice):
-    connection = sluice.connect()
-    yield connection
-    connection.close()
-
-
 def plan(sluice, api, services):
     return api.call("config.plan", text=sluice.preamble() + services, file="x.yaml")
 

@@ -29,13 +29,6 @@ def sluice(tmp_path):
         yield instance
 
 
-@pytest.fixture
-def api(sluice):
-    connection = sluice.connect()
-    yield connection
-    connection.close()
-
-
 def slots(api, service="app"):
     """Of each backend, by the last number of its address; and whether it is said to be in use."""
     found = {}
