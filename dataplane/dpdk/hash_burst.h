@@ -9,8 +9,10 @@
 #include <sluice/packet/flow.h>
 
 enum {
-#ifdef __AVX2__
-	HASH_WIDTH = 4, /* words of a vector register */
+#if defined __AVX512F__
+	HASH_WIDTH = 8, /* words of a vector register */
+#elif defined __AVX2__
+	HASH_WIDTH = 4,
 #else
 	HASH_WIDTH = 2,
 #endif
@@ -36,11 +38,15 @@ struct hash_state {
 
 /*
  * Macros: a rotation is by a constant; and no vector is an argument, or a result. Where parts of a
- * word only change places, one instruction does it, which the compiler does not see in shifts.
+ * word only change places, one instruction does it, which the compiler does not see in shifts; with
+ * AVX-512 one instruction rotates.
  */
 #define HASH_SPLAT(word)     ((hash_vector){0} + (uint64_t)(word))
 #define HASH_ROTATE(v, bits) ((v) << (bits) | (v) >> (64 - (bits)))
-#ifdef __AVX2__
+#if defined __AVX512F__
+#define HASH_SWAP_HALVES(v)    HASH_ROTATE(v, 32)
+#define HASH_ROTATE_QUARTER(v) HASH_ROTATE(v, 16)
+#elif defined __AVX2__
 #define HASH_SWAP_HALVES(v)                                                                        \
 	((hash_vector)__builtin_shufflevector((hash_halves)(v), (hash_halves)(v), 1, 0, 3, 2, 5,   \
 					      4, 7, 6))

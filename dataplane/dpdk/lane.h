@@ -25,9 +25,12 @@ enum {
 };
 
 _Static_assert(SL_MAX_PORTS <= 32, "lane.ports has room");
-_Static_assert(offsetof(struct rte_mbuf, port) ==
-		       offsetof(struct rte_mbuf, nb_segs) + sizeof(uint16_t),
-	       "lane_take() reads both at once");
+_Static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, rearm_data) + 4 &&
+		       offsetof(struct rte_mbuf, port) ==
+			       offsetof(struct rte_mbuf, nb_segs) + sizeof(uint16_t) &&
+		       offsetof(struct rte_mbuf, data_len) ==
+			       offsetof(struct rte_mbuf, rx_descriptor_fields1) + 8,
+	       "lane_look_at_heads() reads them where they lie");
 
 _Static_assert((int)BURST_SIZE == (int)HASH_BURST, "a column for each packet");
 
@@ -81,24 +84,6 @@ static inline void lane_put_words(struct lane *lane, uint16_t i, const uint8_t *
 	}
 }
 
-/*
- * Puts packet @i of a burst into lane @at of @heads, and its words where they belong if it turns out to
- * be common of IPv4. @segment: what nb_segs and port have to be, as they lie there.
- */
-static inline void lane_take(struct lane *lane, struct look_heads *heads, uint32_t at,
-			     const struct rte_mbuf *frame, uint16_t i, uint32_t segment)
-{
-	const uint8_t *data = rte_pktmbuf_mtod(frame, const uint8_t *);
-	uint32_t length = frame->data_len;
-
-	if (SL_UNLIKELY(length < LOOK_MIN_BYTES || sl_load32(&frame->nb_segs) != segment)) {
-		heads->length[at] = 0;
-		return;
-	}
-	look_put(heads, at, data, length);
-	lane_put_words(lane, i, data, SL_FAMILY_IPV4);
-}
-
 /* What is left of packet @i, which may be none for many at once: asked by itself. */
 static inline void lane_look_alone(const struct dataplane *dataplane, struct lane *lane,
 				   const struct rte_mbuf *frame, uint16_t i)
@@ -111,23 +96,42 @@ static inline void lane_look_alone(const struct dataplane *dataplane, struct lan
 	lane->families |= 1u << family;
 }
 
+/*
+ * What nb_segs and port are to be, as they lie in a buffer's head, and how long frames are. Both lie at the
+ * same place of each, and are turned as the frames' words are.
+ */
+static inline void lane_look_at_heads(struct rte_mbuf *const *packet, uint32_t segment,
+				      struct look *look)
+{
+	const uint8_t *const *head = (const uint8_t *const *)(const void *)packet;
+	look_vector word[4];
+
+	look_turn(head, offsetof(struct rte_mbuf, rearm_data), word);
+	look->is_bad = word[1] ^ segment;
+	look_turn(head, offsetof(struct rte_mbuf, rx_descriptor_fields1), word);
+	look->length = word[2] & 0xffff;
+#pragma GCC unroll 8
+	for (int i = 0; i < LOOK_LANES; i++)
+		look->data[i] = SL_LIKELY(packet[i]->data_len >= LOOK_MIN_BYTES)
+					? rte_pktmbuf_mtod(packet[i], const uint8_t *)
+					: look_nothing;
+}
+
 /* Packets @first to @first + LOOK_LANES at once; @mac and @segment: of most of them. */
 static inline void lane_look_at(const struct dataplane *dataplane, struct lane *lane,
 				struct rte_mbuf *const *packet, uint16_t first, uint64_t mac,
 				uint32_t segment)
 {
-	struct look_heads heads;
-	uint32_t bad[LOOK_LANES];
+	struct look look = {.addresses = &lane->words.row[0][first],
+			    .ports = &lane->words.row[1][first]};
 
-#pragma GCC unroll 8
-	for (uint16_t i = 0; i < LOOK_LANES; i++)
-		lane_take(lane, &heads, i, packet[first + i], (uint16_t)(first + i), segment);
+	lane_look_at_heads(packet + first, segment, &look);
 	memset(lane->family + first, SL_FAMILY_IPV4, LOOK_LANES);
 	lane->families |= 1u << SL_FAMILY_IPV4;
-	if (SL_LIKELY(look_burst(&heads, mac, bad)))
+	if (SL_LIKELY(look_burst(&look, mac)))
 		return;
 	for (uint16_t i = 0; i < LOOK_LANES; i++)
-		if (bad[i] != 0)
+		if (look.is_bad[i] != 0)
 			lane_look_alone(dataplane, lane, packet[first + i], (uint16_t)(first + i));
 }
 

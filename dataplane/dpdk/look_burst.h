@@ -2,9 +2,10 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * sl_parse_is_common4() of several frames at once: the same questions, each of them asked of all frames
- * in one vector operation. So that word n of all frames lies in one vector, the heads of the frames,
- * which are put side by side, are turned like a matrix. The compiler makes of the vectors what the CPU
- * has. Words are as they lie in memory: the low half of one is what comes first in the frame.
+ * in one vector operation. So that word n of all frames lies in one vector, the heads of the frames are
+ * turned like a matrix, from where they lie: what is put somewhere in pieces and fetched as a whole has
+ * to wait until it is there. The compiler makes of the vectors what the CPU has. Words are as they lie
+ * in memory: the low half of one is what comes first in the frame.
  */
 #pragma once
 
@@ -16,28 +17,18 @@ enum {
 #else
 	LOOK_LANES = 4,
 #endif
-	LOOK_BLOCKS = 3, /* of 16 bytes, of each frame: the Ethernet header, to the TCP flags */
+	LOOK_BLOCK_BYTES = 16,
+	LOOK_BLOCKS = 3, /* of each frame: the Ethernet header, to the TCP flags */
 	LOOK_MIN_BYTES =
 		54, /* a shorter frame is not for this: its TCP header would not be whole */
 };
 
 typedef uint32_t look_vector __attribute__((vector_size(LOOK_LANES * sizeof(uint32_t))));
 typedef int32_t look_mask __attribute__((vector_size(LOOK_LANES * sizeof(uint32_t))));
+typedef uint32_t look_half __attribute__((vector_size(LOOK_BLOCK_BYTES)));
 
-/** The heads of frames. Those of frames i and i + 4 lie side by side, as halves of a register do. */
-struct look_heads {
-	_Alignas(32) uint8_t block[LOOK_BLOCKS][4][LOOK_LANES / 4][16];
-	_Alignas(32) uint32_t length[LOOK_LANES]; /* bytes; 0: there is no frame */
-};
-
-/** Puts the frame of @length bytes at @data, at least LOOK_MIN_BYTES, into lane @lane. */
-SL_INLINE void look_put(struct look_heads *heads, uint32_t lane, const uint8_t *data,
-			uint32_t length)
-{
-	for (uint32_t i = 0; i < LOOK_BLOCKS; i++)
-		__builtin_memcpy(heads->block[i][lane & 3][lane >> 2], data + 16 * i, 16);
-	heads->length[lane] = length;
-}
+/** What a lane looks at that has no frame to be looked at. Of no address is it a common one. */
+static const uint8_t look_nothing[LOOK_MIN_BYTES];
 
 /* Macros, as no vector is an argument, or a result: pairs of words, of double words. */
 #ifdef __AVX2__
@@ -45,20 +36,38 @@ SL_INLINE void look_put(struct look_heads *heads, uint32_t lane, const uint8_t *
 #define LOOK_PAIR_HIGH(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
 #define LOOK_FOUR_LOW(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
 #define LOOK_FOUR_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+/* The words of the first lanes, and of the last, each with its neighbour. */
+#define LOOK_MERGE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define LOOK_MERGE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 #else
 #define LOOK_PAIR_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define LOOK_PAIR_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #define LOOK_FOUR_LOW(a, b)  __builtin_shufflevector(a, b, 0, 1, 4, 5)
 #define LOOK_FOUR_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
+#define LOOK_MERGE_LOW       LOOK_PAIR_LOW
+#define LOOK_MERGE_HIGH      LOOK_PAIR_HIGH
 #endif
 
-/* The four words of block @block of all frames. */
-SL_INLINE void look_turn(const struct look_heads *heads, uint32_t block, look_vector *word)
+/* The four words that lie @offset bytes from each of @at, LOOK_LANES of them. */
+SL_INLINE void look_turn(const uint8_t *const *at, size_t offset, look_vector *word)
 {
 	look_vector row[4];
 	look_vector pair[4];
 
-	__builtin_memcpy(row, heads->block[block], sizeof(row));
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		look_half half;
+
+		__builtin_memcpy(&half, at[i] + offset, sizeof(half));
+#ifdef __AVX2__
+		look_half other;
+
+		__builtin_memcpy(&other, at[i + 4] + offset, sizeof(other));
+		row[i] = __builtin_shufflevector(half, other, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+		row[i] = half;
+#endif
+	}
 	pair[0] = LOOK_PAIR_LOW(row[0], row[1]);
 	pair[1] = LOOK_PAIR_HIGH(row[0], row[1]);
 	pair[2] = LOOK_PAIR_LOW(row[2], row[3]);
@@ -123,32 +132,62 @@ SL_INLINE void look_l4(const look_vector *word, const look_vector *length, look_
 		(bad_tcp | ~LOOK_SAME(protocol, SL_PROTOCOL_TCP));
 }
 
-/**
- * Fills @bad, LOOK_LANES of them, with 0 for each frame that is a common one of IPv4 to @mac,
- * sl_mac_word()'s; for lanes without a frame it is not 0. Whether all are 0.
- */
-SL_INLINE bool look_burst(const struct look_heads *heads, uint64_t mac, uint32_t *bad)
+/** Frames to be looked at, a lane for each, and what is found. */
+struct look {
+	const uint8_t *data[LOOK_LANES]; /* at least LOOK_MIN_BYTES, or look_nothing */
+	look_vector length;              /* bytes */
+	look_vector
+		is_bad; /* not 0: it is no common frame of IPv4, whatever is in it; or so it was found */
+	uint64_t *
+		addresses; /* to be filled, LOOK_LANES of them: source, then destination, as they lie */
+	uint64_t *ports; /* likewise; and the protocol above them */
+};
+
+/* What sl_flow_hash() takes of common frames. */
+SL_INLINE void look_words(const look_vector *word, struct look *look)
+{
+	look_vector source = word[6] >> 16 | word[7] << 16;
+	look_vector destination = word[7] >> 16 | word[8] << 16;
+	look_vector ports = word[8] >> 16 | word[9] << 16;
+	look_vector protocol = word[5] >> 24;
+	look_vector addresses_of[2] = {LOOK_MERGE_LOW(source, destination),
+				       LOOK_MERGE_HIGH(source, destination)};
+	look_vector ports_of[2] = {LOOK_MERGE_LOW(ports, protocol),
+				   LOOK_MERGE_HIGH(ports, protocol)};
+
+	__builtin_memcpy(look->addresses, addresses_of, sizeof(addresses_of));
+	__builtin_memcpy(look->ports, ports_of, sizeof(ports_of));
+}
+
+/* Whether nothing of @is_bad is other than 0. */
+SL_INLINE bool look_is_good(const look_vector *is_bad)
+{
+	uint64_t half[LOOK_LANES / 2];
+	uint64_t any = 0;
+
+	__builtin_memcpy(half, is_bad, sizeof(half));
+	for (int i = 0; i < LOOK_LANES / 2; i++)
+		any |= half[i];
+	return any == 0;
+}
+
+/** Looks at the frames. @mac: where they are to go, sl_mac_word()'s. Whether all are common ones of IPv4. */
+SL_INLINE bool look_burst(struct look *look, uint64_t mac)
 {
 	look_vector word[4 * LOOK_BLOCKS];
-	look_vector length;
 	look_vector total;
-	look_vector is_bad;
-	uint64_t any;
 
 	for (uint32_t i = 0; i < LOOK_BLOCKS; i++)
-		look_turn(heads, i, word + 4 * i);
-	__builtin_memcpy(&length, heads->length, sizeof(length));
+		look_turn(look->data, LOOK_BLOCK_BYTES * i, word + 4 * i);
 	total = LOOK_FROM_BE16(word[4]);
-	is_bad = (word[0] ^ (uint32_t)mac) | ((word[1] ^ (uint32_t)(mac >> 32)) & 0xffff);
-	is_bad |= LOOK_LESS(total, LOOK_SPLAT(sizeof(struct sl_ipv4) + sizeof(struct sl_udp)));
-	is_bad |= LOOK_LESS(length, total + SL_COMMON_IP);
-	look_ipv4(word, &is_bad);
-	look_hosts(word, &is_bad);
+	look->is_bad |= (word[0] ^ (uint32_t)mac) | ((word[1] ^ (uint32_t)(mac >> 32)) & 0xffff);
+	look->is_bad |=
+		LOOK_LESS(total, LOOK_SPLAT(sizeof(struct sl_ipv4) + sizeof(struct sl_udp)));
+	look->is_bad |= LOOK_LESS(look->length, total + SL_COMMON_IP);
+	look_ipv4(word, &look->is_bad);
+	look_hosts(word, &look->is_bad);
 	total -= (uint32_t)sizeof(struct sl_ipv4);
-	look_l4(word, &total, &is_bad);
-	__builtin_memcpy(bad, &is_bad, sizeof(is_bad));
-	any = sl_load64(bad) | sl_load64(bad + 2);
-	if (LOOK_LANES > 4)
-		any |= sl_load64(bad + LOOK_LANES - 4) | sl_load64(bad + LOOK_LANES - 2);
-	return any == 0;
+	look_l4(word, &total, &look->is_bad);
+	look_words(word, look);
+	return look_is_good(&look->is_bad);
 }

@@ -48,6 +48,40 @@ static struct frame random_frame(struct random *random)
 	return frame;
 }
 
+/* Lanes of which none has a frame, and room for what is found. */
+struct lanes {
+	struct look look;
+	uint64_t addresses[LOOK_LANES];
+	uint64_t ports[LOOK_LANES];
+};
+
+static void lanes_init(struct lanes *lanes)
+{
+	memset(lanes, 0, sizeof(*lanes));
+	for (int i = 0; i < LOOK_LANES; i++)
+		lanes->look.data[i] = look_nothing;
+	lanes->look.addresses = lanes->addresses;
+	lanes->look.ports = lanes->ports;
+}
+
+static void lanes_put(struct lanes *lanes, uint32_t at, const struct frame *frame)
+{
+	if (frame->length < LOOK_MIN_BYTES)
+		return;
+	lanes->look.data[at] = frame->bytes;
+	lanes->look.length[at] = (uint32_t)frame->length;
+}
+
+/* What is hashed of a common frame is what sl_flow_hash() makes of its tuple. */
+static void expect_words(const struct lanes *lanes, uint32_t at, const struct frame *frame)
+{
+	const uint8_t *bytes = frame->bytes;
+
+	cr_assert_eq(lanes->addresses[at], sl_load64(bytes + SL_COMMON4_ADDRESSES));
+	cr_assert_eq(lanes->ports[at],
+		     (uint64_t)bytes[SL_COMMON4_PROTOCOL] << 32 | sl_load32(bytes + SL_COMMON4_L4));
+}
+
 Test(look_burst, many_at_once_are_judged_as_each_is_alone)
 {
 	struct random random = random_seeded();
@@ -57,40 +91,48 @@ Test(look_burst, many_at_once_are_judged_as_each_is_alone)
 	for (int round = 0; round < N_ROUNDS; round++) {
 		uint32_t n = (uint32_t)(random_next(&random) % (LOOK_LANES + 1));
 		struct frame frame[LOOK_LANES];
-		struct look_heads heads;
-		uint32_t bad[LOOK_LANES];
+		struct lanes lanes;
+		bool are_all = n == LOOK_LANES;
+		bool found;
 
-		memset(&heads, 0, sizeof(heads));
+		lanes_init(&lanes);
 		for (uint32_t i = 0; i < n; i++) {
 			frame[i] = random_frame(&random);
-			look_put(&heads, i, frame[i].bytes, (uint32_t)frame[i].length);
+			lanes_put(&lanes, i, &frame[i]);
 		}
-		look_burst(&heads, mac, bad);
+		found = look_burst(&lanes.look, mac);
 		for (uint32_t i = 0; i < n; i++) {
-			bool is_common =
-				sl_parse_is_common4(frame[i].bytes, (uint32_t)frame[i].length, mac);
+			uint32_t length = (uint32_t)frame[i].length;
+			bool is_common = length >= LOOK_MIN_BYTES &&
+					 sl_parse_is_common4(frame[i].bytes, length, mac);
 
-			cr_assert_eq(bad[i] == 0, is_common, "round %d, frame %u of %u", round, i,
-				     n);
+			cr_assert_eq(lanes.look.is_bad[i] == 0, is_common,
+				     "round %d, frame %u of %u", round, i, n);
+			if (is_common)
+				expect_words(&lanes, i, &frame[i]);
 			n_common += is_common;
+			are_all = are_all && is_common;
 		}
 		for (uint32_t i = n; i < LOOK_LANES; i++)
-			cr_assert_neq(bad[i], 0, "round %d, frame %u of %u", round, i, n);
+			cr_assert_neq(lanes.look.is_bad[i], 0, "round %d, frame %u of %u", round, i,
+				      n);
+		cr_assert_eq(found, are_all, "round %d", round);
 	}
 	cr_expect(n_common > N_ROUNDS / 2 && n_common < 3 * N_ROUNDS, "%u", n_common);
 }
 
-/* What a lane held before does not come back. */
-Test(look_burst, a_lane_without_a_frame_is_none)
+/* A lane without a frame is none, and one that is bad before stays so. */
+Test(look_burst, what_is_bad_before_stays_bad)
 {
 	struct frame frame = frame_make(SL_FAMILY_IPV4, SL_PROTOCOL_UDP, 30);
-	struct look_heads heads = {0};
-	uint32_t bad[LOOK_LANES];
+	struct lanes lanes;
 
-	look_put(&heads, LOOK_LANES - 1, frame.bytes, (uint32_t)frame.length);
-	look_burst(&heads, sl_mac_word(own), bad);
-	cr_assert_eq(bad[LOOK_LANES - 1], 0);
-	heads.length[LOOK_LANES - 1] = 0;
-	look_burst(&heads, sl_mac_word(own), bad);
-	cr_assert_neq(bad[LOOK_LANES - 1], 0);
+	lanes_init(&lanes);
+	lanes_put(&lanes, LOOK_LANES - 1, &frame);
+	look_burst(&lanes.look, sl_mac_word(own));
+	cr_assert_eq(lanes.look.is_bad[LOOK_LANES - 1], 0);
+	cr_assert_neq(lanes.look.is_bad[0], 0);
+	lanes.look.is_bad[LOOK_LANES - 1] = 1;
+	look_burst(&lanes.look, sl_mac_word(own));
+	cr_assert_neq(lanes.look.is_bad[LOOK_LANES - 1], 0);
 }
