@@ -18,13 +18,22 @@
 #include "dataplane/dpdk/balance.h"
 #include "dataplane/dpdk/hash_burst.h"
 #include "dataplane/dpdk/look_burst.h"
+#include "dataplane/dpdk/rewrite_burst.h"
 
 enum {
 	LANE_LEFT = 0, /* of lane.family: the packet is none for the lane */
 	LANE_MANY_BACKENDS = 1024,
+	LANE_MAC_BYTES = 12, /* destination and source */
+	LANE_PACKETS_IN = offsetof(struct backend_line, packets_in) / sizeof(uint64_t),
 };
 
 _Static_assert(SL_MAX_PORTS <= 32, "lane.ports has room");
+_Static_assert(offsetof(struct sl_adjacency, destination_mac) == 0 &&
+		       offsetof(struct sl_adjacency, source_mac) ==
+			       offsetof(struct sl_adjacency, destination_mac) + 6 &&
+		       offsetof(struct sl_ethernet, source) ==
+			       offsetof(struct sl_ethernet, destination) + 6,
+	       "lane_rewrite() copies both at once");
 _Static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, rearm_data) + 4 &&
 		       offsetof(struct rte_mbuf, port) ==
 			       offsetof(struct rte_mbuf, nb_segs) + sizeof(uint16_t) &&
@@ -33,10 +42,18 @@ _Static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, r
 	       "lane_look_at_heads() reads them where they lie");
 
 _Static_assert((int)BURST_SIZE == (int)HASH_BURST, "a column for each packet");
+_Static_assert(offsetof(struct backend_line, bytes_in) ==
+			       offsetof(struct backend_line, packets_in) + sizeof(uint64_t) &&
+		       offsetof(struct backend_line, packets_out) ==
+			       offsetof(struct backend_line, packets_in) + 2 * sizeof(uint64_t) &&
+		       offsetof(struct backend_line, bytes_out) ==
+			       offsetof(struct backend_line, packets_in) + 3 * sizeof(uint64_t),
+	       "lane_count() finds them by direction");
 
 struct lane {
 	_Alignas(64) uint64_t hash[BURST_SIZE];
 	struct hash_words words;
+	struct rewrite_columns columns; /* of a burst of IPv4 alone */
 	uint32_t reference[BURST_SIZE];
 	struct sl_flow *flow[BURST_SIZE];
 	uint16_t adjacency[BURST_SIZE];
@@ -296,9 +313,19 @@ static inline uint16_t lane_adjacency(struct worker *worker, struct sl_flow *flo
 	return direction == SL_DIRECTION_FORWARD ? to_backend : to_client;
 }
 
+/* What packet @i, of IPv4, of @flow is rewritten to. */
+static inline void lane_put_column(struct lane *lane, uint16_t i, const struct sl_flow *flow)
+{
+	struct sl_rewrite to;
+
+	sl_flow_rewrite_either(flow, SL_FAMILY_IPV4, (enum sl_direction)(lane->reference[i] & 1),
+			       &to);
+	rewrite_put(&lane->columns, i, &to);
+}
+
 /* Where the packets go; those of whom more is to be decided have no flow from here on. */
-static inline void lane_route(struct worker *worker, const struct snapshot *snapshot,
-			      struct lane *lane, uint16_t n)
+SL_INLINE void lane_route(struct worker *worker, const struct snapshot *snapshot, struct lane *lane,
+			  uint16_t n, uint8_t only)
 {
 	uint16_t generation =
 		__atomic_load_n(&worker->dataplane->route_generation, __ATOMIC_ACQUIRE);
@@ -309,6 +336,8 @@ static inline void lane_route(struct worker *worker, const struct snapshot *snap
 
 		if (SL_UNLIKELY(flow == NULL))
 			continue;
+		if (only == SL_FAMILY_IPV4)
+			lane_put_column(lane, i, flow);
 		backend = lookup_flow_backend(snapshot, flow);
 		if (SL_UNLIKELY(backend == NULL || sl_flow_has_header(flow)))
 			lane->flow[i] = NULL;
@@ -323,6 +352,8 @@ struct lane_sum {
 	uint32_t service;
 	uint32_t packets[2]; /* by direction, and so the next */
 	uint32_t bytes[2];
+	uint32_t ports;     /* of all services: where packets leave, bits 1 << port, */
+	uint32_t all_bytes; /* and how much they are */
 };
 
 static inline void lane_add_up(struct worker *worker, struct lane_sum *sum)
@@ -333,16 +364,17 @@ static inline void lane_add_up(struct worker *worker, struct lane_sum *sum)
 	counters->bytes_in += sum->bytes[SL_DIRECTION_FORWARD];
 	counters->packets_out += sum->packets[SL_DIRECTION_REPLY];
 	counters->bytes_out += sum->bytes[SL_DIRECTION_REPLY];
-	*sum = (struct lane_sum){.service = sum->service};
+	memset(sum->packets, 0, sizeof(sum->packets));
+	memset(sum->bytes, 0, sizeof(sum->bytes));
 }
 
 static inline void lane_count(struct worker *worker, struct lane_sum *sum,
 			      const struct sl_flow *flow, enum sl_direction direction,
 			      uint32_t length)
 {
-	struct backend_line *backend = &worker->backend_counters[flow->backend];
-	uint32_t is_reply = direction;
-	uint32_t is_forward = 1 - is_reply;
+	/* Packets and bytes of a direction. Without a branch: directions come as they please. */
+	uint64_t *backend = (uint64_t *)(void *)&worker->backend_counters[flow->backend] +
+			    LANE_PACKETS_IN + 2 * direction;
 
 	if (SL_UNLIKELY(flow->service != sum->service)) {
 		lane_add_up(worker, sum);
@@ -350,16 +382,16 @@ static inline void lane_count(struct worker *worker, struct lane_sum *sum,
 	}
 	sum->packets[direction]++;
 	sum->bytes[direction] += length;
-	/* Without a branch: directions come as they please. */
-	backend->packets_in += is_forward;
-	backend->bytes_in += length & (0 - is_forward);
-	backend->packets_out += is_reply;
-	backend->bytes_out += length & (0 - is_reply);
+	backend[0]++;
+	backend[1] += length;
 }
 
-/* Rewrites packet @i, of @family, a constant, unless it may not go its way. */
+/*
+ * Rewrites packet @i, of @family, a constant, unless it may not go its way. @has_column: what it is
+ * rewritten to is in lane.columns; a constant.
+ */
 SL_INLINE bool lane_rewrite(struct worker *worker, struct lane *lane, struct lane_sum *sum,
-			    uint16_t i, struct rte_mbuf *frame, uint8_t family)
+			    uint16_t i, struct rte_mbuf *frame, uint8_t family, bool has_column)
 {
 	struct sl_flow *flow = lane->flow[i];
 	enum sl_direction direction = (enum sl_direction)(lane->reference[i] & 1);
@@ -373,12 +405,17 @@ SL_INLINE bool lane_rewrite(struct worker *worker, struct lane *lane, struct lan
 			(sl_flow_is_over(flow) && sl_flow_is_opening(&packet))))
 		return false;
 	balance_track(worker, flow, direction, &packet);
-	sl_flow_rewrite_either(flow, family, direction, &to);
-	sl_nat_rewrite(&packet, &to);
-	sl_nat_ethernet(packet.ethernet, adjacency->destination_mac, adjacency->source_mac);
+	if (has_column) {
+		rewrite_packet(&lane->columns, i, &packet);
+	} else {
+		sl_flow_rewrite_either(flow, family, direction, &to);
+		sl_nat_rewrite(&packet, &to);
+	}
+	/* Both addresses lie there as they do in a frame. */
+	memcpy(packet.ethernet, adjacency, LANE_MAC_BYTES);
 	lane->port[i] = (uint8_t)adjacency->port;
-	lane->ports |= 1u << adjacency->port;
-	lane->bytes += frame->pkt_len;
+	sum->ports |= 1u << adjacency->port;
+	sum->all_bytes += frame->pkt_len;
 	lane->verdict[i] =
 		direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY;
 	lane_count(worker, sum, flow, direction, frame->pkt_len);
@@ -392,20 +429,22 @@ SL_INLINE uint64_t lane_send(struct worker *worker, struct lane *lane,
 	struct lane_sum sum = {.service = 0};
 	uint64_t passed = 0;
 
-	lane->ports = 0;
-	lane->bytes = 0;
 	for (uint16_t i = 0; i < n; i++) {
 		bool has_passed = false;
 
 		if (SL_UNLIKELY(lane->flow[i] == NULL))
 			continue;
 		if (SL_LIKELY(lane_family_of(lane, i, only) == SL_FAMILY_IPV4))
-			has_passed = lane_rewrite(worker, lane, &sum, i, packet[i], SL_FAMILY_IPV4);
+			has_passed = lane_rewrite(worker, lane, &sum, i, packet[i], SL_FAMILY_IPV4,
+						  only == SL_FAMILY_IPV4);
 		else
-			has_passed = lane_rewrite(worker, lane, &sum, i, packet[i], SL_FAMILY_IPV6);
+			has_passed = lane_rewrite(worker, lane, &sum, i, packet[i], SL_FAMILY_IPV6,
+						  false);
 		passed |= (uint64_t)has_passed << i;
 	}
 	lane_add_up(worker, &sum);
+	lane->ports = sum.ports;
+	lane->bytes = sum.all_bytes;
 	return passed;
 }
 
@@ -417,7 +456,9 @@ SL_INLINE uint64_t lane_run(struct worker *worker, const struct snapshot *snapsh
 	lane_prefetch(worker, lane, n, only);
 	lane_peek(worker, lane, n, only);
 	lane_find(worker, snapshot, lane, packet, n, only);
-	lane_route(worker, snapshot, lane, n);
+	lane_route(worker, snapshot, lane, n, only);
+	if (only == SL_FAMILY_IPV4)
+		rewrite_burst(&lane->words, &lane->columns, n);
 	return lane_send(worker, lane, packet, n, only);
 }
 

@@ -32,11 +32,10 @@ static const uint8_t look_nothing[LOOK_MIN_BYTES];
 
 /* Macros, as no vector is an argument, or a result: pairs of words, of double words. */
 #ifdef __AVX2__
-#define LOOK_PAIR_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
-#define LOOK_PAIR_HIGH(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define LOOK_FOUR_LOW(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define LOOK_FOUR_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
-/* The words of the first lanes, and of the last, each with its neighbour. */
+#define LOOK_PAIR_LOW(a, b)   __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define LOOK_PAIR_HIGH(a, b)  __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOOK_FOUR_LOW(a, b)   __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define LOOK_FOUR_HIGH(a, b)  __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
 #define LOOK_MERGE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define LOOK_MERGE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 #else
@@ -76,6 +75,20 @@ SL_INLINE void look_turn(const uint8_t *const *at, size_t offset, look_vector *w
 	word[1] = LOOK_FOUR_HIGH(pair[0], pair[2]);
 	word[2] = LOOK_FOUR_LOW(pair[1], pair[3]);
 	word[3] = LOOK_FOUR_HIGH(pair[1], pair[3]);
+}
+
+/* The words of @low and @high, lane by lane side by side, to @to. In one piece, if they are fetched so. */
+SL_INLINE void look_store(uint64_t *to, const look_vector *low, const look_vector *high)
+{
+#ifdef __AVX512F__
+	typedef uint32_t look_double __attribute__((vector_size(2 * sizeof(look_vector))));
+	look_double merged = __builtin_shufflevector(*low, *high, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12,
+						     5, 13, 6, 14, 7, 15);
+#else
+	look_vector merged[2] = {LOOK_MERGE_LOW(*low, *high), LOOK_MERGE_HIGH(*low, *high)};
+#endif
+
+	__builtin_memcpy(to, &merged, sizeof(merged));
 }
 
 /* A number of 16 bits in network order, which is the half of a word that @half gives. */
@@ -150,13 +163,9 @@ SL_INLINE void look_words(const look_vector *word, struct look *look)
 	look_vector destination = word[7] >> 16 | word[8] << 16;
 	look_vector ports = word[8] >> 16 | word[9] << 16;
 	look_vector protocol = word[5] >> 24;
-	look_vector addresses_of[2] = {LOOK_MERGE_LOW(source, destination),
-				       LOOK_MERGE_HIGH(source, destination)};
-	look_vector ports_of[2] = {LOOK_MERGE_LOW(ports, protocol),
-				   LOOK_MERGE_HIGH(ports, protocol)};
 
-	__builtin_memcpy(look->addresses, addresses_of, sizeof(addresses_of));
-	__builtin_memcpy(look->ports, ports_of, sizeof(ports_of));
+	look_store(look->addresses, &source, &destination);
+	look_store(look->ports, &ports, &protocol);
 }
 
 /* Whether nothing of @is_bad is other than 0. */

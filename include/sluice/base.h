@@ -123,6 +123,16 @@ SL_INLINE void sl_store32(void *at, uint32_t word)
 #endif
 }
 
+/** Likewise of 64 bits. */
+SL_INLINE void sl_store64(void *at, uint64_t word)
+{
+#ifdef __bpf__
+	*(uint64_t *)at = word;
+#else
+	__builtin_memcpy(at, &word, sizeof(word));
+#endif
+}
+
 /**
  * @value, of which the compiler then knows nothing: so it keeps the bounds checks that follow, which
  * it would prove redundant and the BPF verifier would miss.

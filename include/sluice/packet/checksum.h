@@ -15,14 +15,17 @@
  * Folds a sum of 16-bit words to 16 bits, end-around carry. Each half is added to the other one: the
  * carry out of the lower sum is the one that comes round to the upper sum.
  */
+SL_INLINE uint16_t sl_checksum_fold32(uint32_t sum)
+{
+	sum += sum << 16 | sum >> 16;
+	return (uint16_t)(sum >> 16);
+}
+
+/** The same of a longer sum. */
 SL_INLINE uint16_t sl_checksum_fold(uint64_t sum)
 {
-	uint32_t half;
-
 	sum += sum << 32 | sum >> 32;
-	half = (uint32_t)(sum >> 32);
-	half += half << 16 | half >> 16;
-	return (uint16_t)(half >> 16);
+	return sl_checksum_fold32((uint32_t)(sum >> 32));
 }
 
 /** The sum to add for a 32-bit word that changes from @before to @after (~m + m'). */
@@ -49,6 +52,12 @@ enum {
 SL_INLINE be16_t sl_checksum_update(be16_t checksum, uint64_t diff)
 {
 	return (be16_t)~sl_checksum_fold((uint16_t)~checksum + diff);
+}
+
+/** The same where @diff is below 2^31. */
+SL_INLINE be16_t sl_checksum_update_small(be16_t checksum, uint32_t diff)
+{
+	return (be16_t)~sl_checksum_fold32((uint16_t)~checksum + diff);
 }
 
 /**

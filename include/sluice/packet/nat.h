@@ -31,16 +31,11 @@ SL_INLINE bool sl_nat_has_ttl(const struct sl_packet *packet)
 	return packet->ipv6->hop_limit > 1;
 }
 
-/** Writes ports and checksum; @diff: the sum of the changed addresses. */
-SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, uint64_t diff)
+/** Writes ports, which are as they lie, and @checksum, which has become of @before. */
+SL_INLINE void sl_nat_l4_write(struct sl_packet *packet, uint32_t ports, be16_t before,
+			       be16_t checksum)
 {
-	uint32_t ports = (uint32_t)to->destination_port << 16 | to->source_port;
-	be16_t before = *packet->l4_checksum;
-	be16_t checksum;
-
-	diff += sl_checksum_diff32(sl_load32(packet->ports), ports);
 	sl_store32(packet->ports, ports);
-	checksum = sl_checksum_update(before, diff);
 	if (packet->tuple.protocol == SL_PROTOCOL_UDP) {
 		if (before == 0)
 			return;
@@ -48,6 +43,16 @@ SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, 
 			checksum = 0xffff;
 	}
 	*packet->l4_checksum = checksum;
+}
+
+/** Writes ports and checksum; @diff: the sum of the changed addresses. */
+SL_INLINE void sl_nat_l4(struct sl_packet *packet, const struct sl_rewrite *to, uint64_t diff)
+{
+	uint32_t ports = (uint32_t)to->destination_port << 16 | to->source_port;
+	be16_t before = *packet->l4_checksum;
+
+	diff += sl_checksum_diff32(sl_load32(packet->ports), ports);
+	sl_nat_l4_write(packet, ports, before, sl_checksum_update(before, diff));
 }
 
 /**
