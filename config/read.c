@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config/document.h"
+#include "config/similar.h"
 
 enum {
 	MAX_PATH_TEXT = 192,
@@ -84,6 +85,21 @@ static void list_keys(const struct read_key *keys, char *text, size_t size)
 					 keys->name);
 }
 
+static void say_unknown_key(struct reader *reader, const yaml_node_t *node, const char *path,
+			    const char *name, const struct read_key *keys)
+{
+	struct similar similar = {.given = name};
+	char known[256];
+
+	for (const struct read_key *key = keys; key->name != NULL; key++)
+		similar_offer(&similar, key->name);
+	list_keys(keys, known, sizeof(known));
+	READ_FAIL(reader, node, path, "unknown key \"%.40s\"%s%s%s (known: %s)", name,
+		  similar.found != NULL ? ", did you mean \"" : "",
+		  similar.found != NULL ? similar.found : "", similar.found != NULL ? "\"?" : "",
+		  known);
+}
+
 static bool visit(struct reader *reader, const yaml_node_t *node, const char *path)
 {
 	if (++reader->n_visited <= CONFIG_MAX_NODES)
@@ -135,11 +151,7 @@ bool read_mapping(struct reader *reader, const yaml_node_t *node, const char *pa
 			continue;
 		key = find_key(keys, name);
 		if (key == NULL) {
-			char known[256];
-
-			list_keys(keys, known, sizeof(known));
-			READ_FAIL(reader, name_node, path, "unknown key \"%.40s\" (known: %s)",
-				  name, known);
+			say_unknown_key(reader, name_node, path, name, keys);
 			continue;
 		}
 		if (is_repeated(reader, node, i)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /* See similar.h. */
-#include "control/cli/similar.h"
+#include "config/similar.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ static size_t least(size_t a, size_t b, size_t c)
 	return ab < c ? ab : c;
 }
 
-size_t similar_distance(const char *a, const char *b)
+static size_t distance_of(const char *a, const char *b)
 {
 	size_t n_a = strlen(a), n_b = strlen(b);
 	size_t row[MAX_WORD + 1]; /* distances of what of @a was seen to the beginnings of @b */
@@ -38,4 +38,16 @@ size_t similar_distance(const char *a, const char *b)
 		}
 	}
 	return row[n_b];
+}
+
+void similar_offer(struct similar *similar, const char *word)
+{
+	size_t distance = distance_of(similar->given, word);
+
+	/* Of a short word little would be left. */
+	if (distance > SIMILAR_MAX_DISTANCE || distance * 2 >= strlen(word) ||
+	    (similar->found != NULL && distance >= similar->distance))
+		return;
+	similar->distance = distance;
+	similar->found = word;
 }

@@ -9,8 +9,15 @@ enum {
 	SIMILAR_MAX_DISTANCE = 2, /* beyond it words have nothing to do with each other */
 };
 
+/** The word that another was probably meant to be. {.given = the mistyped one} to begin with. */
+struct similar {
+	const char *given;
+	const char *found; /* NULL: none is near */
+	size_t distance;   /* of it */
+};
+
 /**
- * How many letters must be put in, taken out or changed to make @a of @b (Levenshtein); more than
- * SIMILAR_MAX_DISTANCE for words of more than 31 bytes.
+ * Takes @word if it is nearer than what was found before: by letters to be put in, taken out or changed
+ * (Levenshtein), SIMILAR_MAX_DISTANCE at most. Words of more than 31 bytes are near to none. @word stays the caller's.
  */
-size_t similar_distance(const char *a, const char *b);
+void similar_offer(struct similar *similar, const char *word);

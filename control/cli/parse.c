@@ -12,7 +12,7 @@
 
 #include "config/config.h"
 #include "config/share.h"
-#include "control/cli/similar.h"
+#include "config/similar.h"
 
 enum {
 	MAX_OPTIONS = 16,
@@ -217,19 +217,12 @@ static void list_words(const char *noun, const char *prefix, char *text, size_t 
 /* The word of the level that @given was probably meant to be; NULL: none is near. */
 static const char *guess_word(const char *noun, const char *given)
 {
-	size_t least = SIMILAR_MAX_DISTANCE + 1;
-	const char *word, *found = NULL;
+	struct similar similar = {.given = given};
+	const char *word;
 
-	for (size_t i = 0; (word = level_word(noun, i)) != NULL; i++) {
-		size_t distance = similar_distance(given, word);
-
-		/* Of a short word little would be left. */
-		if (distance >= least || distance * 2 >= strlen(word))
-			continue;
-		least = distance;
-		found = word;
-	}
-	return found;
+	for (size_t i = 0; (word = level_word(noun, i)) != NULL; i++)
+		similar_offer(&similar, word);
+	return similar.found;
 }
 
 static void say_unknown(const char *noun, const char *given, const char *list, bool is_known,

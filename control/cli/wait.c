@@ -2,7 +2,8 @@
 /* Copyright (c) 2026 The Sluice authors */
 /*
  * See wait.h. A backend is drained when it takes no new flows and none of its flows is open any more: those
- * that both ends have closed stay in the table for a while, and need no backend.
+ * that both ends have closed stay in the table for a while, and need no backend. The count of open ones is the
+ * dataplane's own, which max_flows is held against and `sluice backend list` shows.
  */
 #include "control/cli/wait.h"
 
@@ -23,7 +24,6 @@ enum {
 	DEFAULT_TIMEOUT_SEC = 60,
 	FIRST_PAUSE_MS = 50, /* doubled from question to question */
 	LAST_PAUSE_MS = 1000,
-	MAX_LISTED = 10000,      /* flows that are looked at one by one: flow.list gives no more */
 	TELL_TERMINAL_MS = 1000, /* between two lines of progress */
 	TELL_OTHERS_MS = 10000,
 };
@@ -33,7 +33,7 @@ struct wait {
 	int call_timeout_sec;
 	const char *service, *address, *state;
 	int64_t timeout_ms, started_ms, told_ms;
-	json_int_t n_open; /* flows, as last counted; MAX_LISTED: at least */
+	json_int_t n_open; /* flows, as last counted */
 	struct rpc_error *error;
 };
 
@@ -92,40 +92,6 @@ static int look(const struct wait *wait, json_t **backend)
 	return *backend ? CLI_DONE : refuse(wait, "%s", "there is no such backend");
 }
 
-static bool is_open(const json_t *flow)
-{
-	const char *state = string_of(flow, "state");
-
-	return strcmp(state, "embryonic") == 0 || strcmp(state, "established") == 0 ||
-	       strcmp(state, "closing") == 0;
-}
-
-/* Counts the backend's flows that are open, one by one. */
-static int count_open(struct wait *wait)
-{
-	json_t *params = json_pack("{s:s, s:i}", "service", wait->service, "limit", MAX_LISTED);
-	json_t *result = NULL, *list;
-	const json_t *flow;
-	size_t i;
-	int code =
-		call(wait->path, wait->call_timeout_sec, "flow.list", params, &result, wait->error);
-
-	json_decref(params);
-	if (code)
-		return code;
-	list = json_object_get(result, "flows");
-	wait->n_open = 0;
-	json_array_foreach(list, i, flow)
-	{
-		wait->n_open +=
-			is_open(flow) && strcmp(string_of(flow, "backend"), wait->address) == 0;
-	}
-	if (json_array_size(list) >= MAX_LISTED && wait->n_open == 0)
-		wait->n_open = 1; /* some of the service's were not looked at */
-	json_decref(result);
-	return CLI_DONE;
-}
-
 static bool takes_flows(const json_t *backend)
 {
 	return json_is_true(json_object_get(backend, "in_use"));
@@ -134,20 +100,15 @@ static bool takes_flows(const json_t *backend)
 static int judge_drained(struct wait *wait, const json_t *backend, bool *is_so)
 {
 	const json_t *counters = json_object_get(backend, "counters");
-	json_int_t n_live = json_integer_value(json_object_get(counters, "flows")) -
-			    json_integer_value(json_object_get(counters, "flows_ended"));
-	int code = CLI_DONE;
 
 	if (takes_flows(backend))
 		return refuse(wait, "state %s: it takes new flows, and is never drained so",
 			      string_of(backend, "state"));
 	if (!counters)
 		return refuse(wait, "%s", "the dataplane is not connected: nobody knows its flows");
-	wait->n_open = n_live > 0 ? n_live : 0;
-	if (n_live > 0 && n_live <= MAX_LISTED)
-		code = count_open(wait);
+	wait->n_open = json_integer_value(json_object_get(counters, "flows_open"));
 	*is_so = wait->n_open == 0;
-	return code;
+	return CLI_DONE;
 }
 
 static int judge(struct wait *wait, const json_t *backend, bool *is_so)
