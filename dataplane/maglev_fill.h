@@ -24,7 +24,7 @@ bool maglev_is_prime(uint32_t n);
  * Fills @slot[0..@n_slots) with positions in @backend. Which backend a slot gets depends on the
  * backends' identities, weights and @key alone, not on their order.
  * 0; -ENOENT: no backend has weight (every slot is SL_NO_BACKEND_SLOT); -EINVAL: @n_slots is not
- * prime or @n_backends does not fit 16 bits; -ENOMEM.
+ * prime or more than SL_MAX_SLOTS, or @n_backends does not fit 16 bits; -ENOMEM.
  */
 int maglev_fill(const struct sl_hash_key *key, const struct maglev_backend *backend,
 		size_t n_backends, uint16_t *slot, uint32_t n_slots) SL_MUST_USE;

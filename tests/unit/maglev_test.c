@@ -125,25 +125,36 @@ static void twin(const struct maglev_backend *backend, size_t n, uint16_t *slot,
 	}
 }
 
+/* Few backends and many, whose last slots are picked otherwise; sizes to both ends. */
 Test(maglev, table_equals_the_naive_twins)
 {
+	static const struct {
+		uint32_t n_slots;
+		int n_rows;
+	} size[] = {{2, 20},    {3, 20},     {5, 20},     {17, 20},
+		    {251, 100}, {4999, 100}, {65537, 20}, {SL_MAX_SLOTS, 2}};
 	struct random random = random_seeded();
 	struct maglev_backend backend[64];
-	static uint16_t slot[4999];
-	static uint16_t expected[4999];
+	static uint16_t slot[SL_MAX_SLOTS];
+	static uint16_t expected[SL_MAX_SLOTS];
 
-	for (int i = 0; i < 100; i++) {
-		size_t n = random_next(&random) % 49 + 1;
+	for (size_t s = 0; s < SL_ARRAY_LEN(size); s++) {
+		uint32_t n_slots = size[s].n_slots;
 
-		make(backend, n, rising);
-		for (size_t k = 0; k < n; k++) {
-			backend[k].weight = (uint32_t)(random_next(&random) % 20);
-			backend[k].port = (be16_t)random_next(&random);
+		for (int i = 0; i < size[s].n_rows; i++) {
+			size_t n = random_next(&random) % 49 + 1;
+
+			make(backend, n, rising);
+			for (size_t k = 0; k < n; k++) {
+				backend[k].weight = (uint32_t)(random_next(&random) % 20);
+				backend[k].port = (be16_t)random_next(&random);
+			}
+			backend[0].weight = 7;
+			cr_assert_eq(maglev_fill(&fixed_key, backend, n, slot, n_slots), 0);
+			twin(backend, n, expected, n_slots);
+			cr_assert_arr_eq(slot, expected, n_slots * sizeof(slot[0]),
+					 "row %d: %zu backends, %u slots", i, n, n_slots);
 		}
-		backend[0].weight = 7;
-		cr_assert_eq(maglev_fill(&fixed_key, backend, n, slot, 4999), 0);
-		twin(backend, n, expected, 4999);
-		cr_assert_arr_eq(slot, expected, sizeof(slot), "row %d: %zu backends", i, n);
 	}
 }
 
@@ -248,6 +259,8 @@ Test(maglev, sizes_that_are_not_prime_are_refused)
 	make(backend, 1, one);
 	cr_assert_eq(maglev_fill(&fixed_key, backend, 1, slot, 1000), -EINVAL);
 	cr_assert_eq(maglev_fill(&fixed_key, backend, 65535, slot, 251), -EINVAL);
+	/* The next prime above the limit. */
+	cr_assert_eq(maglev_fill(&fixed_key, backend, 1, slot, 1048583), -EINVAL);
 	cr_assert(maglev_is_prime(2) && maglev_is_prime(3) && maglev_is_prime(251) &&
 		  maglev_is_prime(65537) && maglev_is_prime(SL_MAX_SLOTS));
 	cr_assert(!maglev_is_prime(0) && !maglev_is_prime(1) && !maglev_is_prime(9) &&
