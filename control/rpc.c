@@ -378,6 +378,31 @@ static int line_append(const char *bytes, size_t n, void *context)
 	return 0;
 }
 
+static int line_append_json(struct line *line, const json_t *value)
+{
+	return value ? json_dump_callback(value, line_append, line,
+					  JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY)
+		     : -1;
+}
+
+void rpc_list_add(struct rpc_list *list, json_t *record)
+{
+	struct line line = {list->bytes, list->length, list->capacity};
+
+	list->is_broken = list->is_broken || (line.length && line_append(",", 1, &line)) ||
+			  line_append_json(&line, record);
+	list->bytes = line.bytes;
+	list->length = line.length;
+	list->capacity = line.capacity;
+	json_decref(record);
+}
+
+void rpc_list_fini(struct rpc_list *list)
+{
+	free(list->bytes);
+	memset(list, 0, sizeof(*list));
+}
+
 /* Takes the document over; one line with its newline. */
 static char *encode_line(json_t *document, size_t *length)
 {
@@ -415,8 +440,65 @@ char *rpc_encode_notification(const char *method, json_t *params, size_t *length
 			   length);
 }
 
-char *rpc_encode_result(const json_t *id, json_t *result, size_t *length)
+/* @name: a word, which needs no escapes. */
+static int append_member(struct line *line, const char *name, const json_t *value,
+			 const struct rpc_list *list)
 {
+	if (line_append("\"", 1, line) || line_append(name, strlen(name), line) ||
+	    line_append("\":", 2, line))
+		return -1;
+	if (strcmp(name, list->name) != 0)
+		return line_append_json(line, value);
+	return line_append("[", 1, line) ||
+	       (list->length && line_append(list->bytes, list->length, line)) ||
+	       line_append("]", 1, line);
+}
+
+/* As encode_line() has it, but for the list. */
+static int append_result(struct line *line, json_t *id, json_t *result, const struct rpc_list *list)
+{
+	static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":";
+	static const char middle[] = ",\"result\":";
+	char before = '{';
+	const char *name;
+	json_t *value;
+
+	if (line_append(head, sizeof(head) - 1, line) || line_append_json(line, id) ||
+	    line_append(middle, sizeof(middle) - 1, line))
+		return -1;
+	json_object_foreach(result, name, value)
+	{
+		if (line_append(&before, 1, line) || append_member(line, name, value, list))
+			return -1;
+		before = ',';
+	}
+	return line_append("}}\n", sizeof("}}\n"), line);
+}
+
+/* A result with a list: it has a member at least. */
+static char *encode_list(const json_t *id, json_t *result, const struct rpc_list *list,
+			 size_t *length)
+{
+	struct line line = {.bytes = malloc(list->length + MIN_LINE_BYTES),
+			    .capacity = list->length + MIN_LINE_BYTES};
+	json_t *own_id = share(id);
+	bool is_whole =
+		line.bytes && !list->is_broken && append_result(&line, own_id, result, list) == 0;
+
+	json_decref(own_id);
+	if (!is_whole) {
+		free(line.bytes);
+		return NULL;
+	}
+	*length = line.length - 1; /* without the NUL */
+	return line.bytes;
+}
+
+char *rpc_encode_result(const json_t *id, json_t *result, const struct rpc_list *list,
+			size_t *length)
+{
+	if (list && list->name)
+		return encode_list(id, result, list, length);
 	return encode_line(json_pack("{s:s, s:o, s:o}", "jsonrpc", "2.0", "id", share(id), "result",
 				     share(result)),
 			   length);

@@ -100,10 +100,27 @@ int rpc_decode_notification(const char *line, size_t length, struct rpc_request 
 			    struct rpc_error *error) SL_MUST_USE;
 
 /**
+ * The long list of a result, as text. What has a hundred thousand records is written record by record, for a
+ * tree of them all would take ten times the memory, and most of the time. All 0: the result has none.
+ */
+struct rpc_list {
+	const char *name; /* the result's member that it is, in whose place null stands */
+	char *bytes;      /* the records, between commas */
+	size_t length;
+	size_t capacity;
+	bool is_broken; /* out of memory: it lacks records */
+};
+
+/** Adds @record, taken over, to the end of @list; NULL, or no memory, is told by rpc_encode_result(). */
+void rpc_list_add(struct rpc_list *list, json_t *record);
+void rpc_list_fini(struct rpc_list *list);
+
+/**
  * Each returns one line with its newline, heap, owned by the caller, and its length in @length; NULL
- * when out of memory. @id NULL stands for null. @result and @params are borrowed.
+ * when out of memory. @id NULL stands for null. @result, @list and @params are borrowed.
  */
 char *rpc_encode_request(int64_t id, const char *method, json_t *params, size_t *length);
-char *rpc_encode_result(const json_t *id, json_t *result, size_t *length);
+char *rpc_encode_result(const json_t *id, json_t *result, const struct rpc_list *list,
+			size_t *length);
 char *rpc_encode_notification(const char *method, json_t *params, size_t *length);
 char *rpc_encode_error(const json_t *id, const struct rpc_error *error, size_t *length);

@@ -103,16 +103,22 @@ static void end_after_flush(struct api_client *client)
 		client_end(client);
 }
 
+static void free_line(const void *line, size_t length, void *context)
+{
+	(void)length;
+	(void)context;
+	free((void *)(uintptr_t)line);
+}
+
 /* Queues one line, taken over. False: the client is gone. */
 static bool send_line(struct api_client *client, char *line, size_t length)
 {
 	struct evbuffer *output = bufferevent_get_output(client->stream);
 	bool is_too_slow = evbuffer_get_length(output) > MAX_QUEUED_BYTES;
 
-	if (line && !is_too_slow && evbuffer_add(output, line, length) == 0) {
-		free(line);
+	if (line && !is_too_slow &&
+	    evbuffer_add_reference(output, line, length, free_line, NULL) == 0)
 		return true;
-	}
 	if (is_too_slow)
 		log_warn("api: pid %d uid %u: more than %d bytes of answers not read, closed",
 			 client->peer.pid, client->peer.uid, MAX_QUEUED_BYTES);
@@ -129,11 +135,12 @@ static bool send_error(struct api_client *client, const json_t *id, const struct
 	return send_line(client, line, length);
 }
 
-static bool send_result(struct api_client *client, const json_t *id, json_t *result)
+static bool send_result(struct api_client *client, const json_t *id, json_t *result,
+			const struct rpc_list *list)
 {
 	struct rpc_error error;
 	size_t length = 0;
-	char *line = rpc_encode_result(id, result, &length);
+	char *line = rpc_encode_result(id, result, list, &length);
 
 	if (!line || length <= MAX_ANSWER_BYTES)
 		return send_line(client, line, length);
@@ -255,22 +262,24 @@ static bool run_line(struct api_client *client, const char *line, size_t length)
 {
 	struct rpc_request request;
 	struct rpc_error error;
+	struct rpc_list list = {0};
 	json_t *result = NULL;
 	bool is_there;
 	int code = rpc_decode_request(line, length, limit_of(client), &request, &error);
 
 	if (!code) {
 		code = handlers_run(client->api->daemon, client->peer.access, &request, &result,
-				    &error);
+				    &list, &error);
 		audit(client, &request, code, result, &error);
 	}
 	if (code)
 		is_there = send_error(client, request.id, &error);
 	else
-		is_there = send_result(client, request.id, result);
+		is_there = send_result(client, request.id, result, &list);
 	if (!code && is_there && strcmp(request.method, "events.subscribe") == 0)
 		is_there = subscribe(client, result);
 	json_decref(result);
+	rpc_list_fini(&list);
 	rpc_request_fini(&request);
 	return is_there;
 }

@@ -14,6 +14,7 @@
 #include "control/daemon/service_json.h"
 #include "control/daemon/share_overlay.h"
 #include "control/daemon/text.h"
+#include "control/rpc.h"
 
 json_t *counters_of_service(const struct wire_service_counters_reply *counters)
 {
@@ -126,31 +127,64 @@ json_t *counters_of_sources(const struct daemon *daemon, const struct desired_se
 	return list;
 }
 
-json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service)
+/* @record: NULL, or what the dataplane says of the backend. @live: the service as the dataplane shall hold it. */
+static json_t *backend_entry(const struct daemon *daemon, const struct desired_service *service,
+			     const struct desired_service *live,
+			     const struct desired_backend *backend,
+			     const struct wire_backend_counters_record *record)
+{
+	json_t *entry = backend_to_json(backend);
+
+	json_object_set_new(entry, "service", json_string(service->wire.name));
+	json_object_set_new(entry, "role", json_string(share_role_name(backend->part.role)));
+	json_object_set_new(entry, "in_use", json_boolean(share_is_in_use(live, &backend->wire)));
+	add_health(entry, daemon, service, backend);
+	if (record)
+		add_record(entry, service, record);
+	return entry;
+}
+
+/* Hands @take an entry for each backend of @service. */
+static void visit_backends(const struct daemon *daemon, const struct desired_service *service,
+			   void (*take)(void *context, json_t *entry), void *context)
 {
 	struct client *client = reconcile_client(daemon->reconcile);
 	struct wire_backend_counters_record *records = NULL;
 	const struct desired_service *live = desired_find(daemon_live(daemon), service->wire.name);
-	json_t *list = json_array();
 	uint32_t n_records = 0;
 
 	if (client)
 		records = backend_records_fetch(client, service, &n_records);
 	for (uint32_t i = 0; i < service->n_backends; i++) {
-		const struct wire_backend *backend = &service->backend[i].wire;
-		const struct wire_backend_counters_record *record =
-			backend_records_find(records, n_records, backend);
-		json_t *entry = backend_to_json(&service->backend[i]);
+		const struct desired_backend *backend = &service->backend[i];
 
-		json_object_set_new(entry, "service", json_string(service->wire.name));
-		json_object_set_new(entry, "role",
-				    json_string(share_role_name(service->backend[i].part.role)));
-		json_object_set_new(entry, "in_use", json_boolean(share_is_in_use(live, backend)));
-		add_health(entry, daemon, service, &service->backend[i]);
-		if (record)
-			add_record(entry, service, record);
-		json_array_append_new(list, entry);
+		take(context,
+		     backend_entry(daemon, service, live, backend,
+				   backend_records_find(records, n_records, &backend->wire)));
 	}
 	free(records);
+}
+
+static void append_entry(void *list, json_t *entry)
+{
+	json_array_append_new(list, entry);
+}
+
+json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service)
+{
+	json_t *list = json_array();
+
+	visit_backends(daemon, service, append_entry, list);
 	return list;
+}
+
+static void list_entry(void *list, json_t *entry)
+{
+	rpc_list_add(list, entry);
+}
+
+void counters_list_backends(const struct daemon *daemon, const struct desired_service *service,
+			    struct rpc_list *list)
+{
+	visit_backends(daemon, service, list_entry, list);
 }

@@ -9,6 +9,7 @@
 
 struct daemon;
 struct desired_service;
+struct rpc_list;
 
 /** {flows, packets_in, ...}. */
 json_t *counters_of_service(const struct wire_service_counters_reply *counters);
@@ -27,3 +28,7 @@ json_t *counters_of_sources(const struct daemon *daemon, const struct desired_se
  * {slots, share, neighbour, counters{}}.
  */
 json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service);
+
+/** The same, one by one to the end of @list. */
+void counters_list_backends(const struct daemon *daemon, const struct desired_service *service,
+			    struct rpc_list *list);

@@ -40,7 +40,7 @@ static int check_generation(const struct call *call)
 }
 
 int handlers_run(struct daemon *daemon, enum access access, const struct rpc_request *request,
-		 json_t **result, struct rpc_error *error)
+		 json_t **result, struct rpc_list *list, struct rpc_error *error)
 {
 	struct call call = {
 		.daemon = daemon,
@@ -52,6 +52,7 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 	int code;
 
 	*result = NULL;
+	memset(list, 0, sizeof(*list));
 	if (!call.method) {
 		rpc_error_set(error, RPC_METHOD, "method",
 			      "method \"%.64s\": there is no such method; \"methods\" lists them",
@@ -69,10 +70,13 @@ int handlers_run(struct daemon *daemon, enum access access, const struct rpc_req
 	code = handlers[call.method->id](&call);
 	if (!code && !call.result)
 		code = rpc_error_set(error, RPC_INTERNAL, NULL, "out of memory");
-	if (code)
+	if (code) {
 		json_decref(call.result);
-	else
+		rpc_list_fini(&call.list);
+	} else {
 		*result = call.result;
+		*list = call.list;
+	}
 	return code;
 }
 

@@ -33,7 +33,8 @@ struct call {
 	enum access access;
 	const struct method *method;
 	const json_t *params;
-	json_t *result; /* made by the handler */
+	json_t *result;       /* made by the handler */
+	struct rpc_list list; /* of it, where it is long */
 	struct rpc_error *error;
 };
 
@@ -43,11 +44,11 @@ METHOD_LIST(X)
 #undef X
 
 /**
- * Judges and runs one decoded request. 0 and a new reference in @result, or the error's code with
- * @error filled.
+ * Judges and runs one decoded request. 0, a new reference in @result and its list, if it has one, in @list, for
+ * rpc_list_fini(); or the error's code with @error filled.
  */
 int handlers_run(struct daemon *daemon, enum access access, const struct rpc_request *request,
-		 json_t **result, struct rpc_error *error) SL_MUST_USE;
+		 json_t **result, struct rpc_list *list, struct rpc_error *error) SL_MUST_USE;
 
 /* What handlers share. */
 

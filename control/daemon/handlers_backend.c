@@ -155,23 +155,18 @@ int handle_backend_list(struct call *call)
 {
 	const struct desired *desired = call->daemon->desired;
 	const struct desired_service *service;
-	json_t *list;
 
+	call->list.name = "backends";
 	if (call_string(call, "service")) {
 		int code = call_service(call, "service", &service);
 
 		if (code)
 			return code;
-		list = counters_of_backends(call->daemon, service);
+		counters_list_backends(call->daemon, service, &call->list);
 	} else {
-		list = json_array();
-		for (size_t i = 0; i < desired->n_services; i++) {
-			json_t *some = counters_of_backends(call->daemon, desired->service[i]);
-
-			json_array_extend(list, some);
-			json_decref(some);
-		}
+		for (size_t i = 0; i < desired->n_services; i++)
+			counters_list_backends(call->daemon, desired->service[i], &call->list);
 	}
-	call->result = json_pack("{s:o}", "backends", list);
+	call->result = json_pack("{s:n}", call->list.name);
 	return RPC_OK;
 }

@@ -10,7 +10,7 @@
 #include "control/daemon/plan_json.h"
 #include "control/daemon/reconcile.h"
 
-static json_t *describe(const struct call *call, const struct plan *plan, json_t *changes,
+static json_t *describe(struct call *call, const struct plan *plan, json_t *changes,
 			size_t n_changes)
 {
 	json_t *result =
@@ -20,7 +20,9 @@ static json_t *describe(const struct call *call, const struct plan *plan, json_t
 
 	json_object_update(result, totals);
 	json_decref(totals);
-	json_object_set_new(result, "services", plan_services_json(plan));
+	call->list.name = "services";
+	json_object_set_new(result, call->list.name, json_null());
+	plan_list_services(plan, &call->list);
 	json_object_set_new(result, "warnings",
 			    plan_warnings_json(plan, reconcile_is_synced(call->daemon->reconcile)));
 	return result;

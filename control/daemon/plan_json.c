@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "control/daemon/plan.h"
+#include "control/rpc.h"
 #include "wire/wire_abi.h"
 
 enum {
@@ -92,16 +93,14 @@ static json_t *service_to_json(const struct wire_plan_service *service,
 	return result;
 }
 
-json_t *plan_services_json(const struct plan *plan)
+void plan_list_services(const struct plan *plan, struct rpc_list *list)
 {
 	const struct wire_plan_backend *backend = plan->backend;
-	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < plan->n_services; i++) {
-		json_array_append_new(list, service_to_json(&plan->service[i], backend));
+		rpc_list_add(list, service_to_json(&plan->service[i], backend));
 		backend += plan->service[i].n_records;
 	}
-	return list;
 }
 
 /* ---- warnings ---- */

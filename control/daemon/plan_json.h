@@ -8,6 +8,7 @@
 #include <sluice/base.h>
 
 struct plan;
+struct rpc_list;
 
 enum {
 	PLAN_CHURN_PERCENT = 50, /* of a service's slots that move: more is warned of */
@@ -17,8 +18,8 @@ enum {
 /** {flows, slots, memory, ...}: of all services that change. NULL: out of memory. */
 json_t *plan_totals_json(const struct plan *plan);
 
-/** [{name, address, change, slots, backends, flows, ports?, backend: [...]}]. NULL likewise. */
-json_t *plan_services_json(const struct plan *plan);
+/** {name, address, change, slots, backends, flows, ports?, backend: [...]} of each service, to @list's end. */
+void plan_list_services(const struct plan *plan, struct rpc_list *list);
 
 /** [{kind, service?, backend?, text}]. @is_in_step: the dataplane holds the state. NULL likewise. */
 json_t *plan_warnings_json(const struct plan *plan, bool is_in_step);

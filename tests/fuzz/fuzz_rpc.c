@@ -49,12 +49,13 @@ static void run_line(struct daemon *daemon, const char *line, size_t length)
 	uint64_t generation = daemon->generation;
 	struct rpc_request request;
 	struct rpc_error error;
+	struct rpc_list list = {0};
 	json_t *result = NULL;
 	size_t answer_length = 0;
 	int code = rpc_decode_request(line, length, SL_MAX_RPC_BYTES, &request, &error);
 
 	if (!code)
-		code = handlers_run(daemon, ACCESS_WRITE, &request, &result, &error);
+		code = handlers_run(daemon, ACCESS_WRITE, &request, &result, &list, &error);
 	if (code) {
 		require(daemon->generation == generation, "a refused call changed the state");
 		require(error.message[0] != '\0', "a refusal without a message");
@@ -62,11 +63,12 @@ static void run_line(struct daemon *daemon, const char *line, size_t length)
 
 		check_answer(answer, answer_length, code);
 	} else {
-		char *answer = rpc_encode_result(request.id, result, &answer_length);
+		char *answer = rpc_encode_result(request.id, result, &list, &answer_length);
 
 		check_answer(answer, answer_length, 0);
 	}
 	json_decref(result);
+	rpc_list_fini(&list);
 	rpc_request_fini(&request);
 }
 

@@ -20,10 +20,12 @@ static int call(struct daemon *daemon, enum access access, const char *method, j
 {
 	struct rpc_request request = {.method = method, .params = params};
 	struct rpc_error error = {0};
+	struct rpc_list list;
 	json_t *result;
-	int code = handlers_run(daemon, access, &request, &result, &error);
+	int code = handlers_run(daemon, access, &request, &result, &list, &error);
 
 	json_decref(result);
+	rpc_list_fini(&list);
 	json_decref(params);
 	return code;
 }

@@ -139,7 +139,7 @@ Test(rpc, responses_come_back_as_they_were_sent)
 	struct rpc_error error, sent;
 	size_t length;
 	json_t *id = json_integer(7), *result = json_pack("{s:i}", "n", 3);
-	char *line = rpc_encode_result(id, result, &length);
+	char *line = rpc_encode_result(id, result, NULL, &length);
 
 	cr_assert_eq(line[length - 1], '\n');
 	cr_assert_eq(rpc_decode_response(line, length, &response, &error), 0);
@@ -158,6 +158,61 @@ Test(rpc, responses_come_back_as_they_were_sent)
 	rpc_response_fini(&response);
 	free(line);
 	json_decref(id);
+	json_decref(result);
+}
+
+/* A result of @n records, its list as text or not. */
+static char *encode_records(int n, bool is_text, size_t *length)
+{
+	struct rpc_list list = {.name = is_text ? "records" : NULL};
+	json_t *id = json_string("a\"b"), *records = json_array();
+	json_t *result = json_pack("{s:f, s:O, s:[]}", "before", 0.1, "records",
+				   is_text ? json_null() : records, "after");
+	char *line;
+
+	for (int i = 0; i < n; i++) {
+		json_t *record = json_pack("{s:i, s:s, s:f}", "n", i, "text", "\"\\\n\xc3\xa4",
+					   "real", 1.0 / (i + 3));
+
+		json_array_append(records, record);
+		rpc_list_add(&list, record);
+	}
+	line = rpc_encode_result(id, result, &list, length);
+	json_decref(id);
+	json_decref(result);
+	json_decref(records);
+	rpc_list_fini(&list);
+	return line;
+}
+
+Test(rpc, a_list_as_text_is_the_list_byte_for_byte)
+{
+	static const int row[] = {0, 1, 2, 1000};
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(row); i++) {
+		size_t length, text_length;
+		char *line = encode_records(row[i], false, &length);
+		char *text = encode_records(row[i], true, &text_length);
+
+		cr_assert(line && text);
+		cr_expect_eq(length, text_length, "%d records", row[i]);
+		cr_expect_str_eq(line, text, "%d records", row[i]);
+		free(line);
+		free(text);
+	}
+}
+
+Test(rpc, a_list_that_lacks_a_record_is_no_answer)
+{
+	struct rpc_list list = {.name = "records"};
+	json_t *result = json_pack("{s:n}", "records");
+	size_t length;
+
+	rpc_list_add(&list, json_integer(1));
+	rpc_list_add(&list, NULL);
+	rpc_list_add(&list, json_integer(3));
+	cr_assert_null(rpc_encode_result(NULL, result, &list, &length));
+	rpc_list_fini(&list);
 	json_decref(result);
 }
 
