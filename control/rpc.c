@@ -7,6 +7,7 @@
 #include "control/rpc.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,6 +354,10 @@ void rpc_response_fini(struct rpc_response *response)
 	memset(response, 0, sizeof(*response));
 }
 
+/* What encode_line() puts before the id of a result, and behind it. */
+static const char result_head[] = "{\"jsonrpc\":\"2.0\",\"id\":";
+static const char result_middle[] = ",\"result\":";
+
 /** A line that grows as it is written: documents have tens of MB, and are written once. */
 struct line {
 	char *bytes;
@@ -440,6 +445,18 @@ char *rpc_encode_notification(const char *method, json_t *params, size_t *length
 			   length);
 }
 
+const char *rpc_result_text(const char *line, size_t length, int64_t id, size_t *result_length)
+{
+	char head[64];
+	size_t n = (size_t)snprintf(head, sizeof(head), "%s%" PRId64 "%s", result_head, id,
+				    result_middle);
+
+	if (length <= n || memcmp(line, head, n) != 0 || line[length - 1] != '}')
+		return NULL;
+	*result_length = length - n - 1;
+	return line + n;
+}
+
 /* @name: a word, which needs no escapes. */
 static int append_member(struct line *line, const char *name, const json_t *value,
 			 const struct rpc_list *list)
@@ -457,14 +474,12 @@ static int append_member(struct line *line, const char *name, const json_t *valu
 /* As encode_line() has it, but for the list. */
 static int append_result(struct line *line, json_t *id, json_t *result, const struct rpc_list *list)
 {
-	static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":";
-	static const char middle[] = ",\"result\":";
 	char before = '{';
 	const char *name;
 	json_t *value;
 
-	if (line_append(head, sizeof(head) - 1, line) || line_append_json(line, id) ||
-	    line_append(middle, sizeof(middle) - 1, line))
+	if (line_append(result_head, sizeof(result_head) - 1, line) || line_append_json(line, id) ||
+	    line_append(result_middle, sizeof(result_middle) - 1, line))
 		return -1;
 	json_object_foreach(result, name, value)
 	{

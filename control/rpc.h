@@ -93,6 +93,12 @@ int rpc_decode_response(const char *line, size_t length, struct rpc_response *re
 void rpc_response_fini(struct rpc_response *response);
 
 /**
+ * The result of a response line as rpc_encode_result() wrote it for @id, without looking into it: for who hands
+ * it on. NULL: the line has another form, or an error; rpc_decode_response() tells.
+ */
+const char *rpc_result_text(const char *line, size_t length, int64_t id, size_t *result_length);
+
+/**
  * Decodes a notification line, of a daemon that tells what nobody asked: method and params, no id. 0 and
  * @request to be released with rpc_request_fini; -EBADMSG with @error filled: it is none.
  */

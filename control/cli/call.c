@@ -19,6 +19,10 @@
 #include "control/cli/commands.h"
 #include "control/rpc.h"
 
+enum {
+	REQUEST_ID = 1, /* there is one request on a connection */
+};
+
 struct connection {
 	const char *path;
 	int fd;
@@ -217,7 +221,7 @@ static int take_answer(struct connection *connection, const struct answer *answe
 }
 
 static int exchange(struct connection *connection, const char *line, size_t length,
-		    struct answer *answer, json_t **result)
+		    struct answer *answer)
 {
 	int code = connect_to(connection);
 
@@ -226,7 +230,7 @@ static int exchange(struct connection *connection, const char *line, size_t leng
 	if (!code)
 		code = receive_line(connection, answer);
 	hide_wait(connection);
-	return code ? code : take_answer(connection, answer, result);
+	return code;
 }
 
 static void finish(struct connection *connection, struct answer *answer)
@@ -237,16 +241,15 @@ static void finish(struct connection *connection, struct answer *answer)
 }
 
 /* Asks; connection and answer are to be finished, whatever came of it. */
-static int ask(struct connection *connection, int timeout_sec, const char *method, json_t *params,
-	       struct answer *answer, json_t **result)
+static int ask_for_line(struct connection *connection, int timeout_sec, const char *method,
+			json_t *params, struct answer *answer)
 {
 	struct rpc_error *error = connection->error;
 	char value[32], limit[32];
 	size_t length = 0;
-	char *line = rpc_encode_request(1, method, params, &length);
+	char *line = rpc_encode_request(REQUEST_ID, method, params, &length);
 	int code;
 
-	*result = NULL;
 	connection->end_ms = connection->begin_ms + (int64_t)timeout_sec * 1000;
 	if (!line) {
 		rpc_error_set(error, RPC_INTERNAL, NULL, "%s: out of memory", method);
@@ -261,10 +264,19 @@ static int ask(struct connection *connection, int timeout_sec, const char *metho
 		rpc_error_data(error, value, limit);
 		code = CLI_REFUSED;
 	} else {
-		code = exchange(connection, line, length, answer, result);
+		code = exchange(connection, line, length, answer);
 	}
 	free(line);
 	return code;
+}
+
+static int ask(struct connection *connection, int timeout_sec, const char *method, json_t *params,
+	       struct answer *answer, json_t **result)
+{
+	int code = ask_for_line(connection, timeout_sec, method, params, answer);
+
+	*result = NULL;
+	return code ? code : take_answer(connection, answer, result);
 }
 
 int call(const char *path, int timeout_sec, const char *method, json_t *params, json_t **result,
@@ -277,6 +289,52 @@ int call(const char *path, int timeout_sec, const char *method, json_t *params, 
 
 	finish(&connection, &answer);
 	return code;
+}
+
+/* Of an answer in a form that is not sluiced's, or of an error. */
+static int take_decoded(struct connection *connection, const struct answer *answer,
+			struct call_text *text)
+{
+	json_t *result = NULL;
+	int code = take_answer(connection, answer, &result);
+
+	if (code)
+		return code;
+	text->buffer = json_dumps(result, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+	json_decref(result);
+	if (!text->buffer)
+		return refuse(connection, "out of memory", 0, "");
+	text->result = text->buffer;
+	text->length = strlen(text->buffer);
+	return CLI_DONE;
+}
+
+int call_text(const char *path, int timeout_sec, const char *method, json_t *params,
+	      struct call_text *text, struct rpc_error *error)
+{
+	struct connection connection = {
+		.path = path, .fd = -1, .begin_ms = now_ms(), .error = error};
+	struct answer answer = {0};
+	int code = ask_for_line(&connection, timeout_sec, method, params, &answer);
+
+	memset(text, 0, sizeof(*text));
+	if (!code)
+		text->result =
+			rpc_result_text(answer.bytes, answer.line - 1, REQUEST_ID, &text->length);
+	if (text->result) {
+		text->buffer = answer.bytes;
+		answer.bytes = NULL;
+	} else if (!code) {
+		code = take_decoded(&connection, &answer, text);
+	}
+	finish(&connection, &answer);
+	return code;
+}
+
+void call_text_fini(struct call_text *text)
+{
+	free(text->buffer);
+	memset(text, 0, sizeof(*text));
 }
 
 int call_silently(const char *path, int timeout_sec, const char *method, json_t *params,

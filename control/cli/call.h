@@ -26,6 +26,18 @@ int call(const char *path, int timeout_sec, const char *method, json_t *params, 
 int call_silently(const char *path, int timeout_sec, const char *method, json_t *params,
 		  json_t **result, struct rpc_error *error) SL_MUST_USE;
 
+/** A result as sluiced wrote it; call_text_fini() frees it. */
+struct call_text {
+	char *buffer;
+	const char *result;
+	size_t length;
+};
+
+/** As call(), for who hands the result on as it is: of a long list a tree would take seconds. */
+int call_text(const char *path, int timeout_sec, const char *method, json_t *params,
+	      struct call_text *text, struct rpc_error *error) SL_MUST_USE;
+void call_text_fini(struct call_text *text);
+
 struct call_stream;
 
 /**

@@ -90,6 +90,22 @@ static int find_socket(const struct cli_options *options, char *path, struct rpc
 	return CLI_DONE;
 }
 
+/* For a program, a document is what sluiced wrote, on one line. */
+static int hand_on(const struct cli_options *options, const struct request *request,
+		   const char *path, struct rpc_error *error)
+{
+	struct call_text text;
+	int code = call_text(path, options->timeout_sec, request->command->method, request->params,
+			     &text, error);
+
+	if (!code) {
+		(void)fwrite(text.result, 1, text.length, stdout);
+		(void)fputc('\n', stdout);
+	}
+	call_text_fini(&text);
+	return code;
+}
+
 static int run_call(const struct cli_options *options, const struct request *request)
 {
 	struct rpc_error error = {0};
@@ -97,6 +113,10 @@ static int run_call(const struct cli_options *options, const struct request *req
 	json_t *result = NULL;
 	int code = find_socket(options, path, &error);
 
+	if (!code && options->is_json && !isatty(STDOUT_FILENO)) {
+		code = hand_on(options, request, path, &error);
+		return code ? fail(options, code, &error) : CLI_DONE;
+	}
 	if (!code)
 		code = call(path, options->timeout_sec, request->command->method, request->params,
 			    &result, &error);

@@ -202,6 +202,32 @@ Test(rpc, a_list_as_text_is_the_list_byte_for_byte)
 	}
 }
 
+Test(rpc, the_text_of_a_result_is_what_was_encoded)
+{
+	static const char *const other[] = {
+		"",
+		"{",
+		"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":",
+		"{\"jsonrpc\":\"2.0\",\"id\":8,\"result\":{}}",
+		"{\"jsonrpc\":\"2.0\",\"id\":7, \"result\":{}}",
+		"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-1,\"message\":\"no\"}}",
+		"{\"id\":7,\"jsonrpc\":\"2.0\",\"result\":{}}",
+	};
+	size_t length, n;
+	json_t *id = json_integer(7), *result = json_pack("{s:i}", "n", 3);
+	char *line = rpc_encode_result(id, result, NULL, &length);
+	const char *text = rpc_result_text(line, length - 1, 7, &n);
+
+	cr_assert(text);
+	cr_expect_eq(n, strlen("{\"n\":3}"));
+	cr_expect_eq(strncmp(text, "{\"n\":3}", n), 0);
+	for (size_t i = 0; i < SL_ARRAY_LEN(other); i++)
+		cr_expect_null(rpc_result_text(other[i], strlen(other[i]), 7, &n), "%s", other[i]);
+	free(line);
+	json_decref(id);
+	json_decref(result);
+}
+
 Test(rpc, a_list_that_lacks_a_record_is_no_answer)
 {
 	struct rpc_list list = {.name = "records"};
