@@ -11,9 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/maglev_fill.h"
 #include "dataplane/snapshot_internal.h"
-#include "dataplane/turns_fill.h"
 #include "wire/wire_abi.h"
 
 static int index_init(struct snapshot_index *index, uint32_t n_keys)
@@ -327,88 +325,6 @@ static int fill_members(struct snapshot *snapshot, const struct staging *staging
 	return snapshot_judge_slots(staged, error);
 }
 
-/* Whether the slots are the order in which backends have their turns. */
-static bool is_in_turn(const struct sl_service *service)
-{
-	return service->scheduler == WIRE_SCHEDULER_ROUND_ROBIN;
-}
-
-/* Whether the service's slot table would come out as the previous snapshot's did. */
-static bool same_table(const struct snapshot *snapshot, const struct snapshot *previous,
-		       uint32_t service)
-{
-	const struct sl_service *now = &snapshot->service[service];
-	const struct sl_service *then;
-
-	if (previous == NULL || service >= previous->n_services ||
-	    memcmp(&previous->hash_key, &snapshot->hash_key, sizeof(snapshot->hash_key)) != 0)
-		return false;
-	then = &previous->service[service];
-	if (then->family == SL_FAMILY_NONE || then->epoch != now->epoch ||
-	    then->n_slots != now->n_slots || then->n_members != now->n_members ||
-	    is_in_turn(then) != is_in_turn(now))
-		return false;
-	for (uint32_t i = 0; i < now->n_members; i++) {
-		uint32_t a = now->first_member + i;
-		uint32_t b = then->first_member + i;
-
-		if (snapshot->member[a] != previous->member[b] ||
-		    snapshot->backend[snapshot->member[a]].weight !=
-			    previous->backend[previous->member[b]].weight ||
-		    snapshot->backend[snapshot->member[a]].epoch !=
-			    previous->backend[previous->member[b]].epoch)
-			return false;
-	}
-	return true;
-}
-
-int snapshot_fill_slots(struct snapshot *snapshot, const struct snapshot *previous,
-			uint32_t service)
-{
-	const struct sl_service *record = &snapshot->service[service];
-	struct maglev_backend *backend;
-	struct slot_table *table;
-	int status;
-
-	if (same_table(snapshot, previous, service)) {
-		snapshot->slots[service] = previous->slots[service];
-		snapshot->slots[service]->n_references++;
-		return 0;
-	}
-	table = malloc(sizeof(*table) + record->n_slots * sizeof(table->slot[0]));
-	backend = calloc(record->n_members + 1, sizeof(*backend));
-	if (table == NULL || backend == NULL) {
-		free(table);
-		free(backend);
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < record->n_members; i++) {
-		const struct sl_backend *member =
-			&snapshot->backend[snapshot->member[record->first_member + i]];
-
-		backend[i].addr = member->addr;
-		backend[i].port = member->port;
-		backend[i].family = member->family;
-		backend[i].protocol = record->protocol;
-		backend[i].weight = member->weight;
-	}
-	table->n_references = 1;
-	table->n_slots = record->n_slots;
-	if (is_in_turn(record))
-		status = turns_fill(backend, record->n_members, table->slot, record->n_slots);
-	else
-		status = maglev_fill(&snapshot->hash_key, backend, record->n_members, table->slot,
-				     record->n_slots);
-	free(backend);
-	if (status != 0 && status != -ENOENT) {
-		free(table);
-		return status;
-	}
-	snapshot->slots[service] = table;
-	snapshot->n_tables_built++;
-	return 0;
-}
-
 static void *zeroed(size_t n, size_t size)
 {
 	return calloc(n != 0 ? n : 1, size);
@@ -518,6 +434,22 @@ int snapshot_fill_inside(struct snapshot *snapshot, char *error)
 	return status;
 }
 
+static int fill_all_slots(struct snapshot *snapshot, const struct staging *staging,
+			  const struct snapshot *previous)
+{
+	uint32_t *live = zeroed(staging->n_live_services, sizeof(*live));
+	uint32_t n = 0;
+	int status = -ENOMEM;
+
+	for (uint32_t i = 0; live != NULL && i < staging->n_services; i++)
+		if (staging->service[i].is_live)
+			live[n++] = i;
+	if (live != NULL)
+		status = snapshot_fill_slots(snapshot, previous, live, n);
+	free(live);
+	return status;
+}
+
 /* Everything from the staged state. */
 static int build_whole(const struct staging *staging, const struct sl_hash_key *hash_key,
 		       const struct snapshot *previous, struct snapshot **out, char *error)
@@ -539,13 +471,11 @@ static int build_whole(const struct staging *staging, const struct sl_hash_key *
 	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
 		if (staging->service[i].is_live)
 			status = fill_members(snapshot, staging, i, error);
-	for (uint32_t i = 0; i < staging->n_services && status == 0; i++) {
-		if (!staging->service[i].is_live)
-			continue;
-		status = snapshot_fill_slots(snapshot, previous, i);
-		if (status == 0)
+	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
+		if (staging->service[i].is_live)
 			status = fill_denies(snapshot, staging, previous, i);
-	}
+	if (status == 0)
+		status = fill_all_slots(snapshot, staging, previous);
 	if (status != 0) {
 		snapshot_free(snapshot);
 		return status;

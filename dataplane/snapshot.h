@@ -252,6 +252,12 @@ int staging_delete_backend(struct staging *staging,
 			   char *error) SL_MUST_USE;
 
 /**
+ * How many threads fill slot tables at most, of those for which the control thread has cores; one: it does so
+ * alone. For an engine whose workers poll all the cores that there are. Control thread.
+ */
+void snapshot_limit_threads(uint32_t n);
+
+/**
  * Builds the snapshot of @staging. Slot tables of services whose members, weights, key, scheduler and
  * n_slots are those of @previous are shared with it; where a few services alone have other backends than in
  * @previous, which the same staging was built into, the rest is copied. Also assigns the indices of new objects in @staging.

@@ -27,9 +27,12 @@ void snapshot_fill_member(struct snapshot *snapshot, const struct staging *stagi
 /** Whether flows of @service count, all of whose members are filled. */
 void snapshot_fill_compares(struct snapshot *snapshot, uint32_t service);
 
-/** The slots of @service, which are the previous snapshot's if they come out the same. 0 or -ENOMEM. */
+/**
+ * The slots of the @n services, which have none, and all of whose members are filled: the previous snapshot's
+ * where they come out the same. 0 or -ENOMEM, with some of them filled in part.
+ */
 int snapshot_fill_slots(struct snapshot *snapshot, const struct snapshot *previous,
-			uint32_t service) SL_MUST_USE;
+			const uint32_t *service, uint32_t n) SL_MUST_USE;
 
 /** The clients of mode snat, of all services. 0 or -ENOMEM. */
 int snapshot_fill_inside(struct snapshot *snapshot, char *error) SL_MUST_USE;

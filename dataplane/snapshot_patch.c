@@ -260,17 +260,14 @@ static int change(struct snapshot *snapshot, const struct snapshot *previous,
 static int change_slots(struct snapshot *snapshot, const struct snapshot *previous,
 			const struct staging *staging)
 {
-	int status = 0;
-
-	for (uint32_t i = 0; i < staging->n_changed && status == 0; i++) {
+	for (uint32_t i = 0; i < staging->n_changed; i++) {
 		uint32_t service = staging->changed[i];
 
 		/* The previous one has its own share of it. */
 		snapshot->slots[service]->n_references--;
 		snapshot->slots[service] = NULL;
-		status = snapshot_fill_slots(snapshot, previous, service);
 	}
-	return status;
+	return snapshot_fill_slots(snapshot, previous, staging->changed, staging->n_changed);
 }
 
 int snapshot_patch(const struct staging *staging, const struct snapshot *previous,

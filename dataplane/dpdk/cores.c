@@ -11,6 +11,7 @@
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/telemetry.h"
 #include "dataplane/flow_log.h"
+#include "dataplane/snapshot.h"
 #include "log/log.h"
 
 uint32_t cores_count(void)
@@ -61,6 +62,7 @@ void cores_leave(struct dataplane *dataplane)
 
 	for (uint32_t i = 0; i < dataplane->n_workers; i++)
 		CPU_CLR((size_t)dataplane->worker[i]->core, &rest);
+	snapshot_limit_threads(CPU_COUNT(&rest) == 0 ? 1 : (uint32_t)CPU_COUNT(&rest));
 	if (CPU_COUNT(&rest) == 0)
 		rest = dataplane->cores;
 	status = pthread_setaffinity_np(pthread_self(), sizeof(rest), &rest);

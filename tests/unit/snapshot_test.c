@@ -511,6 +511,65 @@ Test(snapshot, slots_are_what_maglev_fill_says)
 	staging_free(staging);
 }
 
+/* Both schedulers' tables, as many as several threads are made for. */
+static struct staging *many_services(uint32_t n)
+{
+	struct staging *staging = staging_new();
+
+	for (uint32_t i = 0; i < n; i++) {
+		char name[16];
+		struct wire_service service;
+
+		snprintf(name, sizeof(name), "s%u", i);
+		service = service_at(name, 0xcb007100u + i, 80, SL_PROTOCOL_TCP);
+		service.n_slots = SL_DEFAULT_SLOTS;
+		if (i % 4 == 0)
+			service.scheduler = WIRE_SCHEDULER_ROUND_ROBIN;
+		put_service(staging, &service);
+		for (uint32_t k = 0; k < i % 5 * 10; k++) {
+			struct wire_backend backend =
+				backend_at(&service, 0x0a000000u | i << 8 | (k + 1), 8080);
+
+			backend.weight = k % 7;
+			put_backend(staging, &backend);
+		}
+	}
+	return staging;
+}
+
+static void expect_same_slots(const struct snapshot *a, const struct snapshot *b)
+{
+	cr_assert_eq(a->n_services, b->n_services);
+	for (uint32_t i = 0; i < a->n_services; i++) {
+		const struct slot_table *one = a->slots[i], *other = b->slots[i];
+
+		cr_assert_eq(one->n_references, 1);
+		cr_assert_eq(one->n_slots, other->n_slots);
+		cr_expect_eq(memcmp(one->slot, other->slot, one->n_slots * sizeof(one->slot[0])), 0,
+			     "service %u", i);
+	}
+}
+
+Test(snapshot, several_threads_fill_what_one_fills)
+{
+	const uint32_t n = 40, n_threads[] = {2, 3, UINT32_MAX};
+	struct staging *staging = many_services(n);
+	struct snapshot *alone, *together;
+
+	snapshot_limit_threads(1);
+	alone = build(staging, NULL);
+	cr_expect_eq(alone->n_tables_built, n);
+	for (size_t i = 0; i < SL_ARRAY_LEN(n_threads); i++) {
+		snapshot_limit_threads(n_threads[i]);
+		together = build(staging, NULL);
+		cr_expect_eq(together->n_tables_built, n);
+		expect_same_slots(alone, together);
+		snapshot_free(together);
+	}
+	snapshot_free(alone);
+	staging_free(staging);
+}
+
 /* Backends as people number them: in sequence, in any one byte of the address or in the port. */
 Test(snapshot, runs_in_the_indices_stay_short, .timeout = 60)
 {
