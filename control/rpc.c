@@ -457,6 +457,39 @@ const char *rpc_result_text(const char *line, size_t length, int64_t id, size_t 
 	return line + n;
 }
 
+bool rpc_records_begin(struct rpc_records *records, const char *result, size_t length,
+		       const char *name)
+{
+	char head[64];
+	size_t n = (size_t)snprintf(head, sizeof(head), "{\"%s\":[", name);
+
+	if (length < n || memcmp(result, head, n) != 0)
+		return false;
+	*records = (struct rpc_records){.at = result + n, .left = length - n};
+	return true;
+}
+
+json_t *rpc_records_next(struct rpc_records *records)
+{
+	json_error_t position;
+	json_t *record;
+
+	if (records->left > 0 && records->at[0] == ',') {
+		records->at++;
+		records->left--;
+	}
+	if (records->left > 0 && records->at[0] == ']') {
+		records->is_whole = records->left == 2 && records->at[1] == '}';
+		return NULL;
+	}
+	record = json_loadb(records->at, records->left, JSON_DISABLE_EOF_CHECK, &position);
+	if (!record)
+		return NULL;
+	records->at += position.position;
+	records->left -= (size_t)position.position;
+	return record;
+}
+
 /* @name: a word, which needs no escapes. */
 static int append_member(struct line *line, const char *name, const json_t *value,
 			 const struct rpc_list *list)

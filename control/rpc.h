@@ -98,6 +98,20 @@ void rpc_response_fini(struct rpc_response *response);
  */
 const char *rpc_result_text(const char *line, size_t length, int64_t id, size_t *result_length);
 
+/** The records of a result's text that is a list alone, as rpc_list_add() wrote them, one after the other. */
+struct rpc_records {
+	const char *at;
+	size_t left;
+	bool is_whole; /* the last one was taken, and behind it is what has to be */
+};
+
+/** False: @result is not {"@name":[...]}. */
+bool rpc_records_begin(struct rpc_records *records, const char *result, size_t length,
+		       const char *name) SL_MUST_USE;
+
+/** The next record, the caller's reference; NULL: there is none, or, not is_whole, none can be read. */
+json_t *rpc_records_next(struct rpc_records *records);
+
 /**
  * Decodes a notification line, of a daemon that tells what nobody asked: method and params, no id. 0 and
  * @request to be released with rpc_request_fini; -EBADMSG with @error filled: it is none.

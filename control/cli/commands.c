@@ -153,6 +153,7 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "backend", .verb = "list", .method = "backend.list", .print = output_backends,
+		.print_text = output_backends_text,
 		.description =
 			"Lists the backends of one service, or of all: state, weight, share of the slots, whether the "
 			"kernel knows the next hop's link address, flows created, flows that live, packets and bytes; with "

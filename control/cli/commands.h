@@ -77,6 +77,9 @@ struct command_param {
 /** How a result is shown to people. @own: the CLI's own parameters, an object. */
 typedef void command_print(FILE *out, const json_t *result, const json_t *own);
 
+/** The same of the result's text. False: it has another form, and nothing was printed. */
+typedef bool command_print_text(FILE *out, const char *result, size_t length);
+
 struct command {
 	const char *noun;
 	const char *verb;   /* NULL: the noun is the whole command */
@@ -84,7 +87,8 @@ struct command {
 	enum command_runner runner;
 	bool needs_keyword; /* without any, the command would do nothing */
 	command_print *print;
-	const char *summary; /* NULL: the method's */
+	command_print_text *print_text; /* NULL, or tried first: of results with long lists */
+	const char *summary;            /* NULL: the method's */
 	const char *description;
 	const char *example[COMMAND_MAX_EXAMPLES];
 	struct command_param param[COMMAND_MAX_PARAMS];

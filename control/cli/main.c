@@ -90,43 +90,68 @@ static int find_socket(const struct cli_options *options, char *path, struct rpc
 	return CLI_DONE;
 }
 
-/* For a program, a document is what sluiced wrote, on one line. */
-static int hand_on(const struct cli_options *options, const struct request *request,
-		   const char *path, struct rpc_error *error)
+static void show_result(const struct cli_options *options, const struct request *request,
+			const json_t *result)
 {
-	struct call_text text;
-	int code = call_text(path, options->timeout_sec, request->command->method, request->params,
-			     &text, error);
+	show(options, request, result);
+	if (!options->is_json && json_is_string(json_object_get(result, "note")))
+		say(json_string_value(json_object_get(result, "note")));
+}
 
-	if (!code) {
-		(void)fwrite(text.result, 1, text.length, stdout);
+/* For a program, a document is what sluiced wrote, on one line; for people, a long list a record at a time. */
+static int show_text(const struct cli_options *options, const struct request *request,
+		     const struct call_text *text, struct rpc_error *error)
+{
+	json_error_t reason;
+	json_t *result;
+
+	if (options->is_json) {
+		(void)fwrite(text->result, 1, text->length, stdout);
 		(void)fputc('\n', stdout);
+		return CLI_DONE;
 	}
-	call_text_fini(&text);
-	return code;
+	if (request->command->print_text(stdout, text->result, text->length))
+		return CLI_DONE;
+	result = json_loadb(text->result, text->length, JSON_DECODE_ANY, &reason);
+	if (!result) {
+		rpc_error_set(error, RPC_NOT_CONNECTED, "socket",
+			      "the answer cannot be read: %s (is this sluiced's socket?)",
+			      reason.text);
+		return CLI_NOT_CONNECTED;
+	}
+	show_result(options, request, result);
+	json_decref(result);
+	return CLI_DONE;
+}
+
+static bool is_text_enough(const struct cli_options *options, const struct command *command)
+{
+	return options->is_json ? !isatty(STDOUT_FILENO) : command->print_text != NULL;
 }
 
 static int run_call(const struct cli_options *options, const struct request *request)
 {
+	const struct command *command = request->command;
 	struct rpc_error error = {0};
 	char path[MAX_SOCKET_PATH];
+	struct call_text text = {0};
 	json_t *result = NULL;
 	int code = find_socket(options, path, &error);
 
-	if (!code && options->is_json && !isatty(STDOUT_FILENO)) {
-		code = hand_on(options, request, path, &error);
-		return code ? fail(options, code, &error) : CLI_DONE;
+	if (!code && is_text_enough(options, command)) {
+		code = call_text(path, options->timeout_sec, command->method, request->params,
+				 &text, &error);
+		if (!code)
+			code = show_text(options, request, &text, &error);
+		call_text_fini(&text);
+	} else if (!code) {
+		code = call(path, options->timeout_sec, command->method, request->params, &result,
+			    &error);
+		if (!code)
+			show_result(options, request, result);
+		json_decref(result);
 	}
-	if (!code)
-		code = call(path, options->timeout_sec, request->command->method, request->params,
-			    &result, &error);
-	if (code)
-		return fail(options, code, &error);
-	show(options, request, result);
-	if (!options->is_json && json_is_string(json_object_get(result, "note")))
-		say(json_string_value(json_object_get(result, "note")));
-	json_decref(result);
-	return CLI_DONE;
+	return code ? fail(options, code, &error) : CLI_DONE;
 }
 
 static int run_wait(const struct cli_options *options, const struct request *request)

@@ -191,14 +191,6 @@ static void share_text(const json_t *backend, char *text, size_t size)
 		(void)snprintf(text, size, "%.2f%%", json_number_value(share) * 100);
 }
 
-static bool has_sources(const json_t *backends)
-{
-	for (size_t i = 0; i < json_array_size(backends); i++)
-		if (json_array_size(get(json_array_get(backends, i), "sources")))
-			return true;
-	return false;
-}
-
 /* "17/129024": source ports in use of how many, over all source addresses that @of has. */
 static void ports_text(const json_t *of, char *text, size_t size)
 {
@@ -213,28 +205,6 @@ static void ports_text(const json_t *of, char *text, size_t size)
 	if (all)
 		(void)snprintf(text, size, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, used,
 			       all);
-}
-
-/* Whether roles or groups say something. */
-static bool has_roles(const json_t *backends)
-{
-	for (size_t i = 0; i < json_array_size(backends); i++) {
-		const json_t *backend = json_array_get(backends, i);
-
-		const json_t *role = get(backend, "role");
-
-		if (get(backend, "group") || (role && strcmp(string_of(backend, "role"), "active")))
-			return true;
-	}
-	return false;
-}
-
-static bool is_any_checked(const json_t *backends)
-{
-	for (size_t i = 0; i < json_array_size(backends); i++)
-		if (get(json_array_get(backends, i), "check"))
-			return true;
-	return false;
 }
 
 /* "ok in 1.2 ms", or why not. */
@@ -268,15 +238,6 @@ static const char *open_text(const json_t *backend, json_int_t n, char *text, si
 	return text;
 }
 
-/* Whether SYNs of clients were seen on their way to any of them. */
-static bool has_syns(const json_t *backends)
-{
-	for (size_t i = 0; i < json_array_size(backends); i++)
-		if (integer_of(get(json_array_get(backends, i), "counters"), "syns") > 0)
-			return true;
-	return false;
-}
-
 /* How long the backend takes to answer a SYN, on average, and how many it did not; since it is counted. */
 static void print_openings(struct table *table, const json_t *counted)
 {
@@ -296,57 +257,108 @@ static void print_openings(struct table *table, const json_t *counted)
 	table_cell(table, text);
 }
 
-static void print_backends(FILE *out, const json_t *backends)
+/** A table of backends, and which of its columns say something of any. */
+struct backend_table {
+	struct table *table;
+	bool is_fullnat;
+	bool is_checked;
+	bool is_special; /* has roles or groups */
+	bool is_opened;  /* SYNs of clients were seen on their way */
+};
+
+static void begin_backends(struct backend_table *backends)
 {
-	static const char *const names[] = {"service", "address", "state",
-					    "health",  "weight",  NULL};
+	memset(backends, 0, sizeof(*backends));
+	backends->table = table_new(
+		"SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|ROLE|GROUP|IN-USE|>SHARE|NEIGHBOUR|>FLOWS|"
+		">OPEN|>SOURCE-PORTS|>SYN-ACK|>FAILED|>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|"
+		">BYTES-OUT|LAST-CHECK");
+}
+
+static void add_backend(struct backend_table *backends, const json_t *backend)
+{
+	static const char *const names[] = {"service", "address", "state",  "health", "weight",
+					    "role",    "group",   "in_use", NULL};
 	static const char *const counters[] = {"packets_in", "bytes_in", "packets_out", "bytes_out",
 					       NULL};
-	static const char *const roles[] = {"role", "group", "in_use", NULL};
-	bool is_fullnat = has_sources(backends), is_checked = is_any_checked(backends);
-	bool is_special = has_roles(backends), is_opened = has_syns(backends);
+	const json_t *counted = get(backend, "counters");
+	struct table *table = backends->table;
 	char text[256];
-	struct table *table;
 
-	(void)snprintf(text, sizeof(text),
-		       "SERVICE|ADDRESS|STATE|HEALTH|>WEIGHT|%s>SHARE|NEIGHBOUR|>FLOWS|>OPEN|"
-		       "%s%s>PACKETS-IN|>BYTES-IN|>PACKETS-OUT|>BYTES-OUT%s",
-		       is_special ? "ROLE|GROUP|IN-USE|" : "", is_fullnat ? ">SOURCE-PORTS|" : "",
-		       is_opened ? ">SYN-ACK|>FAILED|" : "", is_checked ? "|LAST-CHECK" : "");
-	table = table_new(text);
+	backends->is_fullnat |= json_array_size(get(backend, "sources")) != 0;
+	backends->is_checked |= get(backend, "check") != NULL;
+	backends->is_special |=
+		get(backend, "group") ||
+		(get(backend, "role") && strcmp(string_of(backend, "role"), "active") != 0);
+	backends->is_opened |= integer_of(counted, "syns") > 0;
+	table_row(table);
+	cells(table, backend, names);
+	share_text(backend, text, sizeof(text));
+	table_cell(table, text);
+	table_cell_json(table, get(backend, "neighbour"));
+	table_cell_json(table, get(counted, "flows"));
+	table_cell(table, counted ? open_text(backend, integer_of(counted, "flows_open"), text,
+					      sizeof(text))
+				  : "");
+	ports_text(backend, text, sizeof(text));
+	table_cell(table, text);
+	print_openings(table, counted);
+	cells(table, counted, counters);
+	table_cell(table, check_text(get(backend, "check"), text, sizeof(text)));
+}
 
-	for (size_t i = 0; i < json_array_size(backends); i++) {
-		const json_t *backend = json_array_get(backends, i);
-		const json_t *counted = get(backend, "counters");
+static void end_backends(struct backend_table *backends, FILE *out)
+{
+	static const char *const roles[] = {"ROLE", "GROUP", "IN-USE"};
 
-		table_row(table);
-		cells(table, backend, names);
-		if (is_special)
-			cells(table, backend, roles);
-		share_text(backend, text, sizeof(text));
-		table_cell(table, text);
-		table_cell_json(table, get(backend, "neighbour"));
-		table_cell_json(table, get(counted, "flows"));
-		table_cell(table, counted ? open_text(backend, integer_of(counted, "flows_open"),
-						      text, sizeof(text))
-					  : "");
-		if (is_fullnat) {
-			ports_text(backend, text, sizeof(text));
-			table_cell(table, text);
-		}
-		if (is_opened)
-			print_openings(table, counted);
-		cells(table, counted, counters);
-		if (is_checked)
-			table_cell(table, check_text(get(backend, "check"), text, sizeof(text)));
+	for (size_t i = 0; !backends->is_special && i < SL_ARRAY_LEN(roles); i++)
+		table_hide(backends->table, roles[i]);
+	if (!backends->is_fullnat)
+		table_hide(backends->table, "SOURCE-PORTS");
+	if (!backends->is_opened) {
+		table_hide(backends->table, "SYN-ACK");
+		table_hide(backends->table, "FAILED");
 	}
-	table_end(table, out);
+	if (!backends->is_checked)
+		table_hide(backends->table, "LAST-CHECK");
+	table_end(backends->table, out);
+}
+
+static void print_backends(FILE *out, const json_t *list)
+{
+	struct backend_table backends;
+
+	begin_backends(&backends);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		add_backend(&backends, json_array_get(list, i));
+	end_backends(&backends, out);
 }
 
 void output_backends(FILE *out, const json_t *result, const json_t *own)
 {
 	(void)own;
 	print_backends(out, get(result, "backends"));
+}
+
+bool output_backends_text(FILE *out, const char *result, size_t length)
+{
+	struct backend_table backends;
+	struct rpc_records records;
+	json_t *backend;
+
+	if (!rpc_records_begin(&records, result, length, "backends"))
+		return false;
+	begin_backends(&backends);
+	while ((backend = rpc_records_next(&records))) {
+		add_backend(&backends, backend);
+		json_decref(backend);
+	}
+	if (!records.is_whole) {
+		table_free(backends.table);
+		return false;
+	}
+	end_backends(&backends, out);
+	return true;
 }
 
 void output_waited(FILE *out, const json_t *result, const json_t *own)

@@ -31,6 +31,12 @@ void output_generations(FILE *out, const json_t *result, const json_t *own);
 void output_plan(FILE *out, const json_t *result, const json_t *own); /* plan.c */
 void output_methods(FILE *out, const json_t *result, const json_t *own);
 
+/**
+ * As output_backends(), of the result's text, a record at a time. False: it has another form, and nothing was
+ * printed.
+ */
+bool output_backends_text(FILE *out, const char *result, size_t length);
+
 /** One document and a newline; indented for a terminal. */
 void output_json(FILE *out, const json_t *document, bool is_indented);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
-/* See table.h. Cells are strings of a JSON array, so that nobody counts their memory. */
+/* See table.h. Cells stand one behind the other in one piece of memory, for there may be a million. */
 #include "control/cli/table.h"
 
 #include <stdint.h>
@@ -10,8 +10,13 @@
 struct table {
 	size_t n_columns;
 	bool is_right[TABLE_MAX_COLUMNS];
+	bool is_hidden[TABLE_MAX_COLUMNS];
 	size_t width[TABLE_MAX_COLUMNS];
-	json_t *cells; /* row after row, the headings first */
+	char *cells; /* row after row, the headings first; each ends with a NUL */
+	size_t n_cells;
+	size_t length;
+	size_t capacity;
+	bool is_broken; /* out of memory: cells are missing */
 };
 
 /* The character at @text and its bytes. What is no UTF-8 is a character of its own, escaped. */
@@ -43,13 +48,32 @@ static bool is_control(uint32_t c)
 	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
 }
 
+/* How many of the next bytes are characters of ASCII that stand for themselves. */
+static size_t plain_length(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] >= 0x20 && text[n] < 0x7f)
+		n++;
+	return n;
+}
+
 size_t text_print(FILE *out, const char *text)
 {
 	size_t width = 0, length;
 
 	for (; *text; text += length) {
-		uint32_t c = next_character((const unsigned char *)text, &length);
+		uint32_t c;
 		char escape[16];
+
+		length = plain_length(text);
+		if (length) {
+			if (out)
+				(void)fwrite(text, 1, length, out);
+			width += length;
+			continue;
+		}
+		c = next_character((const unsigned char *)text, &length);
 
 		if (!is_control(c)) {
 			if (out)
@@ -73,13 +97,38 @@ size_t text_width(const char *text)
 	return text_print(NULL, text);
 }
 
+static bool reserve(struct table *table, size_t n)
+{
+	size_t capacity = table->capacity * 2 + n;
+	char *grown;
+
+	if (table->capacity - table->length >= n)
+		return true;
+	grown = realloc(table->cells, capacity);
+	if (!grown)
+		return false;
+	table->cells = grown;
+	table->capacity = capacity;
+	return true;
+}
+
+static void add_cell(struct table *table, const char *text, size_t length)
+{
+	table->is_broken = table->is_broken || !reserve(table, length + 1);
+	if (table->is_broken)
+		return;
+	memcpy(table->cells + table->length, text, length);
+	table->cells[table->length + length] = '\0';
+	table->length += length + 1;
+	table->n_cells++;
+}
+
 struct table *table_new(const char *headings)
 {
 	struct table *table = calloc(1, sizeof(*table));
 
 	if (!table)
 		return NULL;
-	table->cells = json_array();
 	for (const char *heading = headings; table->n_columns < TABLE_MAX_COLUMNS;) {
 		size_t column = table->n_columns++;
 		size_t length;
@@ -88,7 +137,7 @@ struct table *table_new(const char *headings)
 		heading += table->is_right[column];
 		length = strcspn(heading, "|");
 		table->width[column] = length;
-		json_array_append_new(table->cells, json_stringn(heading, length));
+		add_cell(table, heading, length);
 		if (!heading[length])
 			break;
 		heading += length + 1;
@@ -98,23 +147,23 @@ struct table *table_new(const char *headings)
 
 void table_row(struct table *table)
 {
-	while (table && json_array_size(table->cells) % table->n_columns)
+	while (table && !table->is_broken && table->n_cells % table->n_columns)
 		table_cell(table, "");
 }
 
 void table_cell(struct table *table, const char *text)
 {
-	json_t *cell;
 	size_t column, width;
 
 	if (!table)
 		return;
-	cell = json_string_nocheck(text && text[0] ? text : "-");
-	column = json_array_size(table->cells) % table->n_columns;
-	width = text_width(json_string_value(cell));
+	if (!text || !text[0])
+		text = "-";
+	column = table->n_cells % table->n_columns;
+	width = text_width(text);
 	if (width > table->width[column])
 		table->width[column] = width;
-	json_array_append_new(table->cells, cell);
+	add_cell(table, text, strlen(text));
 }
 
 void table_cell_json(struct table *table, const json_t *value)
@@ -142,12 +191,10 @@ static void pad(FILE *out, size_t n)
 		(void)fputc(' ', out);
 }
 
-static void print_cell(const struct table *table, FILE *out, size_t i)
+static void print_cell(const struct table *table, FILE *out, size_t column, const char *text,
+		       bool is_last)
 {
-	const char *text = json_string_value(json_array_get(table->cells, i));
-	size_t column = i % table->n_columns;
 	size_t rest = table->width[column] - text_width(text);
-	bool is_last = column + 1 == table->n_columns;
 
 	if (table->is_right[column])
 		pad(out, rest);
@@ -157,13 +204,36 @@ static void print_cell(const struct table *table, FILE *out, size_t i)
 	(void)fputs(is_last ? "\n" : "  ", out);
 }
 
+void table_hide(struct table *table, const char *heading)
+{
+	const char *cell = table && !table->is_broken ? table->cells : NULL;
+
+	for (size_t i = 0; cell && i < table->n_columns; i++) {
+		table->is_hidden[i] |= strcmp(cell, heading) == 0;
+		cell += strlen(cell) + 1;
+	}
+}
+
 void table_end(struct table *table, FILE *out)
 {
+	const char *cell;
+	size_t last = 0;
+
 	if (!table)
 		return;
 	table_row(table);
-	for (size_t i = 0; i < json_array_size(table->cells); i++)
-		print_cell(table, out, i);
+	for (size_t i = 0; i < table->n_columns; i++)
+		last = table->is_hidden[i] ? last : i;
+	cell = table->cells;
+	for (size_t i = 0; i < table->n_cells; i++) {
+		size_t column = i % table->n_columns;
+
+		if (!table->is_hidden[column])
+			print_cell(table, out, column, cell, column == last);
+		cell += strlen(cell) + 1;
+	}
+	if (table->is_broken)
+		(void)fputs("\n(out of memory: the rest is missing)\n", out);
 	table_free(table);
 }
 
@@ -171,6 +241,6 @@ void table_free(struct table *table)
 {
 	if (!table)
 		return;
-	json_decref(table->cells);
+	free(table->cells);
 	free(table);
 }

@@ -34,6 +34,9 @@ void table_row(struct table *table);
 void table_cell(struct table *table, const char *text);
 void table_cell_json(struct table *table, const json_t *value);
 
+/** The column of @heading is not printed: for who knows at the end alone whether it says something. */
+void table_hide(struct table *table, const char *heading);
+
 /** Prints, headings first, and frees. NULL is allowed. */
 void table_end(struct table *table, FILE *out);
 void table_free(struct table *table);

@@ -202,6 +202,51 @@ Test(rpc, a_list_as_text_is_the_list_byte_for_byte)
 	}
 }
 
+/* How many records of @text are read, and whether that is all of them. */
+static int count_records(const char *text, bool *is_whole)
+{
+	struct rpc_records records;
+	json_t *record;
+	int n = 0;
+
+	*is_whole = false;
+	if (!rpc_records_begin(&records, text, strlen(text), "records"))
+		return -1;
+	for (; (record = rpc_records_next(&records)); n++)
+		json_decref(record);
+	*is_whole = records.is_whole;
+	return n;
+}
+
+Test(rpc, records_are_read_one_by_one)
+{
+	static const struct {
+		const char *text;
+		int n;
+		bool is_whole;
+	} row[] = {
+		{"{\"records\":[]}", 0, true},
+		{"{\"records\":[{\"a\":[1,2]},{\"a\":\"]}\"},{}]}", 3, true},
+		{"{\"records\":[{}", 1, false},
+		{"{\"records\":[{},", 1, false},
+		{"{\"records\":[{}]", 1, false},
+		{"{\"records\":[{}]},", 1, false},
+		{"{\"records\":[{}],\"more\":1}", 1, false},
+		{"{\"records\":[{},{\"a\":}]}", 1, false},
+		{"{\"records\":[", 0, false},
+		{"{\"records\":{}}", -1, false},
+		{"{\"others\":[]}", -1, false},
+		{"", -1, false},
+	};
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(row); i++) {
+		bool is_whole;
+
+		cr_expect_eq(count_records(row[i].text, &is_whole), row[i].n, "%s", row[i].text);
+		cr_expect_eq(is_whole, row[i].is_whole, "%s", row[i].text);
+	}
+}
+
 Test(rpc, the_text_of_a_result_is_what_was_encoded)
 {
 	static const char *const other[] = {
