@@ -30,7 +30,7 @@ static __always_inline uint64_t *affinity_find(const struct creation *creation, 
 	return bpf_map_lookup_elem(&affinities, key);
 }
 
-/** Index of the backend that the client of the new flow keeps and may have, or SL_NO_INDEX. */
+/** Index of the backend that the client of the new flow keeps and may have as its audience does, or SL_NO_INDEX. */
 __noinline uint32_t affinity_choose(const struct creation *creation, uint32_t service)
 {
 	struct sl_xdp_affinity key = {.service = 0};
@@ -54,7 +54,8 @@ __noinline uint32_t affinity_choose(const struct creation *creation, uint32_t se
 		return SL_NO_INDEX;
 	state = backend_state(backend);
 	if (state.family == SL_FAMILY_NONE || state.epoch != sl_affinity_epoch(word) ||
-	    backend->service != service || backend->weight == 0 || has_no_room(index))
+	    backend->service != service ||
+	    backend->weight[creation->audience & (SL_N_AUDIENCES - 1)] == 0 || has_no_room(index))
 		return SL_NO_INDEX;
 	return index;
 }

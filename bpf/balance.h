@@ -412,9 +412,22 @@ static __always_inline void choose_source(struct creation *creation, void *inner
 	creation->n_sources = n_sources;
 }
 
-/* The next three have the stack to themselves, one after the other: in Linux 6.1 there is too little for two. */
+/** Whether the packet's client is in a list of sources of the canary of @service: what its flows go by. */
+__noinline uint32_t audience_find(const struct creation *creation, uint32_t service)
+{
+	struct sl_xdp_listed key = {.service = service, .list = WIRE_CANARY_SOURCE};
 
-/** Index of the backend that a packet's hash leads to, or SL_NO_INDEX. The hash stays in @creation. */
+	if (creation == NULL)
+		return SL_AUDIENCE_ALL;
+	key.family = creation->client.family;
+	key.length = SL_XDP_LISTED_BITS + (key.family == SL_FAMILY_IPV4 ? 32 : 128);
+	key.addr = creation->client.source;
+	return bpf_map_lookup_elem(&listed, &key) != NULL ? SL_AUDIENCE_CANARY : SL_AUDIENCE_ALL;
+}
+
+/* The next ones have the stack to themselves, one after the other: in Linux 6.1 there is too little for two. */
+
+/** Index of the backend that a packet's hash leads to, or SL_NO_INDEX. Hash and audience stay in @creation. */
 __noinline uint32_t backend_choose(struct creation *creation, uint32_t service)
 {
 	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
@@ -427,14 +440,18 @@ __noinline uint32_t backend_choose(struct creation *creation, uint32_t service)
 	head = chunk_at(inner, 0);
 	if (head == NULL)
 		return SL_NO_INDEX;
+	creation->audience = SL_AUDIENCE_ALL;
+	if (SL_UNLIKELY(record->flags & SL_SERVICE_CANARY))
+		creation->audience = audience_find(creation, service);
 	tuple = creation->client;
 	if (record->scheduler == WIRE_SCHEDULER_SOURCE_HASH)
 		tuple.source_port = 0;
 	creation->hash = sl_flow_hash(&head->head.hash_key, &tuple);
-	return slot_at(inner, head, sl_maglev_slot(creation->hash, head->head.n_slots));
+	return slot_at(inner, head, creation->audience,
+		       sl_maglev_slot(creation->hash, head->head.n_slots));
 }
 
-/** Of the one that a new flow is given, where the hash leads to @hashed. SL_NO_INDEX: all are full. */
+/** Of the one that the scheduler gives a new flow, where the hash leads to @hashed. SL_NO_INDEX: all are full. */
 __noinline uint32_t backend_schedule(const struct creation *creation, uint32_t service,
 				     uint32_t hashed)
 {
@@ -447,7 +464,48 @@ __noinline uint32_t backend_schedule(const struct creation *creation, uint32_t s
 	head = chunk_at(inner, 0);
 	if (head == NULL)
 		return SL_NO_INDEX;
-	return schedule_backend(record, service, inner, head, creation->hash, hashed);
+	return schedule_backend(record, service, inner, head, creation->audience, creation->hash,
+				hashed);
+}
+
+/* A client of the canary's is as everybody now: the backend that its hash leads to. */
+__noinline uint32_t backend_choose_anew(struct creation *creation, uint32_t service)
+{
+	void *inner = bpf_map_lookup_elem(&slots, &service);
+	const union sl_xdp_chunk *head;
+
+	if (creation == NULL || inner == NULL)
+		return SL_NO_INDEX;
+	head = chunk_at(inner, 0);
+	if (head == NULL)
+		return SL_NO_INDEX;
+	creation->audience = SL_AUDIENCE_ALL;
+	return slot_at(inner, head, SL_AUDIENCE_ALL,
+		       sl_maglev_slot(creation->hash, head->head.n_slots));
+}
+
+/** Of the one that a new flow is given, where the hash leads to @hashed. SL_NO_INDEX: all are full. */
+__noinline uint32_t backend_give(struct creation *creation, uint32_t service, uint32_t hashed)
+{
+	const struct sl_service *record = bpf_map_lookup_elem(&services, &service);
+	uint32_t index = SL_NO_INDEX;
+
+	if (creation == NULL || record == NULL)
+		return SL_NO_INDEX;
+	for (uint32_t i = 0; i < SL_N_AUDIENCES && index == SL_NO_INDEX; i++) {
+		if (i > 0) {
+			if (creation->audience == SL_AUDIENCE_ALL)
+				break;
+			hashed = backend_choose_anew(creation, service);
+		}
+		if (record->flags & SL_SERVICE_AFFINITY) {
+			creation->has_affinity = 1;
+			index = affinity_choose(creation, service);
+		}
+		if (index == SL_NO_INDEX)
+			index = backend_schedule(creation, service, hashed);
+	}
+	return index;
 }
 
 /** Gives the new flow to @backend a source, in mode fullnat. */
@@ -634,13 +692,7 @@ static __always_inline enum sl_verdict balance_new(struct story *story, struct c
 	}
 	index = backend_choose(creation, service);
 	if (begins && is_first(packet) && index != SL_NO_INDEX) {
-		uint32_t kept = SL_NO_INDEX;
-
-		if (record != NULL && (record->flags & SL_SERVICE_AFFINITY)) {
-			creation->has_affinity = 1;
-			kept = affinity_choose(creation, service);
-		}
-		index = kept != SL_NO_INDEX ? kept : backend_schedule(creation, service, index);
+		index = backend_give(creation, service, index);
 		if (index == SL_NO_INDEX) {
 			count_service_drop(service);
 			return SL_VERDICT_DROP_BACKENDS_FULL;

@@ -148,21 +148,21 @@ static __always_inline int egress_deny_in(struct story *story, const struct sl_x
 	return conclude(story, SL_VERDICT_DROP_DENIED, from);
 }
 
-/* Whether service @index denies @addr at @end. */
-static __always_inline bool deny_has(uint32_t index, enum wire_deny_end end,
+/* Whether service @index denies @addr by @which. */
+static __always_inline bool deny_has(uint32_t index, enum wire_list which,
 				     const union sl_addr *addr, uint8_t family)
 {
 	const struct sl_service *service = bpf_map_lookup_elem(&services, &index);
-	struct sl_xdp_deny key = {
-		.length = SL_XDP_DENY_BITS + (family == SL_FAMILY_IPV4 ? 32 : 128),
+	struct sl_xdp_listed key = {
+		.length = SL_XDP_LISTED_BITS + (family == SL_FAMILY_IPV4 ? 32 : 128),
 		.service = index,
-		.end = end,
+		.list = which,
 		.family = family,
 		.addr = *addr,
 	};
 
-	return service != NULL && (service->denies >> end & 1) != 0 &&
-	       bpf_map_lookup_elem(&denies, &key) != NULL;
+	return service != NULL && (service->denies >> which & 1) != 0 &&
+	       bpf_map_lookup_elem(&listed, &key) != NULL;
 }
 
 /* Whether the client's packet ends here, which is on its way to where it says. */
@@ -456,7 +456,7 @@ static __always_inline bool egress_choose_source(struct creation *creation, uint
 	creation->source_port_last = head->head.source_port_last;
 	creation->n_sources = head->head.n_sources;
 	at = head->head.first_source_chunk;
-	chunk = chunk_at(inner, head->head.first_member_chunk);
+	chunk = chunk_at(inner, head->head.first_member_chunk[SL_AUDIENCE_ALL]);
 	if (chunk == NULL)
 		return false;
 	creation->backend = chunk->member[0];

@@ -498,6 +498,7 @@ struct creation {
 	uint8_t has_begun;  /* 1: it waits for no answer: mode snat, but TCP */
 	uint8_t is_logged;
 	uint8_t has_affinity; /* 1: the client's next flows are to have its backend, too */
+	uint32_t audience;    /* enum sl_audience: whose slot */
 	uint64_t hash;        /* that chooses the slot */
 	uint32_t peer;        /* mode snat: sl_egress_peer() */
 	uint32_t home;        /* first entry of the flow's home bucket */

@@ -45,7 +45,8 @@ PERCPU_ARRAY(backend_counters, SL_MAX_BACKENDS, struct sl_backend_counters);
 PERCPU_ARRAY(scratch_adjacency, 1, struct sl_adjacency);
 
 ARRAY(datagrams, SL_XDP_DATAGRAM_BUCKETS, struct sl_xdp_datagrams, 0);
-ARRAY(turns, SL_MAX_SERVICES, uint32_t, 0); /* slot that comes next: scheduler round_robin */
+/* Slot that comes next, of each service's audiences one behind the other: scheduler round_robin. */
+ARRAY(turns, SL_MAX_SERVICES *SL_N_AUDIENCES, uint32_t, 0);
 ARRAY(source_flows, SL_MAX_BACKENDS, struct sl_xdp_source_flows, BPF_F_MMAPABLE);
 PERCPU_ARRAY(reply_rooms, SL_XDP_N_ROOMS, union sl_xdp_reply);
 PERCPU_ARRAY(reject_buckets, SL_REJECT_BUCKETS, struct sl_reject_bucket);
@@ -138,14 +139,14 @@ struct {
 	__type(value, uint32_t);
 } inside SEC(".maps");
 
-/* What services of mode snat deny; of an index that was another's, until the agent has tidied up. */
+/* Prefixes that services list; of an index that was another's, until the agent has tidied up. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 2 * SL_MAX_DENIES);
+	__uint(max_entries, 2 * (SL_MAX_DENIES + SL_MAX_CANARY_SOURCES));
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct sl_xdp_deny);
+	__type(key, struct sl_xdp_listed);
 	__type(value, uint32_t);
-} denies SEC(".maps");
+} listed SEC(".maps");
 
 /* Endpoint that a backend has -> its index; that several have: SL_NO_INDEX. */
 struct {

@@ -33,26 +33,34 @@ static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t 
 	return bpf_map_lookup_elem(inner, &index);
 }
 
-/** The backend of member @position, or SL_NO_INDEX. */
+/*
+ * @audience: enum sl_audience. What differs by it lies side by side, so that it is an index and never a
+ * branch: the verifier would walk all that follows twice.
+ */
+
+/** The backend at @position among the members that @audience has, or SL_NO_INDEX. */
 static __always_inline uint32_t member_at(void *inner, const union sl_xdp_chunk *head,
-					  uint32_t position)
+					  uint32_t audience, uint32_t position)
 {
-	const union sl_xdp_chunk *chunk =
-		chunk_at(inner, head->head.first_member_chunk + position / SL_XDP_CHUNK_MEMBERS);
+	uint32_t first = head->head.first_member_chunk[audience & (SL_N_AUDIENCES - 1)];
+	const union sl_xdp_chunk *chunk = chunk_at(inner, first + position / SL_XDP_CHUNK_MEMBERS);
 
 	return chunk != NULL ? chunk->member[position % SL_XDP_CHUNK_MEMBERS] : SL_NO_INDEX;
 }
 
-/** The backend that @slot leads to, or SL_NO_INDEX. */
-static __always_inline uint32_t slot_at(void *inner, const union sl_xdp_chunk *head, uint32_t slot)
+/** The backend that @slot of @audience leads to, or SL_NO_INDEX. */
+static __always_inline uint32_t slot_at(void *inner, const union sl_xdp_chunk *head,
+					uint32_t audience, uint32_t slot)
 {
-	const union sl_xdp_chunk *chunk = chunk_at(inner, 1 + slot / SL_XDP_CHUNK_SLOTS);
+	uint32_t first = head->head.first_slot_chunk[audience & (SL_N_AUDIENCES - 1)];
+	const union sl_xdp_chunk *chunk = chunk_at(inner, first + slot / SL_XDP_CHUNK_SLOTS);
 	uint32_t position;
 
 	if (chunk == NULL)
 		return SL_NO_INDEX;
 	position = chunk->slot[slot % SL_XDP_CHUNK_SLOTS];
-	return position != SL_NO_BACKEND_SLOT ? member_at(inner, head, position) : SL_NO_INDEX;
+	return position != SL_NO_BACKEND_SLOT ? member_at(inner, head, SL_AUDIENCE_ALL, position)
+					      : SL_NO_INDEX;
 }
 
 static __always_inline bool has_no_room(uint32_t backend)
@@ -63,19 +71,21 @@ static __always_inline bool has_no_room(uint32_t backend)
 }
 
 /** Of a few members, from where @hash says on: fewest flows for its weight. */
-static __always_inline uint32_t least_of(void *inner, const union sl_xdp_chunk *head, uint64_t hash)
+static __always_inline uint32_t least_of(void *inner, const union sl_xdp_chunk *head,
+					 uint32_t audience, uint64_t hash)
 {
-	uint32_t n_members = head->head.n_members;
+	uint32_t n_members = head->head.n_members[audience & (SL_N_AUDIENCES - 1)];
 	uint32_t position = sl_maglev_slot(hash, n_members);
 	struct sl_least least = {0};
 
 	for (uint32_t i = 0; i < SL_SCHEDULE_CANDIDATES && i < n_members; i++) {
-		uint32_t backend = member_at(inner, head, position);
+		uint32_t backend = member_at(inner, head, audience, position);
 		const struct sl_backend *record = bpf_map_lookup_elem(&backends, &backend);
 		const struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
 
 		if (record != NULL && load != NULL)
-			sl_least_offer(&least, backend, record->weight, load->flows,
+			sl_least_offer(&least, backend,
+				       record->weight[audience & (SL_N_AUDIENCES - 1)], load->flows,
 				       load->max_flows);
 		position = position + 1 < n_members ? position + 1 : 0;
 	}
@@ -83,26 +93,28 @@ static __always_inline uint32_t least_of(void *inner, const union sl_xdp_chunk *
 }
 
 /** The slot that is next of @n_slots in @service. */
-static __always_inline uint32_t turn_take(uint32_t service, uint32_t n_slots)
+static __always_inline uint32_t turn_take(uint32_t service, uint32_t audience, uint32_t n_slots)
 {
-	uint32_t *turn = bpf_map_lookup_elem(&turns, &service);
+	uint32_t index = service * SL_N_AUDIENCES + (audience & (SL_N_AUDIENCES - 1));
+	uint32_t *turn = bpf_map_lookup_elem(&turns, &index);
 
 	return turn != NULL ? sl_schedule_turn(turn, n_slots) : 0;
 }
 
 /**
- * The backend of a new flow of @service, whose hash is @hash and leads to @backend: schedule_backend()
+ * The backend of a new flow of @service, whose hash is @hash and leads to @backend: backend_for()
  * of the DPDK engine.
  */
 static __always_inline uint32_t schedule_backend(const struct sl_service *record, uint32_t service,
 						 void *inner, const union sl_xdp_chunk *head,
-						 uint64_t hash, uint32_t backend)
+						 uint32_t audience, uint64_t hash, uint32_t backend)
 {
 	uint32_t zero = 0;
 	struct sl_xdp_cpu *cpu;
 
 	if (record->scheduler == WIRE_SCHEDULER_ROUND_ROBIN)
-		backend = slot_at(inner, head, turn_take(service, head->head.n_slots));
+		backend = slot_at(inner, head, audience,
+				  turn_take(service, audience, head->head.n_slots));
 	if ((record->flags & SL_SERVICE_COMPARES) == 0 || backend == SL_NO_INDEX)
 		return backend;
 	if (has_no_room(backend)) {
@@ -112,5 +124,5 @@ static __always_inline uint32_t schedule_backend(const struct sl_service *record
 	} else if (record->scheduler != WIRE_SCHEDULER_LEAST_CONNECTIONS) {
 		return backend;
 	}
-	return least_of(inner, head, hash);
+	return least_of(inner, head, audience, hash);
 }

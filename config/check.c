@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "config/config.h"
-#include "config/denies.h"
+#include "config/listed.h"
 #include "config/problem.h"
 #include "wire/wire_abi.h"
 
@@ -487,7 +487,7 @@ static void check_service(const struct check *check, const struct config_service
 			next_prime((uint64_t)service->n_backends * SL_SLOTS_PER_BACKEND));
 	check_sources(check, service, path);
 	check_snat(check, service, path);
-	denies_check(service, path, check->name, check->problems);
+	listed_check(service, path, check->name, check->problems);
 	check_backends(check, service);
 	check_health_check(check, service, path);
 	check_canary(check, service, path);
@@ -585,7 +585,7 @@ int config_check_services(const char *name, const struct config_service *service
 			problem_error(problems, name, nowhere, "services",
 				      "%zu backends in all (limit %d)", n_backends,
 				      SL_MAX_BACKENDS);
-		denies_check_all(service, n, name, problems);
+		listed_check_all(service, n, name, problems);
 	}
 	free(by_name);
 	free(check.by_address);

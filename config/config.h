@@ -79,10 +79,10 @@ struct config_source {
 	uint8_t family;
 };
 
-/** A prefix that is denied; at which end, the record says. */
-struct config_deny {
+/** A prefix in a list of a service's; in which, the record says. */
+struct config_listed {
 	struct config_mark mark;
-	struct wire_deny wire; /* until all is judged, service.family is the prefix's own */
+	struct wire_listed wire;
 };
 
 struct config_service {
@@ -94,9 +94,9 @@ struct config_service {
 	struct health_check check;
 	struct share_canary canary;
 	struct config_mark canary_mark;
-	struct config_deny *deny; /* in the order of wire_compare_denies() once it was loaded */
-	size_t n_denies;
-	bool is_judged; /* its own rules are known to hold: backend[] and deny[] are not read */
+	struct config_listed *listed; /* in the order of wire_compare_listed() once it was loaded */
+	size_t n_listed;
+	bool is_judged; /* its own rules are known to hold: backend[] and listed[] are not read */
 };
 
 struct config {
@@ -186,10 +186,13 @@ bool config_parse_prefix(const char *text, union sl_addr *addr, uint8_t *length,
 			 const char **reason);
 
 /**
- * Why the service of prefix @service cannot have @deny, whose service.family is its own prefix's.
- * Static text; NULL: it can.
+ * Why the service at @service cannot have @listed, if its mode has such a list. Static text; NULL: it can.
  */
-const char *config_judge_deny(const struct wire_address *service, const struct wire_deny *deny);
+const char *config_judge_listed(const struct wire_address *service,
+				const struct wire_listed *listed);
+
+/** The modes that have @list, in words: "mode snat". */
+const char *config_list_modes(uint8_t list);
 
 /** "LOW-HIGH" or "PORT", 1 to 65535, host order. */
 bool config_parse_ports(const char *text, uint16_t *first, uint16_t *last, const char **reason);

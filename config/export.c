@@ -132,27 +132,34 @@ static void put_sources(struct exporter *exporter, const struct wire_service *wi
 	put_text(exporter, "source_ports", text);
 }
 
-/* The prefixes that are denied at one end, a line each. */
-static void put_denies(struct exporter *exporter, const struct config_service *service, uint8_t end)
+/* The prefixes of one list, under @key. */
+static void put_prefixes(struct exporter *exporter, const struct config_service *service,
+			 uint8_t which, const char *key, yaml_sequence_style_t style)
 {
 	bool is_open = false;
 	char text[WIRE_ADDRESS_TEXT];
 
-	for (size_t i = 0; i < service->n_denies; i++) {
-		const struct wire_deny *deny = &service->deny[i].wire;
+	for (size_t i = 0; i < service->n_listed; i++) {
+		const struct wire_listed *listed = &service->listed[i].wire;
 
-		if (deny->end != end)
+		if (listed->list != which)
 			continue;
 		if (!is_open)
-			open_list(exporter, wire_deny_end_name(end), YAML_BLOCK_SEQUENCE_STYLE);
+			open_list(exporter, key, style);
 		is_open = true;
 		put_scalar(exporter,
-			   wire_format_prefix(&deny->addr, deny->length,
-					      service->wire.address.family, text),
+			   wire_format_prefix(&listed->addr, listed->length, listed->family, text),
 			   YAML_DOUBLE_QUOTED_SCALAR_STYLE);
 	}
 	if (is_open)
 		close_list(exporter);
+}
+
+/* A line each. */
+static void put_denies(struct exporter *exporter, const struct config_service *service,
+		       uint8_t which)
+{
+	put_prefixes(exporter, service, which, wire_list_name(which), YAML_BLOCK_SEQUENCE_STYLE);
 }
 
 static void put_check(struct exporter *exporter, const struct health_check *check)
@@ -199,14 +206,16 @@ static void put_affinity(struct exporter *exporter, const struct wire_service *w
 	close_mapping(exporter);
 }
 
-static void put_canary(struct exporter *exporter, const struct share_canary *canary)
+static void put_canary(struct exporter *exporter, const struct config_service *service)
 {
+	const struct share_canary *canary = &service->canary;
 	char text[SHARE_PERCENT_TEXT];
 
 	put_scalar(exporter, "canary", YAML_PLAIN_SCALAR_STYLE);
 	open_mapping(exporter, YAML_FLOW_MAPPING_STYLE);
 	put_text(exporter, "group", canary->group);
 	put_word(exporter, "share_percent", share_percent_text(canary->share, text));
+	put_prefixes(exporter, service, WIRE_CANARY_SOURCE, "sources", YAML_FLOW_SEQUENCE_STYLE);
 	close_mapping(exporter);
 }
 
@@ -252,7 +261,7 @@ static void put_service(struct exporter *exporter, const struct config_service *
 	if (service->check.type != HEALTH_CHECK_NONE)
 		put_check(exporter, &service->check);
 	if (service->canary.group[0])
-		put_canary(exporter, &service->canary);
+		put_canary(exporter, service);
 	if (service->n_backends > 0) {
 		open_list(exporter, "backends", YAML_BLOCK_SEQUENCE_STYLE);
 		for (size_t i = 0; i < service->n_backends; i++)

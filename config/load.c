@@ -329,7 +329,7 @@ void config_free(struct config *config)
 		return;
 	for (size_t i = 0; i < config->n_services; i++) {
 		free(config->service[i].backend);
-		free(config->service[i].deny);
+		free(config->service[i].listed);
 	}
 	free(config->service);
 	free(config);

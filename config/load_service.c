@@ -157,46 +157,46 @@ static void read_source_ports(struct reader *reader, const yaml_node_t *node, co
 }
 
 /* The list of a service that prefixes are added to. */
-struct deny_list {
+struct list {
 	struct config_service *service;
-	uint8_t end;
+	uint8_t which; /* enum wire_list */
 };
 
-static void read_deny(struct reader *reader, const yaml_node_t *node, const char *path,
-		      size_t index SL_UNUSED, void *target)
+static void read_listed(struct reader *reader, const yaml_node_t *node, const char *path,
+			size_t index SL_UNUSED, void *target)
 {
-	const struct deny_list *list = target;
+	const struct list *list = target;
 	struct config_service *service = list->service;
-	struct config_deny deny = {.mark = read_mark(node), .wire.end = list->end};
-	size_t n = service->n_denies;
+	struct config_listed listed = {.mark = read_mark(node), .wire.list = list->which};
+	size_t n = service->n_listed;
 	const char *text = read_scalar(reader, node, path);
 	const char *reason = NULL;
 
 	if (text == NULL)
 		return;
-	if (!config_parse_prefix(text, &deny.wire.addr, &deny.wire.length,
-				 &deny.wire.service.family, &reason)) {
+	if (!config_parse_prefix(text, &listed.wire.addr, &listed.wire.length, &listed.wire.family,
+				 &reason)) {
 		READ_FAIL(reader, node, path, "\"%.50s\": %s", text, reason);
 		return;
 	}
 	if ((n & (n - 1)) == 0) { /* room for a power of two of them */
-		void *grown = realloc(service->deny, (n != 0 ? 2 * n : 1) * sizeof(deny));
+		void *grown = realloc(service->listed, (n != 0 ? 2 * n : 1) * sizeof(listed));
 
 		if (grown == NULL) {
 			reader->is_out_of_memory = true;
 			return;
 		}
-		service->deny = grown;
+		service->listed = grown;
 	}
-	service->deny[service->n_denies++] = deny;
+	service->listed[service->n_listed++] = listed;
 }
 
-static void read_denies(struct reader *reader, const yaml_node_t *node, const char *path,
-			const struct read_key *key, void *target)
+static void read_prefixes(struct reader *reader, const yaml_node_t *node, const char *path,
+			  const struct read_key *key, void *target)
 {
-	struct deny_list list = {.service = target, .end = (uint8_t)key->min};
+	struct list list = {.service = target, .which = (uint8_t)key->min};
 
-	read_list(reader, node, path, SL_MAX_DENIES_PER_SERVICE, read_deny, &list);
+	read_list(reader, node, path, wire_list_limit(list.which), read_listed, &list);
 }
 
 static void read_proxy_protocol(struct reader *reader, const yaml_node_t *node, const char *path,
@@ -219,9 +219,12 @@ static void read_percent(struct reader *reader, const yaml_node_t *node, const c
 			  "\"%.40s\" is not a percentage (limit 0..100, two decimals)", text);
 }
 
+#define CANARY(member) offsetof(struct config_service, canary.member)
+
 static const struct read_key canary_keys[] = {
-	{"group", read_group, offsetof(struct share_canary, group), 0, 0, NULL},
-	{"share_percent", read_percent, offsetof(struct share_canary, share), 0, 0, NULL},
+	{"group", read_group, CANARY(group), 0, 0, NULL},
+	{"share_percent", read_percent, CANARY(share), 0, 0, NULL},
+	{"sources", read_prefixes, 0, WIRE_CANARY_SOURCE, 0, NULL},
 	{0},
 };
 
@@ -229,18 +232,19 @@ static void read_canary(struct reader *reader, const yaml_node_t *node, const ch
 			const struct read_key *key SL_UNUSED, void *target)
 {
 	struct config_service *service = target;
-	struct share_canary *canary = &service->canary;
 	size_t errors_before = reader->problems->n_errors;
 
 	service->canary_mark = read_mark(node);
-	if (!read_mapping(reader, node, path, canary_keys, canary) ||
+	if (!read_mapping(reader, node, path, canary_keys, service) ||
 	    reader->problems->n_errors != errors_before)
 		return;
-	for (const struct read_key *wanted = canary_keys; wanted->name != NULL; wanted++)
-		if (read_find(reader, node, wanted->name) == NULL)
-			READ_FAIL(reader, node, path, "has no %s", wanted->name);
-	if (canary->group[0] == '\0')
-		canary->share = 0;
+	if (read_find(reader, node, "group") == NULL)
+		READ_FAIL(reader, node, path, "has no group");
+	if (read_find(reader, node, "share_percent") == NULL &&
+	    read_find(reader, node, "sources") == NULL)
+		READ_FAIL(reader, node, path, "has neither share_percent nor sources");
+	if (service->canary.group[0] == '\0')
+		service->canary.share = 0;
 }
 
 /* What is written of affinity. */
@@ -295,8 +299,8 @@ static const struct read_key service_keys[] = {
 	{"slots", read_integer, SERVICE(n_slots), SL_MIN_SLOTS, SL_MAX_SLOTS, NULL},
 	{"source", read_source, 0, 0, 0, NULL},
 	{"source_ports", read_source_ports, 0, 0, 0, NULL},
-	{"deny_source", read_denies, 0, WIRE_DENY_SOURCE, 0, NULL},
-	{"deny_destination", read_denies, 0, WIRE_DENY_DESTINATION, 0, NULL},
+	{"deny_source", read_prefixes, 0, WIRE_DENY_SOURCE, 0, NULL},
+	{"deny_destination", read_prefixes, 0, WIRE_DENY_DESTINATION, 0, NULL},
 	{"stateless_replies", read_word, SERVICE(stateless_replies), 0, 0, boolean_words},
 	{"proxy_protocol", read_proxy_protocol, SERVICE(proxy_protocol), 0, 0, NULL},
 	{"flow_log", read_word, SERVICE(flow_log), 0, 0, boolean_words},
@@ -331,13 +335,16 @@ static void finish_sources(struct reader *reader, const yaml_node_t *node, const
 static void refuse_denies(struct reader *reader, const yaml_node_t *node, const char *path,
 			  const struct wire_service *wire)
 {
-	for (uint8_t end = 1; wire->mode != WIRE_MODE_SNAT && end <= WIRE_N_DENY_ENDS; end++) {
-		const yaml_node_t *key = read_find(reader, node, wire_deny_end_name(end));
+	static const uint8_t denying[] = {WIRE_DENY_SOURCE, WIRE_DENY_DESTINATION};
+
+	for (size_t i = 0; wire->mode != WIRE_MODE_SNAT && i < SL_ARRAY_LEN(denying); i++) {
+		const char *name = wire_list_name(denying[i]);
+		const yaml_node_t *key = read_find(reader, node, name);
 
 		if (key != NULL)
 			READ_FAIL(reader, key, path,
-				  "%s goes with mode snat alone (the mode is %s)",
-				  wire_deny_end_name(end), wire_mode_name(wire->mode));
+				  "%s goes with mode snat alone (the mode is %s)", name,
+				  wire_mode_name(wire->mode));
 	}
 }
 
@@ -403,12 +410,12 @@ void load_services(struct reader *reader, const yaml_node_t *node, const char *p
 	read_list(reader, node, path, SL_MAX_SERVICES, read_service, config->service);
 }
 
-static int compare_denies(const void *left, const void *right)
+static int compare_listed(const void *left, const void *right)
 {
-	const struct config_deny *a = left;
-	const struct config_deny *b = right;
+	const struct config_listed *a = left;
+	const struct config_listed *b = right;
 
-	return wire_compare_denies(&a->wire, &b->wire);
+	return wire_compare_listed(&a->wire, &b->wire);
 }
 
 void load_link_services(struct config *config)
@@ -418,10 +425,10 @@ void load_link_services(struct config *config)
 
 		for (size_t j = 0; j < service->n_backends; j++)
 			service->backend[j].wire.service = service->wire.address;
-		for (size_t j = 0; j < service->n_denies; j++)
-			service->deny[j].wire.service = service->wire.address;
-		if (service->n_denies > 1)
-			qsort(service->deny, service->n_denies, sizeof(*service->deny),
-			      compare_denies);
+		for (size_t j = 0; j < service->n_listed; j++)
+			service->listed[j].wire.service = service->wire.address;
+		if (service->n_listed > 1)
+			qsort(service->listed, service->n_listed, sizeof(*service->listed),
+			      compare_listed);
 	}
 }

@@ -424,9 +424,9 @@ static int call_array(struct client *client, uint16_t type, const void *records,
 }
 
 _Static_assert(sizeof(struct wire_services_request) == sizeof(struct wire_backends_request) &&
-		       sizeof(struct wire_services_request) == sizeof(struct wire_denies_request) &&
+		       sizeof(struct wire_services_request) == sizeof(struct wire_listed_request) &&
 		       sizeof(struct wire_services_reply) == sizeof(struct wire_backends_reply) &&
-		       sizeof(struct wire_services_reply) == sizeof(struct wire_denies_reply),
+		       sizeof(struct wire_services_reply) == sizeof(struct wire_listed_reply),
 	       "call_array serves all");
 
 int client_services(struct client *client, const struct wire_service *record, size_t n_records)
@@ -439,9 +439,9 @@ int client_backends(struct client *client, const struct wire_backend *record, si
 	return call_array(client, WIRE_BACKENDS, record, sizeof(*record), n_records);
 }
 
-int client_denies(struct client *client, const struct wire_deny *record, size_t n_records)
+int client_listed(struct client *client, const struct wire_listed *record, size_t n_records)
 {
-	return call_array(client, WIRE_DENIES, record, sizeof(*record), n_records);
+	return call_array(client, WIRE_LISTED, record, sizeof(*record), n_records);
 }
 
 int client_service_delete(struct client *client, const struct wire_address *service)

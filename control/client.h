@@ -59,7 +59,7 @@ int client_services(struct client *client, const struct wire_service *record,
 		    size_t n_records) SL_MUST_USE;
 int client_backends(struct client *client, const struct wire_backend *record,
 		    size_t n_records) SL_MUST_USE;
-int client_denies(struct client *client, const struct wire_deny *record,
+int client_listed(struct client *client, const struct wire_listed *record,
 		  size_t n_records) SL_MUST_USE;
 
 int client_service_delete(struct client *client, const struct wire_address *service) SL_MUST_USE;

@@ -43,7 +43,7 @@ enum {
 #define PROXY             CHOICE("proxy_protocol", false, "none|v2", "what the backend is told about the client; default none")
 #define TIMEOUTS          OBJECT("timeouts", timeout_members, "idle seconds by state; members not given keep their default or value")
 #define CHECK             OBJECT("check", health_check_params, "how backends are checked; members not given keep their default or value")
-#define CANARY            OBJECT("canary", canary_members, "the share of new flows of a group of backends, whatever it weighs; members not given stay")
+#define CANARY            OBJECT("canary", canary_members, "a group's share of new flows, whatever it weighs, and clients of its own; members not given stay")
 #define AFFINITY          OBJECT("affinity", affinity_members, "that a client's new flows get the backend of its last one; members not given stay")
 #define ROLE              CHOICE("role", false, SHARE_ROLES, "active serves, backup while no active one can, sorry while no other can; default active")
 #define GROUP             STRING("group", false, 1, SL_MAX_NAME - 1, "a name that a canary can have a share by; none: none, the default")
@@ -78,6 +78,7 @@ static const struct method_param health_check_params[] = {
 static const struct method_param canary_members[] = {
 	STRING("group", false, 1, SL_MAX_NAME - 1, "the group, which a backend must have; none: there is no canary, weights say all"),
 	PERCENT("share_percent", "of new flows that the group has together; two decimals at most"),
+	STRINGS("sources", 0, SL_MAX_CANARY_SOURCES_PER_SERVICE, "prefixes of clients whose new flows all go to the group, whatever its share; replaces all"),
 };
 static const struct method_param affinity_members[] = {
 	INTEGER("timeout", false, 0, SL_MAX_TIMEOUT_SEC, "seconds after a client's last new flow that its backend is kept for; 0: not at all, the default"),

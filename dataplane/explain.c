@@ -274,8 +274,7 @@ static uint32_t explain_scheduler(struct explanation *explanation, const struct 
 		    "one");
 	if ((service->flags & SL_SERVICE_COMPARES) == 0)
 		return choice->backend;
-	least = lookup_least(snapshot, service, choice->hash, explanation->dataplane,
-			     engine_flows_of);
+	least = lookup_least(snapshot, service, choice, explanation->dataplane, engine_flows_of);
 	if (lookup_is_full(snapshot, choice->backend, explanation->dataplane, engine_flows_of))
 		return explain_full(explanation, service, choice, least);
 	if (!is_least)
@@ -285,7 +284,8 @@ static uint32_t explain_scheduler(struct explanation *explanation, const struct 
 		    "least_connections: of up to %d, %s has the fewest for its weight (%s, weight "
 		    "%u); the hash is for packets without a flow",
 		    SL_SCHEDULE_CANDIDATES, backend_name(explanation, least).text,
-		    load_of(explanation, least).text, snapshot->backend[least].weight);
+		    load_of(explanation, least).text,
+		    snapshot->backend[least].weight[choice->audience]);
 	return least;
 }
 
@@ -300,7 +300,7 @@ static struct endpoint backend_endpoint(const struct snapshot *snapshot, uint32_
 
 /* The backend that the client keeps and may have; SL_NO_INDEX: the new flow is scheduled. */
 static uint32_t explain_affinity(struct explanation *explanation, const struct sl_tuple *tuple,
-				 uint32_t service)
+				 uint32_t service, enum sl_audience audience)
 {
 	const struct snapshot *snapshot = explanation->snapshot;
 	const struct sl_affinity *rule = &snapshot->affinity[service];
@@ -308,7 +308,7 @@ static uint32_t explain_affinity(struct explanation *explanation, const struct s
 	struct endpoint client = address(&prefix, tuple->family);
 	uint32_t left;
 	uint64_t word = engine_find_affinity(explanation->dataplane, service, tuple, &left);
-	uint32_t backend = lookup_affinity(snapshot, service, word);
+	uint32_t backend = lookup_affinity(snapshot, service, audience, word);
 	bool is_full = backend != SL_NO_INDEX &&
 		       lookup_is_full(snapshot, backend, explanation->dataplane, engine_flows_of);
 
@@ -318,8 +318,8 @@ static uint32_t explain_affinity(struct explanation *explanation, const struct s
 		    client.text, rule->prefix_length, rule->timeout_ticks / SL_TICKS_PER_SEC);
 	else if (backend == SL_NO_INDEX)
 		say(explanation, "affinity",
-		    "%s/%u keeps a backend that takes no new flows: it is scheduled", client.text,
-		    rule->prefix_length);
+		    "%s/%u keeps a backend that takes no new flows of its: it is scheduled",
+		    client.text, rule->prefix_length);
 	else
 		say(explanation, "affinity", "%s/%u keeps %s for another %u s%s", client.text,
 		    rule->prefix_length,
@@ -329,16 +329,54 @@ static uint32_t explain_affinity(struct explanation *explanation, const struct s
 	return is_full ? SL_NO_INDEX : backend;
 }
 
-/* The backend of a flow that would be created now, or SL_NO_INDEX. @choice: by its hash. */
-static uint32_t explain_choice(struct explanation *explanation, const struct sl_tuple *tuple,
-			       uint32_t service, const struct choice *choice)
+/* Of those alone that the choice's audience has. */
+static uint32_t explain_audience(struct explanation *explanation, const struct sl_tuple *tuple,
+				 uint32_t service, const struct choice *choice)
 {
 	const struct sl_service *record = &explanation->snapshot->service[service];
 	uint32_t kept = SL_NO_INDEX;
 
 	if ((record->flags & SL_SERVICE_AFFINITY) != 0)
-		kept = explain_affinity(explanation, tuple, service);
+		kept = explain_affinity(explanation, tuple, service, choice->audience);
 	return kept != SL_NO_INDEX ? kept : explain_scheduler(explanation, record, choice);
+}
+
+/* Whether the client's new flows are the canary's; nothing is said where it has no sources. */
+static void explain_canary(struct explanation *explanation, const struct sl_tuple *tuple,
+			   uint32_t service, const struct choice *choice)
+{
+	const struct lists *lists = explanation->snapshot->lists[service];
+	struct endpoint client = address(&tuple->source, tuple->family);
+
+	if (!lists_has_any(lists, WIRE_CANARY_SOURCE))
+		return;
+	if (choice->audience == SL_AUDIENCE_CANARY)
+		say(explanation, "canary", "%s is one of its sources: its group's slots",
+		    client.text);
+	else if (lists_has(lists, WIRE_CANARY_SOURCE, &tuple->source, tuple->family))
+		say(explanation, "canary",
+		    "%s is one of its sources, but none of its group takes new flows: as all "
+		    "clients",
+		    client.text);
+	else
+		say(explanation, "canary", "%s is none of its sources: as all clients",
+		    client.text);
+}
+
+/* The backend of a flow that would be created now, or SL_NO_INDEX. @choice: by its hash. */
+static uint32_t explain_choice(struct explanation *explanation, const struct sl_tuple *tuple,
+			       uint32_t service, const struct choice *choice)
+{
+	uint32_t backend = explain_audience(explanation, tuple, service, choice);
+	struct choice of_all;
+
+	if (backend != SL_NO_INDEX || choice->audience == SL_AUDIENCE_ALL)
+		return backend;
+	say(explanation, "canary", "its group has no room: as all clients");
+	of_all = lookup_choose_of_all(explanation->snapshot, service, choice);
+	if (of_all.backend == SL_NO_INDEX)
+		return SL_NO_INDEX;
+	return explain_audience(explanation, tuple, service, &of_all);
 }
 
 /* What would stand in for the client; which port, the flow's creation alone can tell. */
@@ -376,6 +414,7 @@ static void explain_service(struct explanation *explanation, struct sl_packet *p
 	explanation->reply->hash = choice.hash;
 	explanation->reply->slot = choice.slot;
 	say(explanation, "flow", "none yet: it would be created");
+	explain_canary(explanation, &packet->tuple, service, &choice);
 	say(explanation, "slot", "hash %016llx, slot %u of %u", (unsigned long long)choice.hash,
 	    choice.slot, record->n_slots);
 	if (choice.backend == SL_NO_INDEX) {

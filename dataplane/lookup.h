@@ -31,12 +31,27 @@ struct choice {
 	uint64_t hash; /* under the snapshot's key: the same on every host that has it */
 	uint32_t slot;
 	uint32_t backend; /* SL_NO_INDEX: none takes new flows */
+	enum sl_audience audience;
 };
 
-/** The backend that @slot of @service leads to, or SL_NO_INDEX. */
-SL_INLINE uint32_t lookup_slot(const struct snapshot *snapshot, uint32_t service, uint32_t slot)
+/** Whose new flows those of a client of @service at @addr are. */
+SL_INLINE enum sl_audience lookup_audience(const struct snapshot *snapshot, uint32_t service,
+					   const union sl_addr *addr, uint8_t family)
 {
-	uint16_t position = snapshot->slots[service]->slot[slot];
+	return SL_UNLIKELY(snapshot->service[service].flags & SL_SERVICE_CANARY) &&
+			       lists_has(snapshot->lists[service], WIRE_CANARY_SOURCE, addr, family)
+		       ? SL_AUDIENCE_CANARY
+		       : SL_AUDIENCE_ALL;
+}
+
+/** The backend that @slot of @service leads @audience to, or SL_NO_INDEX. */
+SL_INLINE uint32_t lookup_slot(const struct snapshot *snapshot, uint32_t service,
+			       enum sl_audience audience, uint32_t slot)
+{
+	const struct slot_table *table = audience == SL_AUDIENCE_ALL
+						 ? snapshot->slots[service]
+						 : snapshot->canary_slots[service];
+	uint16_t position = table->slot[slot];
 
 	return position != SL_NO_BACKEND_SLOT
 		       ? snapshot->member[snapshot->service[service].first_member + position]
@@ -54,15 +69,28 @@ SL_INLINE struct choice lookup_choose(const struct snapshot *snapshot, uint32_t 
 			      ? sl_source_hash(&snapshot->hash_key, tuple)
 			      : sl_flow_hash(&snapshot->hash_key, tuple);
 	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
-	choice.backend = lookup_slot(snapshot, service, choice.slot);
+	choice.audience = lookup_audience(snapshot, service, &tuple->source, tuple->family);
+	choice.backend = lookup_slot(snapshot, service, choice.audience, choice.slot);
 	return choice;
 }
 
+/** As @choice, of one of the canary's clients, but as for all clients: the canary has no room. */
+SL_INLINE struct choice lookup_choose_of_all(const struct snapshot *snapshot, uint32_t service,
+					     const struct choice *choice)
+{
+	struct choice of_all = *choice;
+
+	of_all.audience = SL_AUDIENCE_ALL;
+	of_all.backend = lookup_slot(snapshot, service, SL_AUDIENCE_ALL, choice->slot);
+	return of_all;
+}
+
 /**
- * The backend that @word, an affinity entry's of @service, names, if it may take new flows but for how
- * many it has; or SL_NO_INDEX.
+ * The backend that @word, an affinity entry's of @service, names, if it may take new flows of @audience
+ * but for how many it has; or SL_NO_INDEX.
  */
-SL_INLINE uint32_t lookup_affinity(const struct snapshot *snapshot, uint32_t service, uint64_t word)
+SL_INLINE uint32_t lookup_affinity(const struct snapshot *snapshot, uint32_t service,
+				   enum sl_audience audience, uint64_t word)
 {
 	uint32_t index = sl_affinity_backend(word);
 	const struct sl_backend *backend;
@@ -71,7 +99,8 @@ SL_INLINE uint32_t lookup_affinity(const struct snapshot *snapshot, uint32_t ser
 		return SL_NO_INDEX;
 	backend = &snapshot->backend[index];
 	return backend->family != SL_FAMILY_NONE && backend->service == service &&
-			       backend->epoch == sl_affinity_epoch(word) && backend->weight != 0
+			       backend->epoch == sl_affinity_epoch(word) &&
+			       backend->weight[audience] != 0
 		       ? index
 		       : SL_NO_INDEX;
 }
@@ -91,22 +120,28 @@ SL_INLINE bool lookup_is_full(const struct snapshot *snapshot, uint32_t backend,
 }
 
 /**
- * Of a few members of @service, from where @hash says on, the one with the fewest flows for its
+ * Of a few members of @service that the choice's audience has, from where its hash says on, the one with the fewest flows for its
  * weight. SL_NO_INDEX: none of them may have another one.
  */
 SL_INLINE uint32_t lookup_least(const struct snapshot *snapshot, const struct sl_service *service,
-				uint64_t hash, const struct dataplane *dataplane,
+				const struct choice *choice, const struct dataplane *dataplane,
 				lookup_flows_of *flows_of)
 {
-	uint32_t position = sl_maglev_slot(hash, service->n_members);
+	const struct slot_table *canary =
+		choice->audience == SL_AUDIENCE_CANARY
+			? snapshot->canary_slots[service - snapshot->service]
+			: NULL;
+	uint32_t n_members = canary != NULL ? canary->n_members : service->n_members;
+	uint32_t position = sl_maglev_slot(choice->hash, n_members);
 	struct sl_least least = {0};
 
-	for (uint32_t i = 0; i < service->n_members && i < SL_SCHEDULE_CANDIDATES; i++) {
-		uint32_t backend = snapshot->member[service->first_member + position];
+	for (uint32_t i = 0; i < n_members && i < SL_SCHEDULE_CANDIDATES; i++) {
+		uint32_t at = canary != NULL ? canary->slot[canary->n_slots + position] : position;
+		uint32_t backend = snapshot->member[service->first_member + at];
 
-		sl_least_offer(&least, backend, snapshot->backend[backend].weight,
+		sl_least_offer(&least, backend, snapshot->backend[backend].weight[choice->audience],
 			       flows_of(dataplane, backend), snapshot->max_flows[backend]);
-		position = position + 1 < service->n_members ? position + 1 : 0;
+		position = position + 1 < n_members ? position + 1 : 0;
 	}
 	return least.weight != 0 ? least.backend : SL_NO_INDEX;
 }
@@ -245,12 +280,12 @@ SL_INLINE enum lookup_egress lookup_egress(const struct snapshot *snapshot,
 	return LOOKUP_EGRESS_OUT;
 }
 
-/** Whether service @service denies @addr at @end, enum wire_deny_end. */
-SL_INLINE bool lookup_is_denied(const struct snapshot *snapshot, uint32_t service, uint8_t end,
+/** Whether service @service denies @addr by @which, enum wire_list. */
+SL_INLINE bool lookup_is_denied(const struct snapshot *snapshot, uint32_t service, uint8_t which,
 				const union sl_addr *addr, uint8_t family)
 {
-	return SL_UNLIKELY(snapshot->service[service].denies >> end & 1) &&
-	       denies_has(snapshot->denies[service], end, addr, family);
+	return SL_UNLIKELY(snapshot->service[service].denies >> which & 1) &&
+	       lists_has(snapshot->lists[service], which, addr, family);
 }
 
 /** Whether there are services of mode snat for packets of @family. */

@@ -57,7 +57,8 @@ static bool is_same_member(const struct plan *plan, uint32_t a, uint32_t b)
 {
 	uint32_t was = plan->now->member[a], is = plan->after->member[b];
 
-	return plan->now->backend[was].weight == plan->after->backend[is].weight &&
+	return memcmp(plan->now->backend[was].weight, plan->after->backend[is].weight,
+		      sizeof(plan->now->backend[was].weight)) == 0 &&
 	       plan->now->max_flows[was] == plan->after->max_flows[is] &&
 	       plan->now->member_state[a] == plan->after->member_state[b] &&
 	       plan->now->member_health[a] == plan->after->member_health[b];
@@ -88,7 +89,8 @@ static bool is_set(const struct plan *plan, uint32_t i)
 	struct sl_service is = plan->after->service[i];
 
 	if (plan->now->slots[i] != plan->after->slots[i] ||
-	    plan->now->denies[i] != plan->after->denies[i] || !has_same_sources(plan, &was, &is) ||
+	    plan->now->canary_slots[i] != plan->after->canary_slots[i] ||
+	    plan->now->lists[i] != plan->after->lists[i] || !has_same_sources(plan, &was, &is) ||
 	    !has_same_members(plan, &was, &is) ||
 	    memcmp(&plan->now->affinity[i], &plan->after->affinity[i],
 		   sizeof(plan->now->affinity[i])) != 0 ||
@@ -218,7 +220,8 @@ static uint32_t count_usable(const struct snapshot *snapshot, const struct sl_se
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < service->n_members; i++)
-		n += snapshot->backend[snapshot->member[service->first_member + i]].weight != 0;
+		n += snapshot->backend[snapshot->member[service->first_member + i]]
+			     .weight[SL_AUDIENCE_ALL] != 0;
 	return n;
 }
 
@@ -498,23 +501,23 @@ static uint64_t ranges_bytes(const struct prefix_table *table)
 	return ((uint64_t)table->n_ranges[0] + table->n_ranges[1]) * sizeof(*table->range[0]);
 }
 
-static uint64_t denies_bytes(const struct denies *denies)
+static uint64_t lists_bytes(const struct lists *lists)
 {
 	uint64_t bytes;
 
-	if (denies == NULL)
+	if (lists == NULL)
 		return 0;
-	bytes = sizeof(*denies) + denies->n * sizeof(*denies->record);
-	for (int i = 0; i < WIRE_N_DENY_ENDS; i++)
-		bytes += ranges_bytes(&denies->table[i]);
+	bytes = sizeof(*lists) + lists->n * sizeof(*lists->record);
+	for (int i = 0; i < WIRE_N_LISTS; i++)
+		bytes += ranges_bytes(&lists->table[i]);
 	return bytes;
 }
 
 /* Bytes of a snapshot, its tables in full. */
 static uint64_t snapshot_bytes(const struct snapshot *snapshot)
 {
-	const uint64_t a_service = sizeof(*snapshot->service) + sizeof(*snapshot->slots) +
-				   sizeof(*snapshot->denies) + sizeof(*snapshot->affinity) +
+	const uint64_t a_service = sizeof(*snapshot->service) + 2 * sizeof(*snapshot->slots) +
+				   sizeof(*snapshot->lists) + sizeof(*snapshot->affinity) +
 				   SL_MAX_NAME;
 	const uint64_t a_member = sizeof(*snapshot->member) + sizeof(*snapshot->member_state) +
 				  sizeof(*snapshot->member_health);
@@ -525,7 +528,7 @@ static uint64_t snapshot_bytes(const struct snapshot *snapshot)
 			 ranges_bytes(&snapshot->inside) + snapshot_table_bytes(snapshot);
 
 	for (uint32_t i = 0; i < snapshot->n_services; i++)
-		bytes += denies_bytes(snapshot->denies[i]);
+		bytes += lists_bytes(snapshot->lists[i]);
 	return bytes + index_bytes(&snapshot->by_service) + index_bytes(&snapshot->by_backend) +
 	       index_bytes(&snapshot->by_address) + index_bytes(&snapshot->by_source);
 }

@@ -106,7 +106,7 @@ static void describe_member(const struct sessions *sessions, uint32_t service, u
 	record->state = snapshot->member_state[member];
 	record->health = snapshot->member_health[member];
 	/* What the backend would have if it were ready is the control daemon's knowledge. */
-	record->weight = snapshot->backend[snapshot->member[member]].weight;
+	record->weight = snapshot->backend[snapshot->member[member]].weight[SL_AUDIENCE_ALL];
 	record->n_slots = n_slots;
 }
 

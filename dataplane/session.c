@@ -233,13 +233,13 @@ static void handle_backends(struct session *session, const void *body, struct an
 		answer->length = sizeof(*reply);
 }
 
-static void handle_denies(struct session *session, const void *body, struct answer *answer)
+static void handle_listed(struct session *session, const void *body, struct answer *answer)
 {
-	const struct wire_denies_request *request = body;
-	struct wire_denies_reply *reply = answer->body;
+	const struct wire_listed_request *request = body;
+	struct wire_listed_reply *reply = answer->body;
 	size_t size = sizeof(*request) + request->n_records * sizeof(request->record[0]);
 
-	if (change(session, WIRE_DENIES, body, size, &reply->n_records, answer))
+	if (change(session, WIRE_LISTED, body, size, &reply->n_records, answer))
 		answer->length = sizeof(*reply);
 }
 
@@ -376,8 +376,8 @@ static const struct message_kind {
 			  RESERVED(struct wire_explain_request, reserved), false, query_explain},
 	[WIRE_PORTS] = {sizeof(struct wire_ports_request), 0,
 			RESERVED(struct wire_ports_request, reserved), false, query_ports},
-	[WIRE_DENIES] = {sizeof(struct wire_denies_request), sizeof(struct wire_deny),
-			 RESERVED(struct wire_denies_request, reserved), true, handle_denies},
+	[WIRE_LISTED] = {sizeof(struct wire_listed_request), sizeof(struct wire_listed),
+			 RESERVED(struct wire_listed_request, reserved), true, handle_listed},
 	[WIRE_WORKERS] = {sizeof(struct wire_workers_request), 0, NO_RESERVED, false,
 			  query_workers},
 	[WIRE_PLAN] = {sizeof(struct wire_plan_request), 0,

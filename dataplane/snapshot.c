@@ -219,7 +219,7 @@ void snapshot_fill_backend(struct snapshot *snapshot, const struct staged_backen
 	backend->is_gone = staging_is_gone(&staged->wire);
 	backend->epoch = staged->epoch;
 	backend->adjacency = SL_ADJACENCY_NONE;
-	backend->service = staged->service;
+	backend->service = (uint16_t)staged->service;
 	snapshot->n_outsides += is_outside;
 	if (is_outside)
 		return;
@@ -287,7 +287,10 @@ void snapshot_fill_member(struct snapshot *snapshot, const struct staging *stagi
 	const struct wire_backend *wire = &staging->backend[index].wire;
 
 	snapshot->member[member] = index;
-	snapshot->backend[index].weight = (uint16_t)staging_weight(wire);
+	snapshot->backend[index].weight[SL_AUDIENCE_ALL] =
+		(uint16_t)staging_weight(wire, SL_AUDIENCE_ALL);
+	snapshot->backend[index].weight[SL_AUDIENCE_CANARY] =
+		(uint16_t)staging_weight(wire, SL_AUDIENCE_CANARY);
 	snapshot->max_flows[index] = wire->max_flows;
 	snapshot->member_state[member] = wire->state;
 	snapshot->member_health[member] = wire->health;
@@ -356,7 +359,8 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->backend = aligned_alloc(SL_CACHE_LINE, (staging->n_backends + 2) / 2 * 2 *
 								 sizeof(*snapshot->backend));
 	snapshot->slots = zeroed(staging->n_services, sizeof(*snapshot->slots));
-	snapshot->denies = zeroed(staging->n_services, sizeof(*snapshot->denies));
+	snapshot->canary_slots = zeroed(staging->n_services, sizeof(*snapshot->canary_slots));
+	snapshot->lists = zeroed(staging->n_services, sizeof(*snapshot->lists));
 	snapshot->affinity = zeroed(staging->n_services, sizeof(*snapshot->affinity));
 	snapshot->service_name = zeroed(staging->n_services, SL_MAX_NAME);
 	snapshot->member = zeroed(staging->n_live_backends, sizeof(*snapshot->member));
@@ -367,11 +371,12 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	snapshot->source_family = zeroed(n_sources, 1);
 	snapshot->source_mode = zeroed(n_sources, 1);
 	if (snapshot->service == NULL || snapshot->backend == NULL || snapshot->slots == NULL ||
-	    snapshot->denies == NULL || snapshot->affinity == NULL ||
-	    snapshot->service_name == NULL || snapshot->member == NULL ||
-	    snapshot->max_flows == NULL || snapshot->member_state == NULL ||
-	    snapshot->member_health == NULL || snapshot->source == NULL ||
-	    snapshot->source_family == NULL || snapshot->source_mode == NULL ||
+	    snapshot->canary_slots == NULL || snapshot->lists == NULL ||
+	    snapshot->affinity == NULL || snapshot->service_name == NULL ||
+	    snapshot->member == NULL || snapshot->max_flows == NULL ||
+	    snapshot->member_state == NULL || snapshot->member_health == NULL ||
+	    snapshot->source == NULL || snapshot->source_family == NULL ||
+	    snapshot->source_mode == NULL ||
 	    index_init(&snapshot->by_service, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_address, staging->n_live_services) != 0 ||
 	    index_init(&snapshot->by_backend, staging->n_live_backends) != 0 ||
@@ -385,28 +390,29 @@ static struct snapshot *snapshot_new(const struct staging *staging)
 	return snapshot;
 }
 
-/* The deny list of service @i, the previous snapshot's where it is the same. */
-static int fill_denies(struct snapshot *snapshot, const struct staging *staging,
-		       const struct snapshot *previous, uint32_t i)
+/* The lists of service @i, the previous snapshot's where they are the same. */
+static int fill_lists(struct snapshot *snapshot, const struct staging *staging,
+		      const struct snapshot *previous, uint32_t i)
 {
 	const struct staged_service *staged = &staging->service[i];
-	struct denies *former =
-		previous != NULL && i < previous->n_services ? previous->denies[i] : NULL;
+	struct lists *former =
+		previous != NULL && i < previous->n_services ? previous->lists[i] : NULL;
 
-	if (staged->n_denies == 0)
+	if (staged->n_listed == 0)
 		return 0;
-	if (former != NULL && former->digest == staged->deny_digest &&
-	    former->n == staged->n_denies && previous->service[i].epoch == staged->epoch) {
+	if (former != NULL && former->digest == staged->listed_digest &&
+	    former->n == staged->n_listed && previous->service[i].epoch == staged->epoch) {
 		former->n_references++;
-		snapshot->denies[i] = former;
+		snapshot->lists[i] = former;
 	} else {
-		snapshot->denies[i] =
-			denies_new(staged->deny, staged->n_denies, staged->deny_digest);
-		if (snapshot->denies[i] == NULL)
+		snapshot->lists[i] =
+			lists_new(staged->listed, staged->n_listed, staged->listed_digest);
+		if (snapshot->lists[i] == NULL)
 			return -ENOMEM;
 	}
-	for (uint32_t k = 0; k < staged->n_denies; k++)
-		snapshot->service[i].denies |= (uint8_t)(1u << staged->deny[k].end);
+	for (uint8_t list = 1; list <= WIRE_N_LISTS; list++)
+		if (wire_list_is_denying(list) && lists_has_any(snapshot->lists[i], list))
+			snapshot->service[i].denies |= (uint8_t)(1u << list);
 	return 0;
 }
 
@@ -473,7 +479,7 @@ static int build_whole(const struct staging *staging, const struct sl_hash_key *
 			status = fill_members(snapshot, staging, i, error);
 	for (uint32_t i = 0; i < staging->n_services && status == 0; i++)
 		if (staging->service[i].is_live)
-			status = fill_denies(snapshot, staging, previous, i);
+			status = fill_lists(snapshot, staging, previous, i);
 	if (status == 0)
 		status = fill_all_slots(snapshot, staging, previous);
 	if (status != 0) {
@@ -508,20 +514,28 @@ int snapshot_build(struct staging *staging, uint64_t generation, const struct sl
 	return 0;
 }
 
+void snapshot_put_table(struct slot_table *table)
+{
+	if (table != NULL && --table->n_references == 0)
+		free(table);
+}
+
 void snapshot_free(struct snapshot *snapshot)
 {
 	if (snapshot == NULL)
 		return;
 	for (uint32_t i = 0; snapshot->slots != NULL && i < snapshot->n_services; i++)
-		if (snapshot->slots[i] != NULL && --snapshot->slots[i]->n_references == 0)
-			free(snapshot->slots[i]);
-	for (uint32_t i = 0; snapshot->denies != NULL && i < snapshot->n_services; i++)
-		denies_put(snapshot->denies[i]);
-	free(snapshot->denies);
+		snapshot_put_table(snapshot->slots[i]);
+	for (uint32_t i = 0; snapshot->canary_slots != NULL && i < snapshot->n_services; i++)
+		snapshot_put_table(snapshot->canary_slots[i]);
+	for (uint32_t i = 0; snapshot->lists != NULL && i < snapshot->n_services; i++)
+		lists_put(snapshot->lists[i]);
+	free(snapshot->lists);
 	free(snapshot->fresh);
 	free(snapshot->service);
 	free(snapshot->backend);
 	free(snapshot->slots);
+	free(snapshot->canary_slots);
 	free(snapshot->service_name);
 	free(snapshot->member);
 	free(snapshot->max_flows);
@@ -539,14 +553,19 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot);
 }
 
+static uint64_t table_bytes(const struct slot_table *table)
+{
+	return table != NULL ? sizeof(*table) +
+				       (table->n_slots + table->n_members) * sizeof(table->slot[0])
+			     : 0;
+}
+
 uint64_t snapshot_table_bytes(const struct snapshot *snapshot)
 {
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < snapshot->n_services; i++)
-		if (snapshot->slots[i] != NULL)
-			bytes += sizeof(*snapshot->slots[i]) +
-				 snapshot->slots[i]->n_slots * sizeof(uint16_t);
+		bytes += table_bytes(snapshot->slots[i]) + table_bytes(snapshot->canary_slots[i]);
 	return bytes;
 }
 

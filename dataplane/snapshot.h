@@ -15,7 +15,7 @@
 #include <sluice/tables.h>
 #include <sluice/wire.h>
 
-#include "dataplane/denies.h"
+#include "dataplane/lists.h"
 #include "dataplane/prefix_table.h"
 
 enum {
@@ -28,6 +28,8 @@ struct staging; /* the desired state, mutable; private to snapshot.c */
 struct slot_table {
 	uint32_t n_references; /* counted by the control thread alone */
 	uint32_t n_slots;
+	/* Of the canary's: members with a weight for it, whose positions stand behind the slots. */
+	uint32_t n_members;
 	uint16_t slot[]; /* position among the service's members; SL_NO_BACKEND_SLOT: none */
 };
 
@@ -56,6 +58,8 @@ struct snapshot {
 	uint32_t *max_flows;          /* by backend index; 0: no limit */
 	struct sl_affinity *affinity; /* by service index */
 	struct slot_table **slots;    /* by service index; NULL: no service */
+	/* Of clients of the canary's sources; by service index; see SL_SERVICE_CANARY. */
+	struct slot_table **canary_slots;
 	uint32_t *member;      /* backend indices; see sl_service.first_member; sorted by address */
 	uint8_t *member_state; /* enum wire_state, beside member[] */
 	uint8_t *member_health; /* enum wire_health, beside member[] */
@@ -64,8 +68,7 @@ struct snapshot {
 	uint8_t *source_family;     /* beside source[] */
 	uint8_t *source_mode;       /* beside source[]: of the services that have it */
 	struct prefix_table inside; /* client of mode snat -> service index */
-	struct denies *
-		*denies; /* by service index; NULL: nothing is denied; see sl_service.denies */
+	struct lists **lists; /* by service index; NULL: all are empty; see sl_service.denies */
 	struct snapshot_index by_service; /* address, port, protocol -> service index */
 	struct snapshot_index by_backend; /* backend address, port, protocol -> backend index; only
 					     where one service alone has that backend */
@@ -244,9 +247,9 @@ int staging_delete_service(struct staging *staging, const struct wire_address *s
 			   uint32_t *n_backends, char *error) SL_MUST_USE;
 int staging_put_backend(struct staging *staging, const struct wire_backend *record,
 			char *error) SL_MUST_USE;
-/** The service is of mode snat, and was put before: putting it takes its denies away. */
-int staging_put_deny(struct staging *staging, const struct wire_deny *record,
-		     char *error) SL_MUST_USE;
+/** The service was put before: putting it empties its lists. */
+int staging_put_listed(struct staging *staging, const struct wire_listed *record,
+		       char *error) SL_MUST_USE;
 int staging_delete_backend(struct staging *staging,
 			   const struct wire_backend_delete_request *request,
 			   char *error) SL_MUST_USE;
@@ -273,5 +276,5 @@ void snapshot_free(struct snapshot *snapshot);
 /** Bytes of the snapshot's slot tables, shared ones counted in full. */
 uint64_t snapshot_table_bytes(const struct snapshot *snapshot);
 
-/** Slots that the member at @position of service @service holds. */
+/** Slots that the member at @position of service @service holds, of those that are for all clients. */
 uint32_t snapshot_n_slots_of(const struct snapshot *snapshot, uint32_t service, uint32_t position);

@@ -28,11 +28,15 @@ void snapshot_fill_member(struct snapshot *snapshot, const struct staging *stagi
 void snapshot_fill_compares(struct snapshot *snapshot, uint32_t service);
 
 /**
- * The slots of the @n services, which have none, and all of whose members are filled: the previous snapshot's
- * where they come out the same. 0 or -ENOMEM, with some of them filled in part.
+ * The slots of the @n services, which have none and whose members and lists are filled, and those of their
+ * canaries' clients: the previous snapshot's where they come out the same. 0 or -ENOMEM, with some of them
+ * filled in part.
  */
 int snapshot_fill_slots(struct snapshot *snapshot, const struct snapshot *previous,
 			const uint32_t *service, uint32_t n) SL_MUST_USE;
+
+/** Gives one reference to a slot table up. NULL is allowed. */
+void snapshot_put_table(struct slot_table *table);
 
 /** The clients of mode snat, of all services. 0 or -ENOMEM. */
 int snapshot_fill_inside(struct snapshot *snapshot, char *error) SL_MUST_USE;

@@ -64,15 +64,18 @@ static void share_tables(struct snapshot *snapshot)
 	for (uint32_t i = 0; i < snapshot->n_services; i++) {
 		if (snapshot->slots[i] != NULL)
 			snapshot->slots[i]->n_references++;
-		if (snapshot->denies[i] != NULL)
-			snapshot->denies[i]->n_references++;
+		if (snapshot->canary_slots[i] != NULL)
+			snapshot->canary_slots[i]->n_references++;
+		if (snapshot->lists[i] != NULL)
+			snapshot->lists[i]->n_references++;
 	}
 }
 
 static bool is_whole(const struct snapshot *snapshot)
 {
 	return snapshot->fresh != NULL && snapshot->service != NULL && snapshot->backend != NULL &&
-	       snapshot->slots != NULL && snapshot->denies != NULL && snapshot->affinity != NULL &&
+	       snapshot->slots != NULL && snapshot->canary_slots != NULL &&
+	       snapshot->lists != NULL && snapshot->affinity != NULL &&
 	       snapshot->service_name != NULL && snapshot->member != NULL &&
 	       snapshot->max_flows != NULL && snapshot->member_state != NULL &&
 	       snapshot->member_health != NULL && snapshot->source != NULL &&
@@ -94,7 +97,9 @@ static bool copy_arrays(struct snapshot *snapshot, const struct snapshot *previo
 	snapshot->max_flows = copy_of(previous->max_flows, previous->n_backends,
 				      staging->n_backends, sizeof(*snapshot->max_flows));
 	snapshot->slots = copy_of(previous->slots, n, n, sizeof(*snapshot->slots));
-	snapshot->denies = copy_of(previous->denies, n, n, sizeof(*snapshot->denies));
+	snapshot->canary_slots =
+		copy_of(previous->canary_slots, n, n, sizeof(*snapshot->canary_slots));
+	snapshot->lists = copy_of(previous->lists, n, n, sizeof(*snapshot->lists));
 	snapshot->affinity = copy_of(previous->affinity, n, n, sizeof(*snapshot->affinity));
 	snapshot->service_name = copy_of(previous->service_name, n, n, SL_MAX_NAME);
 	snapshot->member = copy_of(NULL, 0, n_members, sizeof(*snapshot->member));
@@ -133,9 +138,11 @@ static struct snapshot *copy_snapshot(const struct snapshot *previous,
 	}
 	/* Nothing is shared yet. */
 	free(snapshot->slots);
-	free(snapshot->denies);
+	free(snapshot->canary_slots);
+	free(snapshot->lists);
 	snapshot->slots = NULL;
-	snapshot->denies = NULL;
+	snapshot->canary_slots = NULL;
+	snapshot->lists = NULL;
 	snapshot_free(snapshot);
 	return NULL;
 }
@@ -263,9 +270,11 @@ static int change_slots(struct snapshot *snapshot, const struct snapshot *previo
 	for (uint32_t i = 0; i < staging->n_changed; i++) {
 		uint32_t service = staging->changed[i];
 
-		/* The previous one has its own share of it. */
-		snapshot->slots[service]->n_references--;
+		/* The previous one has its own share of them. */
+		snapshot_put_table(snapshot->slots[service]);
+		snapshot_put_table(snapshot->canary_slots[service]);
 		snapshot->slots[service] = NULL;
+		snapshot->canary_slots[service] = NULL;
 	}
 	return snapshot_fill_slots(snapshot, previous, staging->changed, staging->n_changed);
 }

@@ -69,13 +69,13 @@ static int put_backends(struct staging *staging, const struct wire_backends_requ
 	return status;
 }
 
-static int put_denies(struct staging *staging, const struct wire_denies_request *request,
-		      char *error)
+static int put_lists(struct staging *staging, const struct wire_listed_request *request,
+		     char *error)
 {
 	int status = 0;
 
 	for (uint32_t i = 0; i < request->n_records && status == 0; i++)
-		status = staging_put_deny(staging, &request->record[i], error);
+		status = staging_put_listed(staging, &request->record[i], error);
 	return status;
 }
 
@@ -91,8 +91,8 @@ static int make(struct staging *staging, uint16_t type, const void *body, uint32
 		return put_services(staging, body, error);
 	case WIRE_BACKENDS:
 		return put_backends(staging, body, error);
-	case WIRE_DENIES:
-		return put_denies(staging, body, error);
+	case WIRE_LISTED:
+		return put_lists(staging, body, error);
 	case WIRE_SERVICE_DELETE:
 		return staging_delete_service(staging, &service->service, n, error);
 	case WIRE_BACKEND_DELETE:

@@ -37,7 +37,7 @@ int stages_begin(struct stages *stages, bool is_full) SL_MUST_USE;
 
 /**
  * Makes the change of a message (WIRE_SERVICES, WIRE_SERVICE_DELETE, WIRE_BACKENDS, WIRE_BACKEND_DELETE,
- * WIRE_DENIES) to the draft. @body: of @size bytes, judged in shape. @n: records put, or backends that
+ * WIRE_LISTED) to the draft. @body: of @size bytes, judged in shape. @n: records put, or backends that
  * went with a service. 0, or what the staging said with @error.
  */
 int stages_change(struct stages *stages, uint16_t type, const void *body, size_t size, uint32_t *n,

@@ -126,7 +126,7 @@ void staging_free(struct staging *staging)
 		return;
 	for (uint32_t i = 0; i < staging->n_services; i++) {
 		free(staging->service[i].backend);
-		free(staging->service[i].deny);
+		free(staging->service[i].listed);
 	}
 	free(staging->service);
 	free(staging->backend);
@@ -164,10 +164,10 @@ struct staging *staging_clone(const struct staging *staging)
 		service->capacity = service->n_backends;
 		service->backend = copy_of(staging->service[i].backend,
 					   service->n_backends * sizeof(*service->backend));
-		service->deny_capacity = service->n_denies;
-		service->deny = copy_of(staging->service[i].deny,
-					service->n_denies * sizeof(*service->deny));
-		is_whole &= service->backend != NULL && service->deny != NULL;
+		service->listed_capacity = service->n_listed;
+		service->listed = copy_of(staging->service[i].listed,
+					  service->n_listed * sizeof(*service->listed));
+		is_whole &= service->backend != NULL && service->listed != NULL;
 	}
 	if (!is_whole) {
 		if (clone->service == NULL)
@@ -178,11 +178,11 @@ struct staging *staging_clone(const struct staging *staging)
 	return clone;
 }
 
-uint32_t staging_weight(const struct wire_backend *backend)
+uint32_t staging_weight(const struct wire_backend *backend, enum sl_audience audience)
 {
-	return backend->state == WIRE_STATE_READY && backend->health == WIRE_HEALTH_UP
-		       ? backend->weight
-		       : 0;
+	if (backend->state != WIRE_STATE_READY || backend->health != WIRE_HEALTH_UP)
+		return 0;
+	return audience == SL_AUDIENCE_CANARY ? backend->canary_weight : backend->weight;
 }
 
 bool staging_is_gone(const struct wire_backend *backend)
@@ -521,7 +521,7 @@ static void free_service(struct staging *staging, uint32_t index)
 		free_backend(staging, service->backend[i]);
 	service->n_backends = 0;
 	service->n_cleared = 0;
-	staging_drop_denies(staging, service);
+	staging_drop_listed(staging, service);
 	if (!service->is_cleared) {
 		staging->digest -= wire_digest(&service->wire, sizeof(service->wire));
 		staging->n_live_services--;
@@ -632,7 +632,7 @@ static int put_service(struct staging *staging, const struct wire_service *recor
 		index_service(staging, index);
 	} else {
 		service = &staging->service[index];
-		staging_drop_denies(staging, service);
+		staging_drop_listed(staging, service);
 		if (service->is_cleared)
 			staging->n_live_services++;
 		else
@@ -652,7 +652,7 @@ void staging_clear(struct staging *staging)
 
 		service->is_cleared = service->is_live;
 		service->n_cleared = service->n_backends;
-		staging_drop_denies(staging, service);
+		staging_drop_listed(staging, service);
 	}
 	for (uint32_t i = 0; i < staging->n_backends; i++)
 		staging->backend[i].is_cleared = staging->backend[i].is_live;
@@ -760,6 +760,11 @@ static int judge_backend(const struct wire_backend *record, const char *service,
 			error, -EINVAL,
 			"backend %s of service %s: weight %u is out of range (limit %d)", text,
 			service, record->weight, SL_MAX_WEIGHT);
+	if (record->canary_weight > SL_MAX_WEIGHT)
+		return staging_refuse(
+			error, -EINVAL,
+			"backend %s of service %s: canary_weight %u is out of range (limit %d)",
+			text, service, record->canary_weight, SL_MAX_WEIGHT);
 	if (record->max_flows > SL_MAX_FLOWS)
 		return staging_refuse(
 			error, -EINVAL,

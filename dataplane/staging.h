@@ -17,10 +17,10 @@ struct staged_service {
 	uint32_t n_cleared; /* of n_backends */
 	uint32_t capacity;
 	uint32_t *backend; /* indices, sorted by address and port */
-	uint32_t n_denies;
-	uint32_t deny_capacity;
-	struct wire_deny *deny; /* in the order of wire_compare_denies() */
-	uint64_t deny_digest;   /* of all of them, a part of the staging's */
+	uint32_t n_listed;
+	uint32_t listed_capacity;
+	struct wire_listed *listed; /* in the order of wire_compare_listed() */
+	uint64_t listed_digest;     /* of all of them, a part of the staging's */
 };
 
 struct staged_backend {
@@ -52,7 +52,8 @@ struct staging {
 	uint32_t backend_capacity;
 	uint32_t n_live_services; /* without cleared ones */
 	uint32_t n_live_backends;
-	uint32_t n_denies;         /* of all services */
+	uint32_t n_denied;         /* prefixes in lists of all services */
+	uint32_t n_canary_sources; /* likewise */
 	uint32_t services_settled; /* indices below hold no cleared service */
 	uint32_t backends_settled;
 	struct free_list free_services;
@@ -86,8 +87,8 @@ bool staging_is_zero(const void *bytes, size_t size);
 /** Room for one more element in *@array, whose @n elements fill @capacity. */
 bool staging_grow(void **array, uint32_t *capacity, uint32_t n, size_t size) SL_MUST_USE;
 
-/** staging_deny.c: the service has no denies any more, nor has the digest. */
-void staging_drop_denies(struct staging *staging, struct staged_service *service);
+/** staging_listed.c: the service's lists are empty, and not in the digest any more. */
+void staging_drop_listed(struct staging *staging, struct staged_service *service);
 
 /** Orders backends of a service; the order of members and so of positions. */
 int staging_compare_backends(const struct wire_backend *a, const struct wire_backend *b);
@@ -98,8 +99,8 @@ void staging_settle(struct staging *staging);
 /** Snapshot number @id says all that the staging does. */
 void staging_set_built(struct staging *staging, uint64_t id);
 
-/** Effective weight of a backend: 0 unless it is ready and up. */
-uint32_t staging_weight(const struct wire_backend *backend);
+/** Effective weight of a backend for new flows of @audience: 0 unless it is ready and up. */
+uint32_t staging_weight(const struct wire_backend *backend, enum sl_audience audience);
 
 /** Whether a backend's flows end: it is in maintenance, or down. */
 bool staging_is_gone(const struct wire_backend *backend);

@@ -9,6 +9,10 @@
 #include "dataplane/staging.h"
 #include "wire/wire_abi.h"
 
+enum {
+	MAX_LISTED = SL_MAX_DENIES + SL_MAX_CANARY_SOURCES, /* of all services */
+};
+
 static const char dump_magic[8] = "SLSTATE1";
 
 struct dump_head {
@@ -18,7 +22,7 @@ struct dump_head {
 	struct sl_hash_key hash_key;
 	uint32_t n_services;
 	uint32_t n_backends;
-	uint32_t n_denies;
+	uint32_t n_listed;
 	uint32_t reserved;
 };
 
@@ -36,11 +40,16 @@ struct dump_backend {
 	uint8_t reserved[5];
 };
 
+static uint32_t n_listed(const struct staging *staging)
+{
+	return staging->n_denied + staging->n_canary_sources;
+}
+
 size_t staging_dump_size(const struct staging *staging)
 {
 	return sizeof(struct dump_head) + staging->n_services * sizeof(struct dump_service) +
 	       staging->n_backends * sizeof(struct dump_backend) +
-	       staging->n_denies * sizeof(struct wire_deny);
+	       n_listed(staging) * sizeof(struct wire_listed);
 }
 
 void staging_dump(const struct staging *staging, uint64_t generation,
@@ -49,7 +58,7 @@ void staging_dump(const struct staging *staging, uint64_t generation,
 	struct dump_head *head = out;
 	struct dump_service *service = (struct dump_service *)(head + 1);
 	struct dump_backend *backend = (struct dump_backend *)(service + staging->n_services);
-	struct wire_deny *deny = (struct wire_deny *)(backend + staging->n_backends);
+	struct wire_listed *listed = (struct wire_listed *)(backend + staging->n_backends);
 
 	memset(out, 0, staging_dump_size(staging));
 	memcpy(head->magic, dump_magic, sizeof(head->magic));
@@ -58,7 +67,7 @@ void staging_dump(const struct staging *staging, uint64_t generation,
 	head->hash_key = *hash_key;
 	head->n_services = staging->n_services;
 	head->n_backends = staging->n_backends;
-	head->n_denies = staging->n_denies;
+	head->n_listed = n_listed(staging);
 	for (uint32_t i = 0; i < staging->n_services; i++) {
 		service[i].wire = staging->service[i].wire;
 		service[i].epoch = staging->service[i].epoch;
@@ -70,8 +79,8 @@ void staging_dump(const struct staging *staging, uint64_t generation,
 		backend[i].is_live = staging->backend[i].is_live;
 	}
 	for (uint32_t i = 0; i < staging->n_services; i++)
-		for (uint32_t k = 0; k < staging->service[i].n_denies; k++)
-			*deny++ = staging->service[i].deny[k];
+		for (uint32_t k = 0; k < staging->service[i].n_listed; k++)
+			*listed++ = staging->service[i].listed[k];
 }
 
 static int judge_head(const struct dump_head *head, size_t size, char *error)
@@ -86,15 +95,16 @@ static int judge_head(const struct dump_head *head, size_t size, char *error)
 		return -EINVAL;
 	}
 	if (head->n_services > SL_MAX_SERVICES || head->n_backends > SL_MAX_BACKENDS ||
-	    head->n_denies > SL_MAX_DENIES ||
+	    head->n_listed > MAX_LISTED ||
 	    size < sizeof(*head) + head->n_services * sizeof(struct dump_service) +
 			    head->n_backends * sizeof(struct dump_backend) +
-			    head->n_denies * sizeof(struct wire_deny)) {
-		snprintf(error, SL_MAX_ERROR,
-			 "saved state: %u services, %u backends and %u denies in %zu bytes (limit "
-			 "%d, %d, %d)",
-			 head->n_services, head->n_backends, head->n_denies, size, SL_MAX_SERVICES,
-			 SL_MAX_BACKENDS, SL_MAX_DENIES);
+			    head->n_listed * sizeof(struct wire_listed)) {
+		snprintf(
+			error, SL_MAX_ERROR,
+			"saved state: %u services, %u backends and %u prefixes in %zu bytes (limit "
+			"%d, %d, %d)",
+			head->n_services, head->n_backends, head->n_listed, size, SL_MAX_SERVICES,
+			SL_MAX_BACKENDS, MAX_LISTED);
 		return -EINVAL;
 	}
 	return 0;
@@ -106,7 +116,7 @@ int staging_load(struct staging *staging, const void *dump, size_t size, uint64_
 	const struct dump_head *head = dump;
 	const struct dump_service *service = (const struct dump_service *)(head + 1);
 	const struct dump_backend *backend;
-	const struct wire_deny *deny;
+	const struct wire_listed *listed;
 	int status = judge_head(head, size, error);
 
 	if (status != 0)
@@ -120,9 +130,9 @@ int staging_load(struct staging *staging, const void *dump, size_t size, uint64_
 		status = staging_restore_backend(staging, backend[i].epoch,
 						 backend[i].is_live ? &backend[i].wire : NULL,
 						 error);
-	deny = (const struct wire_deny *)(backend + head->n_backends);
-	for (uint32_t i = 0; i < head->n_denies && status == 0; i++)
-		status = staging_put_deny(staging, &deny[i], error);
+	listed = (const struct wire_listed *)(backend + head->n_backends);
+	for (uint32_t i = 0; i < head->n_listed && status == 0; i++)
+		status = staging_put_listed(staging, &listed[i], error);
 	if (status != 0)
 		return status;
 	staging_restore_end(staging);

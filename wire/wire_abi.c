@@ -56,13 +56,15 @@
 	M(wire_backend, health) \
 	M(wire_backend, weight) \
 	M(wire_backend, max_flows) \
+	M(wire_backend, canary_weight) \
 	S(wire_backend) \
-	M(wire_deny, service) \
-	M(wire_deny, addr) \
-	M(wire_deny, length) \
-	M(wire_deny, end) \
-	M(wire_deny, reserved) \
-	S(wire_deny) \
+	M(wire_listed, service) \
+	M(wire_listed, addr) \
+	M(wire_listed, length) \
+	M(wire_listed, list) \
+	M(wire_listed, family) \
+	M(wire_listed, reserved) \
+	S(wire_listed) \
 	M(wire_hello_request, magic) \
 	M(wire_hello_request, version) \
 	M(wire_hello_request, abi_hash) \
@@ -133,13 +135,13 @@
 	S(wire_backend_delete_request) \
 	M(wire_backend_delete_reply, reserved) \
 	S(wire_backend_delete_reply) \
-	M(wire_denies_request, n_records) \
-	M(wire_denies_request, reserved) \
-	E(wire_denies_request, record) \
-	S(wire_denies_request) \
-	M(wire_denies_reply, n_records) \
-	M(wire_denies_reply, reserved) \
-	S(wire_denies_reply) \
+	M(wire_listed_request, n_records) \
+	M(wire_listed_request, reserved) \
+	E(wire_listed_request, record) \
+	S(wire_listed_request) \
+	M(wire_listed_reply, n_records) \
+	M(wire_listed_reply, reserved) \
+	S(wire_listed_reply) \
 	M(wire_commit_request, is_dry_run) \
 	M(wire_commit_request, reserved) \
 	S(wire_commit_request) \
@@ -517,9 +519,10 @@ static const char *const proxy_protocol_name[] = {
 	[WIRE_PROXY_NONE] = "none",
 	[WIRE_PROXY_V2] = "v2",
 };
-static const char *const deny_end_name[] = {
+static const char *const list_name[] = {
 	[WIRE_DENY_SOURCE] = "deny_source",
 	[WIRE_DENY_DESTINATION] = "deny_destination",
+	[WIRE_CANARY_SOURCE] = "canary.sources",
 };
 static const char *const flow_state_name[] = {
 #define X(upper, lower) #lower,
@@ -578,9 +581,9 @@ const char *wire_worker_state_name(uint32_t state)
 	return "unknown";
 }
 
-const char *wire_deny_end_name(uint8_t end)
+const char *wire_list_name(uint8_t which)
 {
-	return name_of(deny_end_name, SL_ARRAY_LEN(deny_end_name), end);
+	return name_of(list_name, SL_ARRAY_LEN(list_name), which);
 }
 
 const char *wire_flow_state_name(uint8_t state)
@@ -665,10 +668,12 @@ bool wire_has_bits_beyond(const union sl_addr *addr, uint32_t length, uint8_t fa
 	return false;
 }
 
-int wire_compare_denies(const struct wire_deny *a, const struct wire_deny *b)
+int wire_compare_listed(const struct wire_listed *a, const struct wire_listed *b)
 {
-	int order = a->end - b->end;
+	int order = a->list - b->list;
 
+	if (order == 0)
+		order = a->family - b->family;
 	if (order == 0)
 		order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
 	return order != 0 ? order : a->length - b->length;

@@ -33,7 +33,7 @@ const char *wire_scheduler_name(uint8_t scheduler);
 const char *wire_proxy_protocol_name(uint8_t proxy_protocol);
 const char *wire_flow_state_name(uint8_t state);
 const char *wire_verdict_name(uint32_t verdict);
-const char *wire_deny_end_name(uint8_t end); /* "deny_source", as its key is called */
+const char *wire_list_name(uint8_t which); /* "deny_source", as its key is called */
 
 /** "running", "leaving", "parked"; "unknown" for what is none. */
 const char *wire_worker_state_name(uint32_t state);
@@ -65,8 +65,8 @@ const char *wire_format_prefix(const union sl_addr *addr, uint32_t length, uint8
 /** Whether @addr has bits beyond its first @length. */
 bool wire_has_bits_beyond(const union sl_addr *addr, uint32_t length, uint8_t family);
 
-/** Orders the denies of one service: by end, address and length. 0: the same prefix at the same end. */
-int wire_compare_denies(const struct wire_deny *a, const struct wire_deny *b);
+/** Orders what one service lists: by list, family, address and length. 0: the same prefix in the same list. */
+int wire_compare_listed(const struct wire_listed *a, const struct wire_listed *b);
 
 /** "10.0.0.2:8080", "[2001:db8::2]:8080". @port: network order. Returns @text. */
 const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t family,

@@ -23,7 +23,8 @@
 	 .help = "how the backends are checked, a member at a time; those not given keep their default or value"}
 #define CANARY \
 	{.word = "canary", .name = "canary", .member = "MEMBER", .value = "VALUE", \
-	 .help = "the share of new flows of a group of backends, a member at a time; those not given keep their value"}
+	 .help = "the share of new flows of a group of backends, and the clients that are its own (sources: prefixes " \
+		 "with commas between them, or none), a member at a time; those not given keep their value"}
 #define AFFINITY \
 	{.word = "affinity", .name = "affinity", .member = "MEMBER", .value = "VALUE", \
 	 .help = "for how long clients keep their backend, and by how much of their address, a member at a time"}
@@ -78,6 +79,8 @@ static const struct command table[] = {
 			"sluice service set office deny_source none",
 			"sluice service set web check type tcp check interval_ms 1000",
 			"sluice service set web canary group v2 canary share_percent 5",
+			"sluice service set web canary group v2 canary sources 10.1.0.0/16,2001:db8::/32",
+			"sluice service set web canary sources none",
 		},
 		.param = {
 			POSITIONAL("name", "NAME", VALUE_SERVICE),
@@ -533,6 +536,8 @@ const char *command_member_limits(const struct method_param *member, char *text,
 		(void)snprintf(text, size, "%s", member->choices ? member->choices : "yes|no");
 	else if (member->type == METHOD_STRING)
 		(void)snprintf(text, size, "at most %" PRId64 " bytes", member->max);
+	else if (member->type == METHOD_STRINGS)
+		(void)snprintf(text, size, "at most %" PRId64, member->max);
 	else
 		(void)snprintf(text, size, "%" PRId64 "..%" PRId64, member->min, member->max);
 	return text;

@@ -17,7 +17,7 @@
 
 enum {
 	COMMAND_MAX_PARAMS = 16,
-	COMMAND_MAX_EXAMPLES = 6,
+	COMMAND_MAX_EXAMPLES = 8,
 };
 
 enum cli_exit {

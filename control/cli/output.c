@@ -453,13 +453,15 @@ static void print_check(FILE *out, const json_t *check)
 
 static void print_canary(FILE *out, const json_t *canary)
 {
-	char text[128];
+	char text[160];
 
 	if (!canary)
 		return;
-	(void)snprintf(text, sizeof(text), "group %.64s has %g %% of new flows",
-		       string_of(canary, "group"), json_number_value(get(canary, "share_percent")));
+	(void)snprintf(text, sizeof(text), "group %.64s has %g %% of new flows%s",
+		       string_of(canary, "group"), json_number_value(get(canary, "share_percent")),
+		       get(canary, "sources") ? ", and those of its sources" : "");
 	line(out, "canary", text);
+	print_prefixes(out, "sources", get(canary, "sources"));
 }
 
 static void print_affinity(FILE *out, const json_t *affinity)

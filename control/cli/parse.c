@@ -465,6 +465,35 @@ static int check_boolean(const struct reading *reading, const struct command_par
 	return CLI_DONE;
 }
 
+/* "10.1.0.0/16,2001:db8::/32"; "none" is the empty list. The lists among members are of prefixes. */
+static int take_prefixes(const struct reading *reading, const struct method_param *member,
+			 const char *what, const char *word, json_t **value)
+{
+	json_t *list = json_array();
+	int code = CLI_DONE;
+	char limit[64];
+
+	for (const char *at = word; !code && strcmp(word, "none") != 0; at++) {
+		size_t length = strcspn(at, ",");
+		json_t *item = json_stringn(at, length);
+
+		json_array_append_new(list, item);
+		code = check_address(reading, what, VALUE_PREFIX, json_string_value(item));
+		at += length;
+		if (!*at)
+			break;
+	}
+	if (!code && (int64_t)json_array_size(list) > member->max) {
+		(void)snprintf(limit, sizeof(limit), "a list of at most %" PRId64, member->max);
+		code = refuse_value(reading, what, word, limit);
+	}
+	if (code)
+		json_decref(list);
+	else
+		*value = list;
+	return code;
+}
+
 /* The value of @member; *value stays NULL if it is refused. */
 static int take_member_value(const struct reading *reading, const struct command_param *param,
 			     const struct method_param *member, const char *what, const char *word,
@@ -476,6 +505,8 @@ static int take_member_value(const struct reading *reading, const struct command
 		return check_integer(reading, member, what, word, value);
 	if (member->type == METHOD_PERCENT)
 		return check_percent(reading, what, word, value);
+	if (member->type == METHOD_STRINGS)
+		return take_prefixes(reading, member, what, word, value);
 	if (member->type == METHOD_BOOLEAN) {
 		if (!is_choice("yes|no", word))
 			return refuse_value(reading, what, word, "yes|no");

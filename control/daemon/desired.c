@@ -155,8 +155,9 @@ const struct desired_backend *desired_find_backend(const struct desired_service 
 
 bool desired_has_same_record(const struct desired_service *a, const struct desired_service *b)
 {
-	return memcmp(&a->wire, &b->wire, sizeof(a->wire)) == 0 && a->n_denies == b->n_denies &&
-	       (a->n_denies == 0 || memcmp(a->deny, b->deny, a->n_denies * sizeof(*a->deny)) == 0);
+	return memcmp(&a->wire, &b->wire, sizeof(a->wire)) == 0 && a->n_listed == b->n_listed &&
+	       (a->n_listed == 0 ||
+		memcmp(a->listed, b->listed, a->n_listed * sizeof(*a->listed)) == 0);
 }
 
 bool desired_next_services(const struct desired *old, const struct desired *new, size_t *i,
@@ -241,7 +242,7 @@ void desired_service_put(struct desired_service *service)
 		return;
 	forget_overlaid(service);
 	free(service->backend);
-	free(service->deny);
+	free(service->listed);
 	free(service);
 }
 
@@ -261,21 +262,29 @@ void desired_service_fill(struct desired_service *service, struct desired_backen
 	service->n_backends = service->capacity = n_backends;
 }
 
-static int compare_denies(const void *a, const void *b)
+static int compare_listed(const void *a, const void *b)
 {
-	return wire_compare_denies(a, b);
+	return wire_compare_listed(a, b);
 }
 
-void desired_service_deny(struct desired_service *service, struct wire_deny *deny,
-			  uint32_t n_denies)
+void desired_service_list(struct desired_service *service, struct wire_listed *listed,
+			  uint32_t n_listed)
 {
-	for (uint32_t i = 0; i < n_denies; i++)
-		deny[i].service = service->wire.address;
-	if (n_denies)
-		qsort(deny, n_denies, sizeof(*deny), compare_denies);
-	free(service->deny);
-	service->deny = deny;
-	service->n_denies = n_denies;
+	for (uint32_t i = 0; i < n_listed; i++)
+		listed[i].service = service->wire.address;
+	if (n_listed)
+		qsort(listed, n_listed, sizeof(*listed), compare_listed);
+	free(service->listed);
+	service->listed = listed;
+	service->n_listed = n_listed;
+}
+
+bool desired_has_listed(const struct desired_service *service, uint8_t which)
+{
+	for (uint32_t i = 0; i < service->n_listed; i++)
+		if (service->listed[i].list == which)
+			return true;
+	return false;
 }
 
 static int refuse_not_found(const char *name, struct rpc_error *error)
@@ -357,15 +366,15 @@ struct desired_service *desired_service_copy(const struct desired_service *old)
 	copy->overlaid = NULL;
 	copy->capacity = old->n_backends + 1;
 	copy->backend = malloc(copy->capacity * sizeof(*copy->backend));
-	copy->deny = malloc((old->n_denies + 1) * sizeof(*copy->deny));
-	if (!copy->backend || !copy->deny) {
+	copy->listed = malloc((old->n_listed + 1) * sizeof(*copy->listed));
+	if (!copy->backend || !copy->listed) {
 		desired_service_put(copy);
 		return NULL;
 	}
 	if (old->n_backends)
 		memcpy(copy->backend, old->backend, old->n_backends * sizeof(*copy->backend));
-	if (old->n_denies)
-		memcpy(copy->deny, old->deny, old->n_denies * sizeof(*copy->deny));
+	if (old->n_listed)
+		memcpy(copy->listed, old->listed, old->n_listed * sizeof(*copy->listed));
 	return copy;
 }
 
@@ -550,8 +559,8 @@ static uint64_t service_digest(const struct desired_service *service)
 
 	for (uint32_t k = 0; k < service->n_backends; k++)
 		digest += wire_digest(&service->backend[k].wire, sizeof(service->backend[k].wire));
-	for (uint32_t k = 0; k < service->n_denies; k++)
-		digest += wire_digest(&service->deny[k], sizeof(service->deny[k]));
+	for (uint32_t k = 0; k < service->n_listed; k++)
+		digest += wire_digest(&service->listed[k], sizeof(service->listed[k]));
 	return digest;
 }
 

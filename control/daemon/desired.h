@@ -45,8 +45,8 @@ struct desired_service {
 	uint32_t n_backends;
 	uint32_t capacity;
 	struct desired_backend *backend;
-	uint32_t n_denies;
-	struct wire_deny *deny; /* in the order of wire_compare_denies() */
+	uint32_t n_listed;
+	struct wire_listed *listed; /* in the order of wire_compare_listed() */
 };
 
 struct desired {
@@ -80,8 +80,8 @@ const struct desired_backend *desired_find_backend(const struct desired_service 
 						   const union sl_addr *addr, be16_t port);
 
 /**
- * Whether the two differ in their backends, their owner, their check and their canary at most: record and
- * deny list are the same.
+ * Whether the two differ in their backends, their owner, their check and their canary's share at most: record
+ * and lists are the same.
  */
 bool desired_has_same_record(const struct desired_service *a, const struct desired_service *b);
 
@@ -109,9 +109,12 @@ struct desired_service *desired_service_copy(const struct desired_service *servi
 void desired_service_fill(struct desired_service *service, struct desired_backend *backend,
 			  uint32_t n_backends);
 
-/** Gives a service another deny list, in any order, taken over; whose it is is filled in. */
-void desired_service_deny(struct desired_service *service, struct wire_deny *deny,
-			  uint32_t n_denies);
+/** Gives a service other lists, in one array in any order, taken over; whose they are is filled in. */
+void desired_service_list(struct desired_service *service, struct wire_listed *listed,
+			  uint32_t n_listed);
+
+/** Whether @service has a prefix in list @which, enum wire_list. */
+bool desired_has_listed(const struct desired_service *service, uint8_t which);
 
 /* Each of the following returns 0 or the error's code with @error filled; then @desired may be
  * changed in part and is only good for desired_free(). */

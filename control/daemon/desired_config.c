@@ -12,14 +12,14 @@
 struct listing {
 	struct config_service *service;
 	struct config_backend *backend;
-	struct config_deny *deny;
+	struct config_listed *listed;
 };
 
 static void listing_fini(struct listing *listing)
 {
 	free(listing->service);
 	free(listing->backend);
-	free(listing->deny);
+	free(listing->listed);
 }
 
 /* Whether service @i was judged already, as a part of @judged, which may be NULL. */
@@ -33,30 +33,30 @@ static bool listing_init(struct listing *listing, const struct desired *desired,
 			 const struct desired *judged)
 {
 	struct config_backend *backend;
-	struct config_deny *deny;
-	size_t n_backends = 0, n_denies = 0;
+	struct config_listed *listed;
+	size_t n_backends = 0, n_listed = 0;
 
 	for (size_t i = 0; i < desired->n_services; i++) {
 		if (is_judged(judged, desired, i))
 			continue;
 		n_backends += desired->service[i]->n_backends;
-		n_denies += desired->service[i]->n_denies;
+		n_listed += desired->service[i]->n_listed;
 	}
 	listing->service = calloc(desired->n_services + 1, sizeof(*listing->service));
 	listing->backend = calloc(n_backends + 1, sizeof(*listing->backend));
-	listing->deny = calloc(n_denies + 1, sizeof(*listing->deny));
-	if (!listing->service || !listing->backend || !listing->deny) {
+	listing->listed = calloc(n_listed + 1, sizeof(*listing->listed));
+	if (!listing->service || !listing->backend || !listing->listed) {
 		listing_fini(listing);
 		return false;
 	}
 	backend = listing->backend;
-	deny = listing->deny;
+	listed = listing->listed;
 	for (size_t i = 0; i < desired->n_services; i++) {
 		const struct desired_service *from = desired->service[i];
 
 		/* They count, whether they are read or not. */
 		listing->service[i].n_backends = from->n_backends;
-		listing->service[i].n_denies = from->n_denies;
+		listing->service[i].n_listed = from->n_listed;
 		listing->service[i].wire = from->wire;
 		listing->service[i].is_judged = is_judged(judged, desired, i);
 		for (uint32_t k = 0; k < from->wire.n_sources; k++)
@@ -64,14 +64,14 @@ static bool listing_init(struct listing *listing, const struct desired *desired,
 		if (listing->service[i].is_judged)
 			continue;
 		listing->service[i].backend = backend;
-		listing->service[i].deny = deny;
+		listing->service[i].listed = listed;
 		listing->service[i].check = from->check;
 		listing->service[i].canary = from->canary;
 		for (uint32_t k = 0; k < from->n_backends; k++)
 			*backend++ = (struct config_backend){.wire = from->backend[k].wire,
 							     .part = from->backend[k].part};
-		for (uint32_t k = 0; k < from->n_denies; k++)
-			deny++->wire = from->deny[k];
+		for (uint32_t k = 0; k < from->n_listed; k++)
+			listed++->wire = from->listed[k];
 	}
 	return true;
 }
@@ -157,12 +157,12 @@ static struct desired_service *make_service(const struct config_service *from)
 	struct desired_service *service =
 		desired_service_new(from->wire.name, &from->wire.address, DESIRED_OWNER_FILE);
 	struct desired_backend *backend = calloc(from->n_backends + 1, sizeof(*backend));
-	struct wire_deny *deny = calloc(from->n_denies + 1, sizeof(*deny));
+	struct wire_listed *listed = calloc(from->n_listed + 1, sizeof(*listed));
 
-	if (!service || !backend || !deny) {
+	if (!service || !backend || !listed) {
 		desired_service_put(service);
 		free(backend);
-		free(deny);
+		free(listed);
 		return NULL;
 	}
 	service->wire = from->wire;
@@ -174,9 +174,9 @@ static struct desired_service *make_service(const struct config_service *from)
 		backend[i].part = from->backend[i].part;
 	}
 	desired_service_fill(service, backend, (uint32_t)from->n_backends);
-	for (size_t i = 0; i < from->n_denies; i++)
-		deny[i] = from->deny[i].wire;
-	desired_service_deny(service, deny, (uint32_t)from->n_denies);
+	for (size_t i = 0; i < from->n_listed; i++)
+		listed[i] = from->listed[i].wire;
+	desired_service_list(service, listed, (uint32_t)from->n_listed);
 	return service;
 }
 

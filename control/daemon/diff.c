@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/daemon/denies_json.h"
+#include "control/daemon/lists_json.h"
 #include "control/daemon/health_check_json.h"
 #include "control/daemon/service_json.h"
 #include "control/daemon/text.h"
@@ -115,22 +115,22 @@ static const char *prefixes_text(uint32_t n, char text[static 32])
 }
 
 /* Their numbers in words, for there may be thousands; which they are, in the fields. */
-static void deny_field(struct change *change, const struct desired_service *old,
-		       const struct desired_service *new, uint8_t end)
+static void list_field(struct change *change, const struct desired_service *old,
+		       const struct desired_service *new, uint8_t which)
 {
-	const char *name = wire_deny_end_name(end);
+	const char *name = wire_list_name(which);
 	json_t *added = json_array(), *removed = json_array();
 	char was[32], is[32];
 
-	denies_compare(old, new, end, added, removed);
+	list_compare(old, new, which, added, removed);
 	if (json_array_size(added) + json_array_size(removed) == 0) {
 		json_decref(added);
 		json_decref(removed);
 		return;
 	}
 	change_text(change, " %s %s%s%s", name,
-		    old ? prefixes_text(denies_count(old, end), was) : "", old ? " -> " : "",
-		    prefixes_text(denies_count(new, end), is));
+		    old ? prefixes_text(list_count(old, which), was) : "", old ? " -> " : "",
+		    prefixes_text(list_count(new, which), is));
 	if (json_array_size(added) && json_array_size(removed))
 		change_text(change, " (+%zu -%zu)", json_array_size(added),
 			    json_array_size(removed));
@@ -216,6 +216,7 @@ static void canary_fields(struct change *change, const struct desired_service *o
 		field_text(change, "canary.share_percent",
 			   was_there ? share_percent_text(was->share, before) : NULL,
 			   share_percent_text(is->share, after));
+	list_field(change, old, new, WIRE_CANARY_SOURCE);
 }
 
 /* Affinity that there is not, and was not, says nothing. */
@@ -250,8 +251,8 @@ static void service_fields(struct change *change, const struct desired_service *
 	field_text(change, "scheduler", old ? wire_scheduler_name(was->scheduler) : NULL,
 		   wire_scheduler_name(is->scheduler));
 	source_fields(change, was, is);
-	deny_field(change, old, new, WIRE_DENY_SOURCE);
-	deny_field(change, old, new, WIRE_DENY_DESTINATION);
+	list_field(change, old, new, WIRE_DENY_SOURCE);
+	list_field(change, old, new, WIRE_DENY_DESTINATION);
 	if (old || !is->stateless_replies)
 		field_text(change, "stateless_replies",
 			   old ? was->stateless_replies ? "true" : "false" : NULL,
@@ -425,10 +426,10 @@ static void delta_service(const struct desired_service *old, const struct desire
 {
 	if (!old || !desired_has_same_record(old, new)) {
 		delta->service[delta->n_services++] = new->wire;
-		if (new->n_denies)
-			memcpy(&delta->deny[delta->n_denies], new->deny,
-			       new->n_denies * sizeof(*new->deny));
-		delta->n_denies += new->n_denies;
+		if (new->n_listed)
+			memcpy(&delta->listed[delta->n_listed], new->listed,
+			       new->n_listed * sizeof(*new->listed));
+		delta->n_listed += new->n_listed;
 	}
 	delta_backends(old, new, delta);
 }
@@ -439,21 +440,21 @@ static void delta_service(const struct desired_service *old, const struct desire
  */
 static int delta_reserve(const struct unshared *unshared, struct diff_delta *delta)
 {
-	size_t n_denies = 0, n_old = 0, n_new = 0;
+	size_t n_listed = 0, n_old = 0, n_new = 0;
 
 	for (size_t i = 0; i < unshared->n_was; i++)
 		n_old += unshared->was[i]->n_backends;
 	for (size_t i = 0; i < unshared->n_is; i++) {
 		n_new += unshared->is[i]->n_backends;
-		n_denies += unshared->is[i]->n_denies;
+		n_listed += unshared->is[i]->n_listed;
 	}
 	delta->deleted_service = calloc(unshared->n_was + 1, sizeof(*delta->deleted_service));
 	delta->deleted_backend = calloc(n_old + 1, sizeof(*delta->deleted_backend));
 	delta->service = calloc(unshared->n_is + 1, sizeof(*delta->service));
 	delta->backend = calloc(n_new + 1, sizeof(*delta->backend));
-	delta->deny = calloc(n_denies + 1, sizeof(*delta->deny));
+	delta->listed = calloc(n_listed + 1, sizeof(*delta->listed));
 	if (delta->deleted_service && delta->deleted_backend && delta->service && delta->backend &&
-	    delta->deny)
+	    delta->listed)
 		return 0;
 	diff_delta_fini(delta);
 	return -ENOMEM;
@@ -501,13 +502,13 @@ void diff_delta_fini(struct diff_delta *delta)
 	free(delta->deleted_backend);
 	free(delta->service);
 	free(delta->backend);
-	free(delta->deny);
+	free(delta->listed);
 	memset(delta, 0, sizeof(*delta));
 }
 
 bool diff_delta_is_empty(const struct diff_delta *delta)
 {
 	return delta->n_deleted_services + delta->n_deleted_backends + delta->n_services +
-		       delta->n_backends + delta->n_denies ==
+		       delta->n_backends + delta->n_listed ==
 	       0;
 }

@@ -27,8 +27,8 @@ struct diff_delta {
 	struct wire_service *service;
 	size_t n_backends;
 	struct wire_backend *backend;
-	size_t n_denies;
-	struct wire_deny *deny; /* all of each service above: put anew, it has none */
+	size_t n_listed;
+	struct wire_listed *listed; /* all of each service above: put anew, it has none */
 };
 
 /**

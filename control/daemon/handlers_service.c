@@ -9,7 +9,7 @@
 #include "control/client.h"
 #include "control/daemon/counters_json.h"
 #include "control/daemon/daemon.h"
-#include "control/daemon/denies_json.h"
+#include "control/daemon/lists_json.h"
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
 #include "control/daemon/health_check_json.h"
@@ -163,8 +163,14 @@ static int take_values(const struct call *call, struct desired_service *service)
 		code = affinity_from_json(affinity, &service->wire, call->error);
 	if (code)
 		return code;
-	return denies_from_json(service, json_object_get(call->params, "deny_source"),
-				json_object_get(call->params, "deny_destination"), call->error);
+	return lists_from_json(
+		service,
+		&(struct lists_given){{
+			[WIRE_DENY_SOURCE] = json_object_get(call->params, "deny_source"),
+			[WIRE_DENY_DESTINATION] = json_object_get(call->params, "deny_destination"),
+			[WIRE_CANARY_SOURCE] = json_object_get(canary, "sources"),
+		}},
+		call->error);
 }
 
 static int check_address(const struct call *call, const struct wire_address *address)
@@ -323,7 +329,14 @@ int handle_service_list(struct call *call)
 		/* Thousands of prefixes: service.show has them. */
 		json_object_del(entry, "deny_source");
 		json_object_del(entry, "deny_destination");
-		json_object_set_new(entry, "denies", json_integer(desired->service[i]->n_denies));
+		json_object_del(json_object_get(entry, "canary"), "sources");
+		json_object_set_new(
+			entry, "denies",
+			json_integer(list_count(desired->service[i], WIRE_DENY_SOURCE) +
+				     list_count(desired->service[i], WIRE_DENY_DESTINATION)));
+		json_object_set_new(
+			entry, "canary_sources",
+			json_integer(list_count(desired->service[i], WIRE_CANARY_SOURCE)));
 		json_array_append_new(list, entry);
 	}
 	call->result = json_pack("{s:o}", "services", list);

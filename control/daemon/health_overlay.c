@@ -80,30 +80,39 @@ uint32_t health_share(const struct health_target *target, const struct health_ch
 	return target ? health_state_share(&target->state, check, now_ns) : 100;
 }
 
+/* A backend's weight for all clients, or for those of the canary's sources. */
+static uint32_t *weight_of(struct wire_backend *backend, bool is_canary)
+{
+	return is_canary ? &backend->canary_weight : &backend->weight;
+}
+
 /* By how much all weights can be multiplied, so that a small one has a hundredth, too. */
-static uint32_t weight_scale(const struct desired_service *service)
+static uint32_t weight_scale(struct desired_service *service, bool is_canary)
 {
 	uint32_t heaviest = 1;
 
-	for (uint32_t i = 0; i < service->n_backends; i++)
-		if (service->backend[i].wire.weight > heaviest)
-			heaviest = service->backend[i].wire.weight;
+	for (uint32_t i = 0; i < service->n_backends; i++) {
+		uint32_t weight = *weight_of(&service->backend[i].wire, is_canary);
+
+		heaviest = weight > heaviest ? weight : heaviest;
+	}
 	return heaviest * 100 <= SL_MAX_WEIGHT ? 100 : SL_MAX_WEIGHT / heaviest;
 }
 
 /* The weights while some backends have a part of theirs; what they are to each other otherwise stays. */
 static void apply_shares(const struct health_service *service, struct desired_service *to,
-			 uint64_t now_ns)
+			 bool is_canary, uint64_t now_ns)
 {
-	uint32_t scale = weight_scale(to);
+	uint32_t scale = weight_scale(to, is_canary);
 
 	for (uint32_t i = 0; i < to->n_backends; i++) {
 		struct wire_backend *backend = &to->backend[i].wire;
 		uint32_t share =
 			health_share(health_find_target(service, backend), &to->check, now_ns);
-		uint32_t weight = (uint32_t)((uint64_t)backend->weight * scale * share / 100);
+		uint32_t *weight = weight_of(backend, is_canary);
+		uint32_t part = (uint32_t)((uint64_t)*weight * scale * share / 100);
 
-		backend->weight = weight || !backend->weight ? weight : 1;
+		*weight = part || !*weight ? part : 1;
 	}
 }
 
@@ -157,8 +166,10 @@ struct desired_service *health_overlay(struct health_service *service, struct de
 		mark_down(service, applied);
 		choice = share_lay_over(applied);
 		/* Of what the canary gives them, too, those that came up a moment ago have a part. */
-		if (is_ramping(service, applied, now))
-			apply_shares(service, applied, now);
+		if (is_ramping(service, applied, now)) {
+			apply_shares(service, applied, false, now);
+			apply_shares(service, applied, true, now);
+		}
 	} else {
 		to->n_references++;
 	}

@@ -97,7 +97,7 @@ static int send_records(struct client *client, const struct diff_delta *delta)
 	if (!status)
 		status = client_backends(client, delta->backend, delta->n_backends);
 	if (!status)
-		status = client_denies(client, delta->deny, delta->n_denies);
+		status = client_listed(client, delta->listed, delta->n_listed);
 	return status;
 }
 

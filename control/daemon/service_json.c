@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/daemon/denies_json.h"
+#include "control/daemon/lists_json.h"
 #include "control/daemon/health_check_json.h"
 #include "control/daemon/text.h"
 #include "wire/wire_abi.h"
@@ -23,14 +23,20 @@ json_t *sources_to_json(const struct wire_service *service)
 	return list;
 }
 
-static json_t *canary_to_json(const struct share_canary *canary)
+static json_t *canary_to_json(const struct desired_service *service)
 {
+	const struct share_canary *canary = &service->canary;
+
 	if (!canary->group[0])
 		return NULL;
-	return json_pack("{s:s, s:o}", "group", canary->group, "share_percent",
+	return json_pack("{s:s, s:o, s:o*}", "group", canary->group, "share_percent",
 			 canary->share % SHARE_PERCENT == 0
 				 ? json_integer(canary->share / SHARE_PERCENT)
-				 : json_real((double)canary->share / SHARE_PERCENT));
+				 : json_real((double)canary->share / SHARE_PERCENT),
+			 "sources",
+			 list_count(service, WIRE_CANARY_SOURCE) != 0
+				 ? list_to_json(service, WIRE_CANARY_SOURCE)
+				 : NULL);
 }
 
 static json_t *affinity_to_json(const struct wire_service *wire)
@@ -54,13 +60,12 @@ json_t *service_to_json(const struct desired_service *service)
 		"s:{s:I, "
 		"s:I, "
 		"s:I, s:I}}",
-		"check", health_check_to_json(&service->check), "canary",
-		canary_to_json(&service->canary), "affinity", affinity_to_json(wire), "name",
-		wire->name, "address", text, "mode", wire_mode_name(wire->mode), "scheduler",
-		wire_scheduler_name(wire->scheduler), "source", sources_to_json(wire),
-		"source_ports", ports[0] ? ports : NULL, "deny_source",
-		denies_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
-		denies_to_json(service, WIRE_DENY_DESTINATION), "stateless_replies",
+		"check", health_check_to_json(&service->check), "canary", canary_to_json(service),
+		"affinity", affinity_to_json(wire), "name", wire->name, "address", text, "mode",
+		wire_mode_name(wire->mode), "scheduler", wire_scheduler_name(wire->scheduler),
+		"source", sources_to_json(wire), "source_ports", ports[0] ? ports : NULL,
+		"deny_source", list_to_json(service, WIRE_DENY_SOURCE), "deny_destination",
+		list_to_json(service, WIRE_DENY_DESTINATION), "stateless_replies",
 		(int)wire->stateless_replies, "proxy_protocol",
 		wire_proxy_protocol_name(wire->proxy_protocol), "flow_log", (int)wire->flow_log,
 		"slots", (json_int_t)wire->n_slots, "owner", desired_owner_name(service->owner),
@@ -170,6 +175,7 @@ int canary_from_json(const json_t *json, const char *service, struct share_canar
 {
 	const json_t *group = json_object_get(json, "group");
 	const json_t *percent = json_object_get(json, "share_percent");
+	bool has_sources = json_array_size(json_object_get(json, "sources")) != 0;
 	bool was_there = canary->group[0] != '\0';
 
 	if (group &&
@@ -181,10 +187,14 @@ int canary_from_json(const json_t *json, const char *service, struct share_canar
 	if (percent && !take_percent(percent, &canary->share))
 		return refuse_canary(service, "share_percent",
 				     "is no number of 0..100 with two decimals at most", error);
-	if (!canary->group[0] && (percent || !group))
-		return refuse_canary(service, "group", "is missing: whose share is it?", error);
-	if (canary->group[0] && !was_there && !percent)
-		return refuse_canary(service, "share_percent", "is missing", error);
+	if (!canary->group[0] && (percent || has_sources || !group))
+		return refuse_canary(service, "group",
+				     has_sources ? "is missing: who is to have the sources?"
+						 : "is missing: whose share is it?",
+				     error);
+	if (canary->group[0] && !was_there && !percent && !has_sources)
+		return refuse_canary(service, "share_percent", "is missing, and so are sources",
+				     error);
 	if (!canary->group[0])
 		canary->share = 0;
 	return RPC_OK;
@@ -337,7 +347,14 @@ static int head_from_json(const json_t *json, struct desired_service **out, cons
 	if (!code && newer.affinity)
 		code = affinity_from_json(newer.affinity, &service->wire, error);
 	if (!code)
-		code = denies_from_json(service, newer.deny_source, newer.deny_destination, error);
+		code = lists_from_json(
+			service,
+			&(struct lists_given){{
+				[WIRE_DENY_SOURCE] = newer.deny_source,
+				[WIRE_DENY_DESTINATION] = newer.deny_destination,
+				[WIRE_CANARY_SOURCE] = json_object_get(newer.canary, "sources"),
+			}},
+			error);
 	if (code) {
 		desired_service_put(service);
 		return code;

@@ -10,9 +10,9 @@
 #include "control/daemon/desired.h"
 
 /**
- * {check{}, canary{}, affinity{} (each where there is one), name, address, mode, scheduler, source[], source_ports (null
- * in nat), deny_source[], deny_destination[], stateless_replies, proxy_protocol, flow_log, slots, owner,
- * timeouts{}}; NULL: out of memory.
+ * {check{}, canary{group, share_percent, sources[] where there are any}, affinity{} (each where there is one),
+ * name, address, mode, scheduler, source[], source_ports (null in nat), deny_source[], deny_destination[],
+ * stateless_replies, proxy_protocol, flow_log, slots, owner, timeouts{}}; NULL: out of memory.
  */
 json_t *service_to_json(const struct desired_service *service);
 
@@ -33,8 +33,8 @@ int affinity_from_json(const json_t *json, struct wire_service *wire,
 		       struct rpc_error *error) SL_MUST_USE;
 
 /**
- * Changes @canary by the members of @json that are given: group, share_percent. 0 or an error's code with
- * @error filled.
+ * Changes @canary by the members of @json that are given: group, share_percent. Its sources lists_from_json()
+ * takes. 0 or an error's code with @error filled.
  */
 int canary_from_json(const json_t *json, const char *service, struct share_canary *canary,
 		     struct rpc_error *error) SL_MUST_USE;

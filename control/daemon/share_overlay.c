@@ -7,7 +7,8 @@
 
 bool share_takes_flows(const struct wire_backend *backend)
 {
-	return backend->state == WIRE_STATE_READY && backend->weight > 0;
+	return backend->state == WIRE_STATE_READY &&
+	       (backend->weight > 0 || backend->canary_weight > 0);
 }
 
 bool share_is_special(const struct desired_service *service)
@@ -135,7 +136,17 @@ static void give(const struct side *side, struct desired_service *service, uint6
 	}
 }
 
-static void apply_canary(struct desired_service *service)
+/* Clients of the sources are for the group alone, whatever its share: by its backends' own weights. */
+static void give_sources(struct desired_service *service)
+{
+	const struct side group = {.is_group = true};
+
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		if (is_of(&group, service, i))
+			service->backend[i].wire.canary_weight = service->backend[i].wire.weight;
+}
+
+static void apply_share(struct desired_service *service)
 {
 	uint32_t share = service->canary.share;
 	struct side group = {.is_group = true, .share = share};
@@ -160,8 +171,10 @@ struct share_choice share_lay_over(struct desired_service *service)
 	struct share_choice choice = choose(service);
 
 	apply_choice(service, &choice);
+	if (desired_has_listed(service, WIRE_CANARY_SOURCE))
+		give_sources(service);
 	if (service->canary.group[0])
-		apply_canary(service);
+		apply_share(service);
 	return choice;
 }
 

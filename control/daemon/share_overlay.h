@@ -17,7 +17,7 @@ struct share_choice {
 	bool is_all_used; /* of this role, those that are down, too: too few are up */
 };
 
-/** Whether a backend would get new flows if it were its turn: ready, and of some weight. */
+/** Whether a backend would get new flows if it were its turn: ready, and of some weight, were it for a canary's sources. */
 bool share_takes_flows(const struct wire_backend *backend);
 
 /** Whether @service has a role but active, or a canary. */
@@ -25,7 +25,7 @@ bool share_is_special(const struct desired_service *service);
 
 /**
  * Changes weight and health of @service's backends, the caller's own copy, to what the dataplane shall hold:
- * weight 0 for those whose turn it is not; weights by the canary for those whose it is.
+ * weight 0 for those whose turn it is not; weights by the canary, and for its sources, for those whose it is.
  */
 struct share_choice share_lay_over(struct desired_service *service);
 

@@ -119,11 +119,22 @@ static uint64_t service_digest(int version, const struct wire_service *wire)
 	}
 }
 
-/* A backend's record up to version 3 ended behind the weight. */
+/* A backend's record up to version 3 ended behind the weight, and up to version 5 behind max_flows. */
 static uint64_t backend_digest(int version, const struct wire_backend *wire)
 {
-	return wire_digest(wire,
-			   version <= 3 ? offsetof(struct wire_backend, max_flows) : sizeof(*wire));
+	return wire_digest(wire, version <= 3   ? offsetof(struct wire_backend, max_flows)
+				 : version <= 5 ? offsetof(struct wire_backend, canary_weight)
+						: sizeof(*wire));
+}
+
+/* Up to version 5 a prefix was of the service's family, and its record did not say so. */
+static uint64_t listed_digest(int version, const struct wire_listed *wire)
+{
+	struct wire_listed record = *wire;
+
+	if (version <= 5)
+		record.family = 0;
+	return wire_digest(&record, sizeof(record));
 }
 
 uint64_t state_file_digest(int version, const struct desired *desired,
@@ -141,6 +152,12 @@ uint64_t state_file_digest(int version, const struct desired *desired,
 
 			digest -= wire_digest(wire, sizeof(*wire));
 			digest += backend_digest(version, wire);
+		}
+		for (uint32_t k = 0; k < service->n_listed; k++) {
+			const struct wire_listed *wire = &service->listed[k];
+
+			digest -= wire_digest(wire, sizeof(*wire));
+			digest += listed_digest(version, wire);
 		}
 	}
 	return digest;

@@ -12,7 +12,7 @@
 struct desired;
 
 enum {
-	STATE_VERSION = 5,
+	STATE_VERSION = 6,
 	STATE_VERSION_OLDEST = 1, /* see state_file_digest() */
 	STATE_MAX_PATH = 4096,
 };

@@ -104,7 +104,7 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 		     backend->port != 0 ? backend->port : client_tuple->destination_port);
 	if (service->proxy_protocol != WIRE_PROXY_NONE)
 		sl_flow_set_header(flow);
-	flow->service = backend->service & (SL_MAX_SERVICES - 1);
+	flow->service = backend->service & (SL_MAX_SERVICES - 1u);
 	flow->service_epoch = service->epoch;
 	flow->backend = backend_index & (SL_MAX_BACKENDS - 1);
 	flow->backend_epoch = backend->epoch;

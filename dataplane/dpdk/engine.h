@@ -135,7 +135,7 @@ struct service_line {
 #define X(name, unit, help) uint64_t name;
 	SL_SERVICE_COUNTER_LIST(X)
 #undef X
-	uint32_t turn; /* slot that comes next: scheduler round_robin */
+	uint32_t turn[SL_N_AUDIENCES]; /* slot that comes next: scheduler round_robin */
 } __attribute__((aligned(SL_CACHE_LINE)));
 
 struct backend_line {

@@ -307,7 +307,8 @@ static void add_backends(struct dataplane *dataplane, const struct sl_service *s
 	ADD_TEXTS(data, "backend_address", n, text, address[i]);
 	ADD_TEXTS(data, "backend_state", n, text, wire_state_name(state[i]));
 	ADD_TEXTS(data, "backend_health", n, text, wire_health_name(health[i]));
-	ADD_NUMBERS(data, "backend_weight", n, value, snapshot->backend[member[i]].weight);
+	ADD_NUMBERS(data, "backend_weight", n, value,
+		    snapshot->backend[member[i]].weight[SL_AUDIENCE_ALL]);
 	ADD_NUMBERS(data, "backend_neighbour", n, value, record[i].has_neighbour);
 #define X(name, unit, help) ADD_NUMBERS(data, "backend_" #name, n, value, record[i].name);
 	SL_BACKEND_COUNTER_LIST(X)

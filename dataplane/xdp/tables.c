@@ -96,7 +96,7 @@ static void write_backend(struct sl_backend *to, const struct sl_backend *from)
 	to->service = from->service;
 	to->is_shared = from->is_shared;
 	to->is_outside = from->is_outside;
-	to->weight = from->weight;
+	memcpy(to->weight, from->weight, sizeof(to->weight));
 	write_word(to, from);
 }
 
@@ -292,22 +292,22 @@ static void remove_prefixes(struct dataplane *dataplane, const struct snapshot *
 	}
 }
 
-static struct denies *denies_at(const struct snapshot *snapshot, uint32_t index)
+static struct lists *lists_at(const struct snapshot *snapshot, uint32_t index)
 {
-	return service_at(snapshot, index) != NULL ? snapshot->denies[index] : NULL;
+	return service_at(snapshot, index) != NULL ? snapshot->lists[index] : NULL;
 }
 
-static int put_denies(struct dataplane *dataplane, const struct denies *denies, uint32_t index)
+static int put_lists(struct dataplane *dataplane, const struct lists *lists, uint32_t index)
 {
-	int fd = bpf_map__fd(dataplane->bpf->maps.denies);
+	int fd = bpf_map__fd(dataplane->bpf->maps.listed);
 
-	for (uint32_t i = 0; i < denies->n; i++) {
-		const struct wire_deny *record = &denies->record[i];
-		struct sl_xdp_deny key = {.length = SL_XDP_DENY_BITS + record->length,
-					  .service = index,
-					  .end = record->end,
-					  .family = record->service.family,
-					  .addr = record->addr};
+	for (uint32_t i = 0; i < lists->n; i++) {
+		const struct wire_listed *record = &lists->record[i];
+		struct sl_xdp_listed key = {.length = SL_XDP_LISTED_BITS + record->length,
+					    .service = index,
+					    .list = record->list,
+					    .family = record->family,
+					    .addr = record->addr};
 
 		if (bpf_map_update_elem(fd, &key, &index, BPF_ANY) != 0)
 			return -errno;
@@ -315,47 +315,47 @@ static int put_denies(struct dataplane *dataplane, const struct denies *denies, 
 	return 0;
 }
 
-/* What is denied anew, before the services say that there is something. */
-static int update_denies(struct dataplane *dataplane, const struct snapshot *snapshot,
-			 const struct snapshot *former)
+/* What is listed anew, before the services say that there is something. */
+static int update_lists(struct dataplane *dataplane, const struct snapshot *snapshot,
+			const struct snapshot *former)
 {
 	int status = 0;
 
 	for (uint32_t i = 0; i < snapshot->n_services && status == 0; i++) {
-		const struct denies *now = denies_at(snapshot, i);
+		const struct lists *now = lists_at(snapshot, i);
 
-		if (now != NULL && now != denies_at(former, i))
-			status = put_denies(dataplane, now, i);
+		if (now != NULL && now != lists_at(former, i))
+			status = put_lists(dataplane, now, i);
 	}
 	return status;
 }
 
-/* What is not denied any more. */
-static void remove_denies(struct dataplane *dataplane, const struct snapshot *snapshot)
+/* What is not listed any more. */
+static void remove_listed(struct dataplane *dataplane, const struct snapshot *snapshot)
 {
-	int fd = bpf_map__fd(dataplane->bpf->maps.denies);
-	struct sl_xdp_deny next;
+	int fd = bpf_map__fd(dataplane->bpf->maps.listed);
+	struct sl_xdp_listed next;
 	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
-	for (uint32_t i = 0; has_next && i < 2 * SL_MAX_DENIES; i++) {
-		struct sl_xdp_deny key = next;
+	for (uint32_t i = 0; has_next && i < 2 * (SL_MAX_DENIES + SL_MAX_CANARY_SOURCES); i++) {
+		struct sl_xdp_listed key = next;
 		const struct sl_service *service = service_at(snapshot, key.service);
-		struct wire_deny record = {.addr = key.addr,
-					   .length = (uint8_t)(key.length - SL_XDP_DENY_BITS),
-					   .end = (uint8_t)key.end};
+		struct wire_listed record = {.addr = key.addr,
+					     .length = (uint8_t)(key.length - SL_XDP_LISTED_BITS),
+					     .list = (uint8_t)key.list,
+					     .family = (uint8_t)key.family};
 
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (service == NULL || service->family != key.family ||
-		    !denies_has_record(snapshot->denies[key.service], &record))
+		if (service == NULL || !lists_has_record(snapshot->lists[key.service], &record))
 			bpf_map_delete_elem(fd, &key);
 	}
 }
 
 /* Whether a list of @former is not that of @snapshot. */
-static bool has_fewer_denies(const struct snapshot *snapshot, const struct snapshot *former)
+static bool has_fewer_listed(const struct snapshot *snapshot, const struct snapshot *former)
 {
 	for (uint32_t i = 0; i < former->n_services; i++)
-		if (denies_at(former, i) != NULL && denies_at(former, i) != denies_at(snapshot, i))
+		if (lists_at(former, i) != NULL && lists_at(former, i) != lists_at(snapshot, i))
 			return true;
 	return false;
 }
@@ -481,44 +481,89 @@ static void remove_endpoints(const struct bpf_map *map, const struct snapshot *s
 
 /* -- slots */
 
-static uint32_t n_member_chunks(const struct sl_service *service)
+static uint32_t n_member_chunks(uint32_t n_members)
 {
-	return (service->n_members + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS;
+	return (n_members + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS;
+}
+
+static uint32_t n_slot_chunks(uint32_t n_slots)
+{
+	return (n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS;
+}
+
+/* The slots and members that the canary's clients have, from chunk @at on. Returns where they end. */
+static uint32_t fill_canary(union sl_xdp_chunk *chunk, const struct snapshot *snapshot,
+			    uint32_t index, uint32_t at)
+{
+	const struct sl_service *service = &snapshot->service[index];
+	const struct slot_table *slots = snapshot->canary_slots[index];
+
+	chunk[0].head.first_slot_chunk[SL_AUDIENCE_CANARY] = at;
+	memcpy(&chunk[at], slots->slot, slots->n_slots * sizeof(slots->slot[0]));
+	at += n_slot_chunks(slots->n_slots);
+	chunk[0].head.n_members[SL_AUDIENCE_CANARY] = slots->n_members;
+	chunk[0].head.first_member_chunk[SL_AUDIENCE_CANARY] = at;
+	for (uint32_t i = 0; i < slots->n_members; i++)
+		chunk[at + i / SL_XDP_CHUNK_MEMBERS].member[i % SL_XDP_CHUNK_MEMBERS] =
+			snapshot->member[service->first_member + slots->slot[slots->n_slots + i]];
+	return at + n_member_chunks(slots->n_members);
+}
+
+static void fill_sources(union sl_xdp_chunk *chunk, const struct snapshot *snapshot, uint32_t index,
+			 uint32_t at)
+{
+	const struct sl_service *service = &snapshot->service[index];
+
+	chunk[0].head.first_source_chunk = at;
+	chunk[0].head.n_sources = service->n_sources;
+	chunk[0].head.source_port_first = service->source_port_first;
+	chunk[0].head.source_port_last = service->source_port_last;
+	memcpy(&chunk[at], &snapshot->source[service->first_source],
+	       service->n_sources * sizeof(snapshot->source[0]));
 }
 
 static void fill_chunks(union sl_xdp_chunk *chunk, const struct snapshot *snapshot, uint32_t index)
 {
 	const struct sl_service *service = &snapshot->service[index];
 	const struct slot_table *slots = snapshot->slots[index];
-	uint32_t members_at = 1 + (slots->n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS;
+	uint32_t at = 1 + n_slot_chunks(slots->n_slots);
 
 	chunk[0].head.hash_key = snapshot->hash_key;
 	chunk[0].head.n_slots = slots->n_slots;
-	chunk[0].head.n_members = service->n_members;
-	chunk[0].head.first_member_chunk = members_at;
+	for (int i = 0; i < SL_N_AUDIENCES; i++) {
+		chunk[0].head.n_members[i] = service->n_members;
+		chunk[0].head.first_slot_chunk[i] = 1;
+		chunk[0].head.first_member_chunk[i] = at;
+	}
 	memcpy(&chunk[1], slots->slot, slots->n_slots * sizeof(slots->slot[0]));
-	memcpy(&chunk[members_at], &snapshot->member[service->first_member],
+	memcpy(&chunk[at], &snapshot->member[service->first_member],
 	       service->n_members * sizeof(snapshot->member[0]));
-	if (service->n_sources == 0)
-		return;
-	chunk[0].head.first_source_chunk = members_at + n_member_chunks(service);
-	chunk[0].head.n_sources = service->n_sources;
-	chunk[0].head.source_port_first = service->source_port_first;
-	chunk[0].head.source_port_last = service->source_port_last;
-	memcpy(&chunk[chunk[0].head.first_source_chunk], &snapshot->source[service->first_source],
-	       service->n_sources * sizeof(snapshot->source[0]));
+	at += n_member_chunks(service->n_members);
+	if (snapshot->canary_slots[index] != NULL)
+		at = fill_canary(chunk, snapshot, index, at);
+	if (service->n_sources != 0)
+		fill_sources(chunk, snapshot, index, at);
+}
+
+/* Elements of the inner map of a service. */
+static uint32_t count_chunks(const struct snapshot *snapshot, uint32_t index)
+{
+	const struct sl_service *service = &snapshot->service[index];
+	const struct slot_table *canary = snapshot->canary_slots[index];
+	uint32_t n =
+		1 + n_slot_chunks(service->n_slots) + n_member_chunks(service->n_members) +
+		((uint32_t)service->n_sources + SL_XDP_CHUNK_SOURCES - 1) / SL_XDP_CHUNK_SOURCES;
+
+	return canary != NULL
+		       ? n + n_slot_chunks(canary->n_slots) + n_member_chunks(canary->n_members)
+		       : n;
 }
 
 /* The inner map of a service; a descriptor, or negative errno. */
 static int make_inner(const struct snapshot *snapshot, uint32_t index)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
-	const struct sl_service *service = &snapshot->service[index];
-	uint32_t n_chunks =
-		1 +
-		(snapshot->slots[index]->n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS +
-		n_member_chunks(service) +
-		((uint32_t)service->n_sources + SL_XDP_CHUNK_SOURCES - 1) / SL_XDP_CHUNK_SOURCES;
+	uint32_t n_chunks = count_chunks(snapshot, index);
 	size_t size = (size_t)n_chunks * sizeof(union sl_xdp_chunk);
 	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_slots", 4, sizeof(union sl_xdp_chunk),
 				 n_chunks, &options);
@@ -563,6 +608,7 @@ static bool needs_slots(const struct snapshot *snapshot, const struct snapshot *
 
 	return now != NULL && (then == NULL || then->epoch != now->epoch ||
 			       snapshot->slots[index] != former->slots[index] ||
+			       snapshot->canary_slots[index] != former->canary_slots[index] ||
 			       !has_same_sources(snapshot, former, index));
 }
 
@@ -684,7 +730,7 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 
 	retire_backends(dataplane, snapshot);
 	write_backends(dataplane, snapshot);
-	status = update_denies(dataplane, snapshot, former);
+	status = update_lists(dataplane, snapshot, former);
 	write_services(dataplane, snapshot);
 	dataplane->control->has_wildcard |= snapshot->has_wildcard;
 	dataplane->control->has_egress |= has_egress(snapshot);
@@ -701,8 +747,8 @@ int tables_commit(struct dataplane *dataplane, const struct snapshot *snapshot,
 		return status;
 	}
 	write_filters(dataplane, snapshot, false);
-	if (former == NULL || has_fewer_denies(snapshot, former))
-		remove_denies(dataplane, snapshot);
+	if (former == NULL || has_fewer_listed(snapshot, former))
+		remove_listed(dataplane, snapshot);
 	if (has_removals(snapshot, former))
 		remove_former(dataplane, snapshot, former);
 	dataplane->control->has_wildcard = snapshot->has_wildcard;

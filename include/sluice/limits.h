@@ -16,8 +16,10 @@ enum {
 	SL_DEFAULT_SOURCE_PORT_LAST = 65535,
 	SL_MAX_DENIES_PER_SERVICE = 4096, /* prefixes, of sources and destinations together */
 	SL_MAX_DENIES = 65536,            /* of all services */
-	SL_MIN_PREFIX_IPV4 = 8,           /* bits of a service's prefix (snat): no shorter one */
-	SL_MIN_PREFIX_IPV6 = 7,           /* likewise */
+	SL_MAX_CANARY_SOURCES_PER_SERVICE = 1024, /* prefixes, of both families together */
+	SL_MAX_CANARY_SOURCES = 16384,            /* of all services */
+	SL_MIN_PREFIX_IPV4 = 8, /* bits of a service's prefix (snat): no shorter one */
+	SL_MIN_PREFIX_IPV6 = 7, /* likewise */
 	SL_MAX_WEIGHT = 65535,
 	SL_DEFAULT_SLOTS = 65537,
 	SL_MIN_SLOTS = 251,

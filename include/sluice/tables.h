@@ -35,6 +35,14 @@ enum sl_service_flag {
 	SL_SERVICE_COMPARES =
 		4, /* how many flows backends have counts: for the scheduler, or a limit */
 	SL_SERVICE_AFFINITY = 8, /* its clients keep their backend: struct sl_affinity */
+	SL_SERVICE_CANARY = 16,  /* clients of some prefixes have slots of their own */
+};
+
+/** Whose new flows a service's weights and slots are for. */
+enum sl_audience {
+	SL_AUDIENCE_ALL = 0,
+	SL_AUDIENCE_CANARY, /* clients of the canary's sources */
+	SL_N_AUDIENCES      /* a power of two */
 };
 
 /** A service, by stable index: an index is not given to another service while a flow may name it. */
@@ -55,7 +63,7 @@ struct sl_service {
 	uint16_t source_port_last;  /* itself in the range */
 	uint32_t first_source;      /* of its sources: source[first_source + i] */
 	uint8_t proxy_protocol;     /* enum wire_proxy_protocol's values */
-	uint8_t denies;             /* bits 1 << enum wire_deny_end: there is a list of these */
+	uint8_t denies;             /* bits 1 << enum wire_list: there is a list of these */
 	uint8_t scheduler;          /* enum wire_scheduler's values */
 	uint8_t flags;              /* enum sl_service_flag */
 };
@@ -68,10 +76,10 @@ struct sl_backend {
 	uint8_t is_gone;    /* 1: its flows end (maint) */
 	uint16_t epoch;     /* differs from a former owner's of this index */
 	uint16_t adjacency; /* index of its next hop, SL_ADJACENCY_NONE: no route */
-	uint32_t service;   /* index of its service */
+	uint16_t service;   /* index of its service */
 	uint8_t is_shared;  /* 1: several services have this address, port and protocol */
 	uint8_t is_outside; /* 1: stands for all that a service of mode snat leads to; no address */
-	uint16_t weight;    /* effective: 0 takes no new flows */
+	uint16_t weight[SL_N_AUDIENCES]; /* effective: 0 takes no new flows of theirs */
 };
 
 /** How long clients of a service keep their backend, by its stable index. */
@@ -105,4 +113,5 @@ struct sl_adjacency {
 
 _Static_assert(sizeof(struct sl_service) == 64, "a cache line");
 _Static_assert(sizeof(struct sl_backend) == 32, "two to a cache line");
+_Static_assert(SL_MAX_SERVICES <= 65536, "sl_backend.service");
 _Static_assert(sizeof(struct sl_adjacency) == 16, "four to a cache line");

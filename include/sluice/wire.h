@@ -10,7 +10,7 @@
  * refused.
  *
  * A session: HELLO first. A change: BEGIN, any number of SERVICES, SERVICE_DELETE, BACKENDS,
- * BACKEND_DELETE, DENIES, then COMMIT (answered after the grace period: no worker sees the old snapshot
+ * BACKEND_DELETE, LISTED, then COMMIT (answered after the grace period: no worker sees the old snapshot
  * any more) or ABORT. BEGIN with base_generation 0 starts from nothing (full state); with another
  * number it is a delta on exactly that generation, else -ESTALE. One transaction at a time, and it
  * ends with its connection, and with the first of its messages that is refused.
@@ -60,7 +60,7 @@ enum {
 	X(EXPLAIN,          explain,          15, "the decision for one packet, step by step, on the live tables") \
 	X(PORTS,            ports,            16, "ports: name, driver, link, statistics") \
 	X(WORKERS,          workers,          17, "workers: core, loops, busy loops") \
-	X(DENIES,           denies,           18, "add prefixes that services of mode snat deny") \
+	X(LISTED,           listed,           18, "add prefixes to the lists of services") \
 	X(PLAN,             plan,             19, "build what COMMIT would publish, to be compared") \
 	X(PLAN_FLOWS,       plan_flows,       20, "count a part of the live flows by what would become of them") \
 	X(PLAN_SERVICES,    plan_services,    21, "a page of the services that would change") \
@@ -192,20 +192,41 @@ SL_INLINE uint8_t wire_affinity_prefix(const struct wire_service *service)
 	return service->address.family == SL_FAMILY_IPV4 ? 32 : 128;
 }
 
-/** At which end of a client's packets an address is denied. */
-enum wire_deny_end {
-	WIRE_DENY_SOURCE = 1,      /* the client's own: a part of the service's prefix */
-	WIRE_DENY_DESTINATION = 2, /* whom the client talks to, in either direction */
-	WIRE_N_DENY_ENDS = 2,
+/** Which list of a service a prefix is in. */
+enum wire_list {
+	WIRE_DENY_SOURCE = 1,      /* clients led nowhere (snat): a part of the service's prefix */
+	WIRE_DENY_DESTINATION = 2, /* whom clients may not talk to, in either direction (snat) */
+	WIRE_CANARY_SOURCE = 3,    /* clients whose new flows the canary has (nat, fullnat) */
+	WIRE_N_LISTS = 3,
 };
 
-/** A prefix that a service of mode snat leads nobody from, or to. A service that is put has none. */
-struct wire_deny {
+/** Whether @list goes with mode snat, and not with the others. */
+SL_INLINE bool wire_list_is_denying(uint8_t list)
+{
+	return list != WIRE_CANARY_SOURCE;
+}
+
+/** How many prefixes one service may have in lists of the kind of @list together. */
+SL_INLINE uint32_t wire_list_limit(uint8_t list)
+{
+	return wire_list_is_denying(list) ? SL_MAX_DENIES_PER_SERVICE
+					  : SL_MAX_CANARY_SOURCES_PER_SERVICE;
+}
+
+/** How many all services may have in them. */
+SL_INLINE uint32_t wire_list_limit_of_all(uint8_t list)
+{
+	return wire_list_is_denying(list) ? SL_MAX_DENIES : SL_MAX_CANARY_SOURCES;
+}
+
+/** A prefix in a list of a service. A service that is put has none. */
+struct wire_listed {
 	struct wire_address service;
-	union sl_addr addr; /* of the service's family; bits beyond length are 0 */
+	union sl_addr addr; /* bits beyond length are 0 */
 	uint8_t length;     /* bits, 0..32 or 0..128 */
-	uint8_t end;        /* enum wire_deny_end */
-	uint8_t reserved[2];
+	uint8_t list;       /* enum wire_list */
+	uint8_t family;     /* enum sl_family; the service's, but of a canary's sources either */
+	uint8_t reserved;
 };
 
 struct wire_backend {
@@ -216,6 +237,11 @@ struct wire_backend {
 	uint8_t health;     /* enum wire_health */
 	uint32_t weight;    /* 0..SL_MAX_WEIGHT; 0: no new flows */
 	uint32_t max_flows; /* as many may be live at once; 0: no limit; else up to SL_MAX_FLOWS */
+	/*
+	 * In place of weight for clients of the service's canary sources, unless nobody has one then:
+	 * 0..SL_MAX_WEIGHT.
+	 */
+	uint32_t canary_weight;
 };
 
 struct wire_hello_request {
@@ -245,9 +271,9 @@ struct wire_status_reply {
 	uint64_t boot_id;
 	uint64_t generation;
 	/*
-	 * Of the committed state, key, services, backends and denies: the wrapping sum over all records of the
+	 * Of the committed state, key, services, backends and what is listed: the wrapping sum over all records of the
 	 * SipHash-1-3 (key: two zero words) of the record's bytes as they stand in wire_service,
-	 * wire_backend and wire_deny, and of the hash key's; so independent of order.
+	 * wire_backend and wire_listed, and of the hash key's; so independent of order.
 	 */
 	uint64_t digest;
 	uint64_t uptime_ns;
@@ -317,12 +343,12 @@ struct wire_backend_delete_reply {
 	uint32_t reserved;
 };
 
-struct wire_denies_request {
+struct wire_listed_request {
 	uint32_t n_records;
 	uint32_t reserved;
-	struct wire_deny record[];
+	struct wire_listed record[];
 };
-struct wire_denies_reply {
+struct wire_listed_reply {
 	uint32_t n_records;
 	uint32_t reserved;
 };
@@ -707,8 +733,8 @@ struct wire_affinity_clear_reply {
 _Static_assert(sizeof(struct wire_header) == 16, "wire_header");
 _Static_assert(sizeof(struct wire_address) == 20, "wire_address");
 _Static_assert(sizeof(struct wire_service) == 380, "wire_service");
-_Static_assert(sizeof(struct wire_deny) == 40, "wire_deny");
-_Static_assert(sizeof(struct wire_backend) == 48, "wire_backend");
+_Static_assert(sizeof(struct wire_listed) == 40, "wire_listed");
+_Static_assert(sizeof(struct wire_backend) == 52, "wire_backend");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
 _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
 _Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");

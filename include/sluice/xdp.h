@@ -20,7 +20,7 @@
 
 enum {
 	SL_XDP_LAYOUT_REVISION =
-		5,          /* to be raised when tables mean something else in the same form */
+		6,          /* to be raised when tables mean something else in the same form */
 	SL_XDP_WAYS = 4,    /* flows of one bucket */
 	SL_XDP_CHOICES = 4, /* buckets that a flow may stand in, its home first */
 	SL_XDP_DATAGRAM_BUCKETS =
@@ -32,8 +32,10 @@ enum {
 	SL_XDP_CHUNK_MEMBERS = 16, /* members in one element of an inner map */
 	SL_XDP_CHUNK_SOURCES = 4,  /* source addresses in one element of an inner map */
 	SL_XDP_MAX_CHUNKS =
-		1 + (SL_MAX_SLOTS + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS +
-		(SL_MAX_BACKENDS_PER_SERVICE + SL_XDP_CHUNK_MEMBERS - 1) / SL_XDP_CHUNK_MEMBERS +
+		1 +
+		SL_N_AUDIENCES * ((SL_MAX_SLOTS + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS) +
+		SL_N_AUDIENCES * ((SL_MAX_BACKENDS_PER_SERVICE + SL_XDP_CHUNK_MEMBERS - 1) /
+				  SL_XDP_CHUNK_MEMBERS) +
 		SL_MAX_SOURCES_PER_SERVICE / SL_XDP_CHUNK_SOURCES,
 	SL_XDP_ADJACENCY_TRIES = 4,
 	SL_XDP_SCRATCH_ADJACENCY = 0xffff, /* this CPU's own: the table of next hops had no room */
@@ -43,7 +45,7 @@ enum {
 	SL_XDP_SOURCE = 255,        /* the address stands in for clients */
 	SL_XDP_EGRESS_SOURCE = 254, /* and it does in mode snat */
 	SL_XDP_PREFIX_BITS = 32,    /* of a key of prefixes, before those of the address */
-	SL_XDP_DENY_BITS = 64,      /* of a key of denies, likewise */
+	SL_XDP_LISTED_BITS = 64,    /* of a key of listed, likewise */
 	SL_XDP_CONCLUDED_PORT = 8,  /* bits of sl_xdp_cpu.concluded below the port */
 };
 
@@ -80,8 +82,10 @@ union sl_xdp_chunk {
 	struct {
 		struct sl_hash_key hash_key; /* chooses the slot */
 		uint32_t n_slots;
-		uint32_t n_members;
-		uint32_t first_member_chunk;
+		/* Without slots of the canary's clients both of each are the same. */
+		uint32_t n_members[SL_N_AUDIENCES]; /* of the canary: those with a weight for it */
+		uint32_t first_member_chunk[SL_N_AUDIENCES];
+		uint32_t first_slot_chunk[SL_N_AUDIENCES];
 		uint32_t first_source_chunk;
 		uint32_t n_sources;         /* 0 unless the mode is fullnat */
 		uint16_t source_port_first; /* host order */
@@ -114,11 +118,11 @@ struct sl_xdp_affinity {
 	union sl_addr prefix;
 };
 
-/** Key of what services of mode snat deny: the longest prefix of an address at one end. */
-struct sl_xdp_deny {
-	uint32_t length;  /* SL_XDP_DENY_BITS and the prefix's, bits */
+/** Key of the prefixes that services list: the longest one of an address in one list. */
+struct sl_xdp_listed {
+	uint32_t length;  /* SL_XDP_LISTED_BITS and the prefix's, bits */
 	uint32_t service; /* its index */
-	uint16_t end;     /* enum wire_deny_end */
+	uint16_t list;    /* enum wire_list */
 	uint16_t family;
 	union sl_addr addr;
 };
@@ -330,7 +334,7 @@ _Static_assert(sizeof(union sl_xdp_chunk) == SL_CACHE_LINE, "a cache line");
 _Static_assert(sizeof(struct sl_xdp_reply4) == 16, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_reply6) == 40, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_prefix) == 24, "no padding in a map's key");
-_Static_assert(sizeof(struct sl_xdp_deny) == 28, "no padding in a map's key");
+_Static_assert(sizeof(struct sl_xdp_listed) == 28, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_affinity) == 20, "no padding in a map's key");
 _Static_assert(sizeof(struct sl_xdp_endpoint) == 20, "no padding in a map's key");
 _Static_assert(SL_XDP_FILTER_WORDS * 64 == 1 << 17, "sl_xdp_filter_bit() gives 17 bits");

@@ -63,8 +63,9 @@ static void fill_slots(const struct program *program, uint32_t service, uint32_t
 				   sizeof(union sl_xdp_chunk), N_CHUNKS, &options);
 	union sl_xdp_chunk head = {.head = {.hash_key = {{1, 2}},
 					    .n_slots = SL_DEFAULT_SLOTS,
-					    .n_members = 1,
-					    .first_member_chunk = N_CHUNKS - 1}};
+					    .n_members = {1, 1},
+					    .first_member_chunk = {N_CHUNKS - 1, N_CHUNKS - 1},
+					    .first_slot_chunk = {1, 1}}};
 	union sl_xdp_chunk member = {.member = {backend}};
 	uint32_t last = N_CHUNKS - 1;
 	uint32_t zero = 0;
@@ -99,7 +100,7 @@ static void add_service(const struct program *program, uint32_t index, uint32_t 
 		.port = bench->backend_port,
 		.family = family,
 		.epoch = 1,
-		.service = index,
+		.service = (uint16_t)index,
 	};
 	struct sl_xdp_endpoint key = {
 		.addr = service.addr, .port = service.port, .protocol = protocol, .family = family};

@@ -127,10 +127,10 @@ static void expect_same(const struct config *a, const struct config *b, const ch
 			cr_expect_arr_eq(&left->backend[k].wire, &right->backend[k].wire,
 					 sizeof(left->backend[k].wire), "%s: %s backend %zu", what,
 					 left->wire.name, k);
-		cr_assert_eq(left->n_denies, right->n_denies, "%s", what);
-		for (size_t k = 0; k < left->n_denies; k++)
-			cr_expect_arr_eq(&left->deny[k].wire, &right->deny[k].wire,
-					 sizeof(left->deny[k].wire), "%s: %s deny %zu", what,
+		cr_assert_eq(left->n_listed, right->n_listed, "%s", what);
+		for (size_t k = 0; k < left->n_listed; k++)
+			cr_expect_arr_eq(&left->listed[k].wire, &right->listed[k].wire,
+					 sizeof(left->listed[k].wire), "%s: %s deny %zu", what,
 					 left->wire.name, k);
 	}
 }
@@ -389,13 +389,13 @@ Test(config, a_deny_list_is_a_set_of_each_end)
 
 	cr_assert_not_null(config, "%s", problems.problem[0].text);
 	service = &config->service[0];
-	cr_assert_eq(service->n_denies, SL_ARRAY_LEN(wanted));
-	for (size_t i = 0; i < service->n_denies; i++) {
-		const struct wire_deny *deny = &service->deny[i].wire;
+	cr_assert_eq(service->n_listed, SL_ARRAY_LEN(wanted));
+	for (size_t i = 0; i < service->n_listed; i++) {
+		const struct wire_listed *deny = &service->listed[i].wire;
 		char prefix[WIRE_ADDRESS_TEXT], all[WIRE_ADDRESS_TEXT + 32];
 
 		wire_format_prefix(&deny->addr, deny->length, SL_FAMILY_IPV4, prefix);
-		snprintf(all, sizeof(all), "%s %s", wire_deny_end_name(deny->end), prefix);
+		snprintf(all, sizeof(all), "%s %s", wire_list_name(deny->list), prefix);
 		cr_expect_str_eq(all, wanted[i]);
 		cr_expect_arr_eq(&deny->service, &service->wire.address, sizeof(deny->service));
 	}
@@ -473,10 +473,10 @@ Test(config, as_many_denies_as_may_be_are_judged_in_a_moment)
 
 	cr_assert_not_null(config, "%s", problems.problem[0].text);
 	for (size_t i = 0; i < config->n_services; i++)
-		for (size_t k = 0; k < config->service[i].n_denies; k++) {
-			struct config_deny *deny = &config->service[i].deny[k];
-			struct config_deny *other = &config->service[i].deny[k * 7 % 4096];
-			struct config_deny former = *deny;
+		for (size_t k = 0; k < config->service[i].n_listed; k++) {
+			struct config_listed *deny = &config->service[i].listed[k];
+			struct config_listed *other = &config->service[i].listed[k * 7 % 4096];
+			struct config_listed former = *deny;
 
 			*deny = *other;
 			*other = former;

@@ -41,6 +41,9 @@ static const struct service_row {
 	uint8_t scheduler;       /* 0: maglev */
 	uint32_t max_flows;      /* of each backend; 0: no limit */
 	uint8_t affinity_prefix; /* 0: clients do not keep their backend */
+	uint32_t canary_weight[MAX_BACKENDS];
+	const char *canary_source; /* a prefix of clients */
+	uint8_t canary_length;
 } services[] = {
 	{.name = "main4",
 	 .addr = "203.0.113.10",
@@ -236,6 +239,24 @@ static const struct service_row {
 	 .backend_port = 8080,
 	 .weight = {1, 1},
 	 .max_flows = 2},
+	{.name = "canary4",
+	 .addr = "203.0.113.170",
+	 .port = 80,
+	 .backend = {"10.0.0.91", "10.0.0.92"},
+	 .backend_port = 8080,
+	 .weight = {1, 0},
+	 .canary_weight = {0, 1},
+	 .canary_source = "192.0.2.16",
+	 .canary_length = 28},
+	{.name = "canary6",
+	 .addr = "2001:db8:100::170",
+	 .port = 80,
+	 .backend = {"2001:db8:2::91", "2001:db8:2::92"},
+	 .backend_port = 8080,
+	 .weight = {1, 0},
+	 .canary_weight = {0, 1},
+	 .canary_source = "2001:db8:3::c:0",
+	 .canary_length = 112},
 };
 
 /* Private networks that are led out, one on each side. */
@@ -255,7 +276,7 @@ static const struct egress_row {
 /* What the offices deny in every variant, and who is in none. */
 static const struct deny_row {
 	const char *network;
-	uint8_t end;
+	uint8_t list;
 	const char *prefix;
 	uint8_t length;
 } denies[] = {
@@ -313,6 +334,27 @@ static void vary_kept(struct wire_backend *backend, int i, const char *variant)
 		backend->state = WIRE_STATE_DRAIN;
 }
 
+/* Backend @i of a service whose canary has sources: the second alone is for these. */
+static void vary_canary(struct wire_backend *backend, int i, const char *variant)
+{
+	if (i == 1 && strcmp(variant, "canary-down") == 0)
+		backend->health = WIRE_HEALTH_DOWN_KEEP;
+	if (i == 1 && strcmp(variant, "canary-full") == 0)
+		backend->max_flows = 1;
+}
+
+static int put_canary_source(struct staging *staging, const struct service_row *row,
+			     const struct wire_address *service, const char *variant, char *error)
+{
+	struct wire_listed listed = {
+		.service = *service, .list = WIRE_CANARY_SOURCE, .length = row->canary_length};
+
+	if (row->canary_source == NULL || strcmp(variant, "canary-none") == 0)
+		return 0;
+	listed.family = read_address(row->canary_source, &listed.addr);
+	return staging_put_listed(staging, &listed, error);
+}
+
 /* Puts one backend as the variant wants it. */
 static int put_backend(struct staging *staging, const struct service_row *row,
 		       const struct wire_address *service, int i, const char *variant, char *error)
@@ -321,7 +363,8 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 				       .port = sl_to_be16(row->backend_port),
 				       .state = WIRE_STATE_READY,
 				       .weight = row->weight[i],
-				       .max_flows = row->max_flows};
+				       .max_flows = row->max_flows,
+				       .canary_weight = row->canary_weight[i]};
 
 	read_address(row->backend[i], &backend.addr);
 	if (strncmp(row->name, "main", 4) == 0) {
@@ -338,11 +381,14 @@ static int put_backend(struct staging *staging, const struct service_row *row,
 		else if (strcmp(variant, "replaced") == 0)
 			backend.addr.byte[service->family == SL_FAMILY_IPV4 ? 3 : 15] = 3;
 		else if (strcmp(variant, "base") != 0 && strcmp(variant, "closed") != 0 &&
-			 strcmp(variant, "strict") != 0 && strncmp(variant, "stick-", 6) != 0)
+			 strcmp(variant, "strict") != 0 && strncmp(variant, "stick-", 6) != 0 &&
+			 strncmp(variant, "canary-", 7) != 0)
 			return -EINVAL;
 	}
 	if (row->affinity_prefix != 0)
 		vary_kept(&backend, i, variant);
+	if (row->canary_source != NULL)
+		vary_canary(&backend, i, variant);
 	return staging_put_backend(staging, &backend, error);
 }
 
@@ -374,6 +420,8 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 	snprintf(service.name, sizeof(service.name), "%s-%s", row->name,
 		 protocol == SL_PROTOCOL_TCP ? "tcp" : "udp");
 	status = staging_put_service(staging, &service, error);
+	if (status == 0)
+		status = put_canary_source(staging, row, &service.address, variant, error);
 	for (int i = 0; i < MAX_BACKENDS && row->backend[i] != NULL && status == 0; i++)
 		status = put_backend(staging, row, &service.address, i, variant, error);
 	return status;
@@ -382,10 +430,13 @@ static int put_service(struct staging *staging, const struct service_row *row, u
 static int put_deny(struct staging *staging, const struct wire_address *service,
 		    const struct deny_row *row, char *error)
 {
-	struct wire_deny deny = {.service = *service, .end = row->end, .length = row->length};
+	struct wire_listed deny = {.service = *service,
+				   .list = row->list,
+				   .length = row->length,
+				   .family = service->family};
 
 	read_address(row->prefix, &deny.addr);
-	return staging_put_deny(staging, &deny, error);
+	return staging_put_listed(staging, &deny, error);
 }
 
 static int put_denies(struct staging *staging, const struct egress_row *row,

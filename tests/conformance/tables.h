@@ -33,7 +33,8 @@ void tables_free(struct tables *tables);
  * [2001:db8:2::2]:8080): "base" (nothing), "drain", "maint", "down" and "down-keep" (its health), "deleted", "replaced" (by
  * 10.0.0.3:8080 and [2001:db8:2::3]:8080); "closed" (no services of mode snat);
  * or about backends of services whose clients keep theirs: "stick-light" (the first has a ninth of the others'
- * weight), "stick-full" (it may have one flow), "stick-drain" (the last one leaves).
+ * weight), "stick-full" (it may have one flow), "stick-drain" (the last one leaves); or about services whose canary
+ * has sources: "canary-none" (it has not), "canary-down" (its one backend is), "canary-full" (that may have one flow).
  * @previous: the one that is published, or NULL.
  * 0 or negative errno with @error (SL_MAX_ERROR bytes). @out: the caller's.
  */

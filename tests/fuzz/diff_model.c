@@ -9,6 +9,10 @@
 
 #include "dataplane/lookup.h"
 
+enum {
+	MAX_MEMBERS = 64, /* of a service, and more than any has */
+};
+
 struct judgement {
 	struct sl_packet packet;
 	uint8_t *frame;
@@ -301,7 +305,7 @@ static struct sl_flow *create_flow(struct model *model, const struct judgement *
 	const struct snapshot *snapshot = model->snapshot;
 	const struct sl_backend *backend = &snapshot->backend[index];
 	const struct sl_service *service = &snapshot->service[backend->service];
-	struct sl_flow_ipv6 made = {.flow = {.service = backend->service & (SL_MAX_SERVICES - 1),
+	struct sl_flow_ipv6 made = {.flow = {.service = backend->service & (SL_MAX_SERVICES - 1u),
 					     .service_epoch = service->epoch,
 					     .backend = index & (SL_MAX_BACKENDS - 1),
 					     .backend_epoch = backend->epoch}};
@@ -354,24 +358,32 @@ static bool has_limit_reached(const struct model *model, uint32_t backend)
 	return max_flows != 0 && model_open_flows(model, backend) >= max_flows;
 }
 
-/* Fewest flows for its weight, of 16 members from where the hash says on. */
-static uint32_t least_of(const struct model *model, const struct sl_service *service, uint64_t hash)
+/* Fewest flows for its weight, of 16 members from where the hash says on; of the canary's, if it is for these. */
+static uint32_t least_of(const struct model *model, const struct sl_service *service,
+			 const struct choice *choice)
 {
-	uint32_t start = (uint32_t)((hash >> 32) * service->n_members >> 32);
+	uint32_t member[MAX_MEMBERS];
 	uint32_t best = SL_NO_INDEX;
+	uint32_t best_weight = 0;
+	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < service->n_members && i < 16; i++) {
-		uint32_t index =
-			model->snapshot
-				->member[service->first_member + (start + i) % service->n_members];
-		uint32_t weight = model->snapshot->backend[index].weight;
+	for (uint32_t i = 0; i < service->n_members && n < MAX_MEMBERS; i++) {
+		member[n] = model->snapshot->member[service->first_member + i];
+		n += choice->audience == SL_AUDIENCE_ALL ||
+		     model->snapshot->backend[member[n]].weight[SL_AUDIENCE_CANARY] != 0;
+	}
+	for (uint32_t i = 0; i < n && i < 16; i++) {
+		uint32_t start = (uint32_t)((choice->hash >> 32) * n >> 32);
+		uint32_t index = member[(start + i) % n];
+		uint32_t weight = model->snapshot->backend[index].weight[choice->audience];
 
 		if (weight == 0 || has_limit_reached(model, index))
 			continue;
-		if (best == SL_NO_INDEX ||
-		    (model_open_flows(model, index) + 1) * model->snapshot->backend[best].weight <
-			    (model_open_flows(model, best) + 1) * weight)
+		if (best == SL_NO_INDEX || (model_open_flows(model, index) + 1) * best_weight <
+						   (model_open_flows(model, best) + 1) * weight) {
 			best = index;
+			best_weight = weight;
+		}
 	}
 	return best;
 }
@@ -384,6 +396,40 @@ static union sl_addr prefix_of(const union sl_addr *client, uint32_t length)
 	for (uint32_t i = 0; i < length; i++)
 		prefix.byte[i / 8] |= client->byte[i / 8] & (uint8_t)(0x80 >> i % 8);
 	return prefix;
+}
+
+/* Of a client of the canary's sources, as long as somebody is there for these. */
+static enum sl_audience audience_of(const struct model *model, uint32_t service,
+				    const struct sl_tuple *tuple)
+{
+	const struct sl_service *record = &model->snapshot->service[service];
+	const struct lists *lists = model->snapshot->lists[service];
+	uint32_t weights = 0;
+
+	for (uint32_t i = 0; i < record->n_members; i++)
+		weights +=
+			model->snapshot->backend[model->snapshot->member[record->first_member + i]]
+				.weight[SL_AUDIENCE_CANARY];
+	for (uint32_t i = 0; weights != 0 && lists != NULL && i < lists->n; i++) {
+		const struct wire_listed *listed = &lists->record[i];
+		union sl_addr prefix = prefix_of(&tuple->source, listed->length);
+
+		if (listed->list == WIRE_CANARY_SOURCE && listed->family == tuple->family &&
+		    sl_addr_equal(&prefix, &listed->addr))
+			return SL_AUDIENCE_CANARY;
+	}
+	return SL_AUDIENCE_ALL;
+}
+
+/* What the hash of @tuple chooses for @audience. */
+static struct choice choose(const struct model *model, uint32_t service,
+			    const struct sl_tuple *tuple, enum sl_audience audience)
+{
+	struct choice choice = lookup_choose(model->snapshot, service, tuple);
+
+	choice.audience = audience;
+	choice.backend = lookup_slot(model->snapshot, service, audience, choice.slot);
+	return choice;
 }
 
 /* The entry of the client that sends @tuple, or NULL. */
@@ -404,8 +450,9 @@ static struct model_affinity *find_affinity(struct model *model, uint32_t servic
 	return NULL;
 }
 
-/* The backend that the client keeps and may have, or SL_NO_INDEX. */
-static uint32_t kept(struct model *model, uint32_t service, const struct sl_tuple *tuple)
+/* The backend that the client keeps and may have as @audience, or SL_NO_INDEX. */
+static uint32_t kept(struct model *model, uint32_t service, enum sl_audience audience,
+		     const struct sl_tuple *tuple)
 {
 	const struct model_affinity *entry;
 	const struct sl_backend *backend;
@@ -417,7 +464,7 @@ static uint32_t kept(struct model *model, uint32_t service, const struct sl_tupl
 		return SL_NO_INDEX;
 	backend = &model->snapshot->backend[entry->backend];
 	return backend->family != SL_FAMILY_NONE && backend->epoch == entry->backend_epoch &&
-			       backend->service == service && backend->weight != 0 &&
+			       backend->service == service && backend->weight[audience] != 0 &&
 			       !has_limit_reached(model, entry->backend)
 		       ? entry->backend
 		       : SL_NO_INDEX;
@@ -454,29 +501,44 @@ static void keep(struct model *model, uint32_t service, const struct sl_tuple *t
 static uint32_t schedule(struct model *model, uint32_t service, const struct choice *choice)
 {
 	const struct sl_service *record = &model->snapshot->service[service];
-	uint32_t *turn = &model->turn[service];
+	uint32_t *turn = &model->turn[service][choice->audience];
 	uint32_t backend = choice->backend;
 	uint32_t slot;
 
 	if (record->scheduler == WIRE_SCHEDULER_ROUND_ROBIN) {
 		slot = *turn < record->n_slots ? *turn : 0;
 		*turn = slot + 1;
-		backend = lookup_slot(model->snapshot, service, slot);
+		backend = lookup_slot(model->snapshot, service, choice->audience, slot);
 	}
 	if (has_limit_reached(model, backend)) {
 		model->counters.event[SL_EVENT_BACKEND_FULL]++;
-		return least_of(model, record, choice->hash);
+		return least_of(model, record, choice);
 	}
 	return record->scheduler == WIRE_SCHEDULER_LEAST_CONNECTIONS
-		       ? least_of(model, record, choice->hash)
+		       ? least_of(model, record, choice)
 		       : backend;
+}
+
+/* The backend of a new flow of one of @audience, or SL_NO_INDEX. */
+static uint32_t give(struct model *model, uint32_t service, const struct sl_tuple *tuple,
+		     enum sl_audience audience)
+{
+	struct choice choice = choose(model, service, tuple, audience);
+	uint32_t backend = SL_NO_INDEX;
+
+	if (choice.backend != SL_NO_INDEX)
+		backend = kept(model, service, audience, tuple);
+	if (choice.backend != SL_NO_INDEX && backend == SL_NO_INDEX)
+		backend = schedule(model, service, &choice);
+	return backend;
 }
 
 static enum sl_verdict balance_new(struct model *model, struct judgement *judgement,
 				   uint32_t service)
 {
 	const struct sl_packet *packet = &judgement->packet;
-	struct choice choice = lookup_choose(model->snapshot, service, &packet->tuple);
+	struct choice choice =
+		choose(model, service, &packet->tuple, audience_of(model, service, &packet->tuple));
 	const struct sl_backend *backend;
 	struct sl_flow *flow = NULL;
 	enum sl_verdict why = SL_VERDICT_NONE;
@@ -499,9 +561,9 @@ static enum sl_verdict balance_new(struct model *model, struct judgement *judgem
 	}
 	backend = &model->snapshot->backend[choice.backend];
 	if (is_first) {
-		chosen = kept(model, service, &packet->tuple);
-		if (chosen == SL_NO_INDEX)
-			chosen = schedule(model, service, &choice);
+		chosen = give(model, service, &packet->tuple, choice.audience);
+		if (chosen == SL_NO_INDEX && choice.audience == SL_AUDIENCE_CANARY)
+			chosen = give(model, service, &packet->tuple, SL_AUDIENCE_ALL);
 	}
 	if (chosen == SL_NO_INDEX) {
 		model->service[service].drops++;
@@ -624,7 +686,8 @@ static enum sl_verdict balance_error(struct model *model, struct judgement *judg
 	} else if (is_forward) {
 		const struct sl_backend *backend;
 
-		way.backend = lookup_choose(snapshot, service, tuple).backend;
+		way.backend =
+			choose(model, service, tuple, audience_of(model, service, tuple)).backend;
 		if (needs_flow(&snapshot->service[service]) || way.backend == SL_NO_INDEX) {
 			model->service[service].drops++;
 			return SL_VERDICT_DROP_ICMP_NO_FLOW;

@@ -62,7 +62,7 @@ struct model {
 	struct sl_flow_ipv6 flow[MODEL_MAX_FLOWS];
 	struct sl_datagram datagram[MODEL_MAX_DATAGRAMS];
 	uint32_t next_datagram;
-	uint32_t turn[SL_MAX_SERVICES]; /* slot that comes next */
+	uint32_t turn[SL_MAX_SERVICES][SL_N_AUDIENCES]; /* slot that comes next */
 	struct model_affinity affinity[MODEL_MAX_AFFINITIES];
 	uint32_t next_affinity;
 	struct sl_counters counters;

@@ -85,6 +85,7 @@ static int put_target(struct world *world, const struct world_service *service, 
 	backend.state = service->state[i];
 	backend.weight = service->weight[i];
 	backend.max_flows = service->max_flows[i];
+	backend.canary_weight = service->canary_weight[i];
 	return staging_put_backend(world->staging, &backend, error);
 }
 
@@ -132,15 +133,51 @@ static int change_target(struct world *world, struct world_service *service, cha
 		return 0;
 	service->weight[i] = one_in(world, 8) ? 0 : 1 + pick(world, 3);
 	service->max_flows[i] = one_in(world, 3) ? 1 + pick(world, 8) : 0;
+	service->canary_weight[i] = one_in(world, 2) ? pick(world, 4) : 0;
 	service->state[i] =
 		(uint8_t)(one_in(world, 3) ? WIRE_STATE_READY + pick(world, 3) : WIRE_STATE_READY);
 	return put_target(world, service, i, error);
 }
 
-static int put_service(struct world *world, struct world_service *service, char *error)
+/* Prefixes of clients whose new flows the canary has: as often none as some, of either family. */
+static void change_sources(struct world *world, struct world_service *service)
+{
+	service->n_canary_sources = one_in(world, 2) ? 1 + pick(world, WORLD_N_CANARY_SOURCES) : 0;
+	for (uint32_t i = 0; i < service->n_canary_sources; i++) {
+		bool is_ipv6 = one_in(world, 2);
+		struct wire_listed *listed = &service->canary_source[i];
+		union sl_addr client = address(client_addr[is_ipv6][pick(world, 8)]);
+
+		*listed = (struct wire_listed){
+			.service = service->wire.address,
+			.list = WIRE_CANARY_SOURCE,
+			.family = is_ipv6 ? SL_FAMILY_IPV6 : SL_FAMILY_IPV4,
+			.length = (uint8_t)pick(world, is_ipv6 ? 129 : 33),
+		};
+		for (uint32_t bit = 0; bit < listed->length; bit++)
+			listed->addr.byte[bit / 8] |=
+				client.byte[bit / 8] & (uint8_t)(0x80 >> bit % 8);
+	}
+}
+
+/* The service's record and lists; a prefix that stands there twice is refused, and left out. */
+static int put_record(struct world *world, const struct world_service *service, char *error)
 {
 	int status = staging_put_service(world->staging, &service->wire, error);
 
+	for (uint32_t i = 0; i < service->n_canary_sources && status == 0; i++) {
+		status = staging_put_listed(world->staging, &service->canary_source[i], error);
+		status = status == -EEXIST ? 0 : status;
+	}
+	return status;
+}
+
+static int put_service(struct world *world, struct world_service *service, char *error)
+{
+	int status;
+
+	change_sources(world, service);
+	status = put_record(world, service, error);
 	service->is_there = true;
 	for (uint32_t n = pick(world, 4); n > 0 && status == 0; n--)
 		status = change_target(world, service, error);
@@ -158,7 +195,7 @@ static int put_all_again(struct world *world, char *error)
 
 		if (!service->is_there)
 			continue;
-		status = staging_put_service(world->staging, &service->wire, error);
+		status = put_record(world, service, error);
 		for (uint32_t i = 0; i < WORLD_N_TARGETS && status == 0; i++)
 			if (service->state[i] != 0)
 				status = put_target(world, service, i, error);
@@ -174,6 +211,10 @@ static int change_one(struct world *world, char *error)
 		return put_service(world, service, error);
 	if (one_in(world, 3))
 		return delete_service(world, service, error);
+	if (one_in(world, 4)) {
+		change_sources(world, service);
+		return put_record(world, service, error);
+	}
 	return change_target(world, service, error);
 }
 

@@ -26,6 +26,7 @@ enum {
 	WORLD_N_SERVICES = 48,
 	WORLD_N_TARGETS = 24, /* backends of a service that may be */
 	WORLD_N_TALKS = 64,
+	WORLD_N_CANARY_SOURCES = 3, /* of a service at most */
 };
 
 struct world_service {
@@ -34,6 +35,9 @@ struct world_service {
 	uint8_t state[WORLD_N_TARGETS]; /* enum wire_state; 0: not a backend now */
 	uint32_t weight[WORLD_N_TARGETS];
 	uint32_t max_flows[WORLD_N_TARGETS];
+	uint32_t canary_weight[WORLD_N_TARGETS];
+	uint32_t n_canary_sources;
+	struct wire_listed canary_source[WORLD_N_CANARY_SOURCES];
 };
 
 /** A connection as both its ends see it. */

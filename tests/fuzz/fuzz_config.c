@@ -59,10 +59,10 @@ static void check_export(const struct config *config)
 			require(memcmp(&a->backend[k].wire, &b->backend[k].wire,
 				       sizeof(a->backend[k].wire)) == 0,
 				"a backend changed");
-		require(a->n_denies == b->n_denies, "denies lost by export");
-		for (size_t k = 0; k < a->n_denies; k++)
-			require(memcmp(&a->deny[k].wire, &b->deny[k].wire,
-				       sizeof(a->deny[k].wire)) == 0,
+		require(a->n_listed == b->n_listed, "denies lost by export");
+		for (size_t k = 0; k < a->n_listed; k++)
+			require(memcmp(&a->listed[k].wire, &b->listed[k].wire,
+				       sizeof(a->listed[k].wire)) == 0,
 				"a deny changed");
 	}
 	config_free(again);

@@ -218,15 +218,20 @@ static size_t backend_packet(struct input *input)
 	return frame(WIRE_BACKENDS, sizeof(head) + sizeof(record));
 }
 
-/* Of a prefix that lies in the network's, or not; the same one twice, now and then. */
-static size_t deny_packet(struct input *input)
+/* Of a prefix that lies in the network's, or not; the same one twice, now and then; or a canary's source. */
+static size_t listed_packet(struct input *input)
 {
 	uint8_t number = take(input);
 	uint8_t how = take(input);
-	struct wire_deny record = {.service = service_address(number | 0xe0)};
+	bool is_canary = (how & 12) == 12;
+	struct wire_listed record = {
+		.service = service_address(is_canary ? number & 0x1f : number | 0xe0)};
 	const uint32_t head[2] = {1, 0};
 
-	record.end = (how & 1) != 0 ? WIRE_DENY_SOURCE : WIRE_DENY_DESTINATION;
+	record.list = is_canary        ? WIRE_CANARY_SOURCE
+		      : (how & 1) != 0 ? WIRE_DENY_SOURCE
+				       : WIRE_DENY_DESTINATION;
+	record.family = record.service.family;
 	record.length = (how & 2) != 0 ? 32 : 24;
 	record.addr = record.service.addr;
 	if ((how & 2) != 0)
@@ -234,7 +239,7 @@ static size_t deny_packet(struct input *input)
 	spoil(input, &record, sizeof(record));
 	memcpy(body(), head, sizeof(head));
 	memcpy(body() + sizeof(head), &record, sizeof(record));
-	return frame(WIRE_DENIES, sizeof(head) + sizeof(record));
+	return frame(WIRE_LISTED, sizeof(head) + sizeof(record));
 }
 
 static size_t delete_packet(struct input *input)
@@ -246,7 +251,7 @@ static size_t delete_packet(struct input *input)
 	uint8_t what = take(input);
 
 	if (what % 4 == 3)
-		return deny_packet(input);
+		return listed_packet(input);
 	if (what % 2 == 0) {
 		memcpy(body(), &named.service, sizeof(named.service));
 		return frame(WIRE_SERVICE_DELETE, sizeof(named.service));

@@ -29,9 +29,9 @@ enum {
 		sizeof(((struct wire_backend *)0)->member)
 #define BYTE(type, member, i)   HEADER + offsetof(struct type, member) + (i), 1
 #define SERVICE_BYTE(member, i) HEADER + 8 + offsetof(struct wire_service, member) + (i), 1
-#define DENY(member)                                                                               \
-	HEADER + 8 + offsetof(struct wire_deny, member), sizeof(((struct wire_deny *)0)->member)
-#define DENY_BYTE(member, i)    HEADER + 8 + offsetof(struct wire_deny, member) + (i), 1
+#define LISTED(member)                                                                             \
+	HEADER + 8 + offsetof(struct wire_listed, member), sizeof(((struct wire_listed *)0)->member)
+#define LISTED_BYTE(member, i)  HEADER + 8 + offsetof(struct wire_listed, member) + (i), 1
 #define BACKEND_BYTE(member, i) HEADER + 8 + offsetof(struct wire_backend, member) + (i), 1
 
 static const struct row {
@@ -142,8 +142,8 @@ static const struct row {
 	{"services a byte after the last record", WIRE_SERVICES, 0, 0, 0, 1, false, -EINVAL, "389 bytes (expected 388)"},
 	{"services reserved", WIRE_SERVICES, BODY(wire_services_request, reserved), 1, 0, false, -EINVAL, "message services: reserved"},
 	{"backends 257 records", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 257, 0, false, -EINVAL, "257 records (limit 256)"},
-	{"backends one record more than there is", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 2, 0, false, -EINVAL, "56 bytes (expected 104)"},
-	{"backends half a record", WIRE_BACKENDS, 0, 0, 0, -22, false, -EINVAL, "34 bytes (expected 56)"},
+	{"backends one record more than there is", WIRE_BACKENDS, BODY(wire_backends_request, n_records), 2, 0, false, -EINVAL, "60 bytes (expected 112)"},
+	{"backends half a record", WIRE_BACKENDS, 0, 0, 0, -22, false, -EINVAL, "38 bytes (expected 60)"},
 	{"backends reserved", WIRE_BACKENDS, BODY(wire_backends_request, reserved), 1, 0, false, -EINVAL, "message backends: reserved"},
 	/* A service's record. */
 	{"service family 0", WIRE_SERVICES, SERVICE(address.family), 0, 0, false, -EINVAL, "family 0 (allowed: 4, 6)"},
@@ -196,6 +196,7 @@ static const struct row {
 	{"backend state 4", WIRE_BACKENDS, BACKEND(state), 4, 0, false, -EINVAL, "state 4"},
 	{"backend health", WIRE_BACKENDS, BACKEND(health), 3, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: health 3 is out of range (limit 2)"},
 	{"backend weight 70000", WIRE_BACKENDS, BACKEND(weight), 70000, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: weight 70000 is out of range (limit 65535)"},
+	{"backend canary_weight 65536", WIRE_BACKENDS, BACKEND(canary_weight), 65536, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: canary_weight 65536 is out of range (limit 65535)"},
 	{"backend weight 2^32-1", WIRE_BACKENDS, BACKEND(weight), 0xffffffff, 0, false, -EINVAL, "weight 4294967295"},
 	{"backend max_flows", WIRE_BACKENDS, BACKEND(max_flows), 134217729, 0, false, -EINVAL, "backend 10.0.0.9:8080 of service 203.0.0.10:80/tcp: max_flows 134217729 is out of range (limit 134217728)"},
 	{"backend at 127.0.0.9", WIRE_BACKENDS, BACKEND_BYTE(addr, 0), 127, 0, false, -EINVAL, "127.0.0.9:8080"},
@@ -209,24 +210,27 @@ static const struct row {
 	{"delete a backend of no service", WIRE_BACKEND_DELETE, BODY(wire_address, port), SL_BE16(81), 0, false, -ENOENT, "service 203.0.0.10:81/tcp: not found"},
 	{"delete a backend reserved", WIRE_BACKEND_DELETE, BYTE(wire_backend_delete_request, reserved, 1), 1, 0, false, -EINVAL, "reserved bytes are not zero"},
 	{"delete a backend short", WIRE_BACKEND_DELETE, 0, 0, 0, -2, false, -EINVAL, "38 bytes (expected 40)"},
-	/* Denies, of a service that is a prefix; the good record denies 192.0.2.0/24. */
-	{"denies one record more than there is", WIRE_DENIES, BODY(wire_denies_request, n_records), 2, 0, false, -EINVAL, "48 bytes (expected 88)"},
-	{"denies reserved", WIRE_DENIES, BODY(wire_denies_request, reserved), 1, 0, false, -EINVAL, "message denies: reserved"},
-	{"deny at end 0", WIRE_DENIES, DENY(end), 0, 0, false, -EINVAL, "service 10.9.0.0/16: 192.0.2.0/24 is denied at end 0 (limit 1..2)"},
-	{"deny at end 3", WIRE_DENIES, DENY(end), 3, 0, false, -EINVAL, "192.0.2.0/24 is denied at end 3 (limit 1..2)"},
-	{"deny a source that is no client's", WIRE_DENIES, DENY(end), WIRE_DENY_SOURCE, 0, false, -EINVAL, "deny_source 192.0.2.0/24: is no part of the service's prefix"},
-	{"deny with reserved bytes", WIRE_DENIES, DENY_BYTE(reserved, 1), 1, 0, false, -EINVAL, "deny_destination 192.0.2.0/24: reserved bytes are not zero"},
-	{"deny 33 bits", WIRE_DENIES, DENY(length), 33, 0, false, -EINVAL, "192.0.2.0/33: a prefix of 33 bits (limit 0..32)"},
-	{"deny with bits beyond the prefix", WIRE_DENIES, DENY(length), 22, 0, false, -EINVAL, "192.0.2.0/22: the address has bits beyond the prefix"},
-	{"deny with an IPv6 tail", WIRE_DENIES, DENY_BYTE(addr, 15), 1, 0, false, -EINVAL, "the address has bits beyond the prefix"},
-	{"deny at a service that is no prefix", WIRE_DENIES, DENY(service.protocol), SL_PROTOCOL_TCP, 0, false, -EINVAL, "10.9.0.0:16/tcp: deny_destination 192.0.2.0/24: goes with mode snat alone"},
-	{"deny at a service that is not there", WIRE_DENIES, DENY_BYTE(service.addr, 0), 11, 0, false, -ENOENT, "service 11.9.0.0/16: not found"},
+	/* What is listed, by a service that is a prefix; the good record denies 192.0.2.0/24. */
+	{"listed one record more than there is", WIRE_LISTED, BODY(wire_listed_request, n_records), 2, 0, false, -EINVAL, "48 bytes (expected 88)"},
+	{"listed reserved", WIRE_LISTED, BODY(wire_listed_request, reserved), 1, 0, false, -EINVAL, "message listed: reserved"},
+	{"listed in list 0", WIRE_LISTED, LISTED(list), 0, 0, false, -EINVAL, "service 10.9.0.0/16: 192.0.2.0/24 is in list 0 (limit 1..3)"},
+	{"listed in list 4", WIRE_LISTED, LISTED(list), 4, 0, false, -EINVAL, "192.0.2.0/24 is in list 4 (limit 1..3)"},
+	{"listed of family 5", WIRE_LISTED, LISTED(family), 5, 0, false, -EINVAL, "service 10.9.0.0/16: deny_destination: a prefix of family 5 (allowed: 4, 6)"},
+	{"deny of the other family", WIRE_LISTED, LISTED(family), SL_FAMILY_IPV6, 0, false, -EINVAL, "is of another address family than the service"},
+	{"canary's source in mode snat", WIRE_LISTED, LISTED(list), WIRE_CANARY_SOURCE, 0, false, -EINVAL, "service 10.9.0.0/16: canary.sources 192.0.2.0/24: goes with modes nat and fullnat alone"},
+	{"deny a source that is no client's", WIRE_LISTED, LISTED(list), WIRE_DENY_SOURCE, 0, false, -EINVAL, "deny_source 192.0.2.0/24: is no part of the service's prefix"},
+	{"deny with reserved bytes", WIRE_LISTED, LISTED(reserved), 1, 0, false, -EINVAL, "deny_destination 192.0.2.0/24: reserved bytes are not zero"},
+	{"deny 33 bits", WIRE_LISTED, LISTED(length), 33, 0, false, -EINVAL, "192.0.2.0/33: a prefix of 33 bits (limit 0..32)"},
+	{"deny with bits beyond the prefix", WIRE_LISTED, LISTED(length), 22, 0, false, -EINVAL, "192.0.2.0/22: the address has bits beyond the prefix"},
+	{"deny with an IPv6 tail", WIRE_LISTED, LISTED_BYTE(addr, 15), 1, 0, false, -EINVAL, "the address has bits beyond the prefix"},
+	{"deny at a service that is no prefix", WIRE_LISTED, LISTED(service.protocol), SL_PROTOCOL_TCP, 0, false, -EINVAL, "10.9.0.0:16/tcp: deny_destination 192.0.2.0/24: goes with mode snat alone"},
+	{"deny at a service that is not there", WIRE_LISTED, LISTED_BYTE(service.addr, 0), 11, 0, false, -ENOENT, "service 11.9.0.0/16: not found"},
 	/* clang-format on */
 };
 
 static uint16_t is_change(uint16_t type)
 {
-	return (type >= WIRE_SERVICES && type <= WIRE_ABORT) || type == WIRE_DENIES ||
+	return (type >= WIRE_SERVICES && type <= WIRE_ABORT) || type == WIRE_LISTED ||
 	       (type >= WIRE_PLAN && type <= WIRE_PLAN_BACKENDS);
 }
 
@@ -298,12 +302,13 @@ static size_t good_body(uint16_t type, uint8_t *body)
 		body[0] = 1;
 		return 8 + sizeof(backend);
 	}
-	case WIRE_DENIES: {
+	case WIRE_LISTED: {
 		const struct wire_service network = network_record();
-		const struct wire_deny deny = {.service = network.address,
-					       .addr.word = {SL_BE32(0xc0000200u)},
-					       .length = 24,
-					       .end = WIRE_DENY_DESTINATION};
+		const struct wire_listed deny = {.service = network.address,
+						 .addr.word = {SL_BE32(0xc0000200u)},
+						 .length = 24,
+						 .list = WIRE_DENY_DESTINATION,
+						 .family = SL_FAMILY_IPV4};
 
 		memcpy(body + 8, &deny, sizeof(deny));
 		body[0] = 1;

@@ -672,7 +672,7 @@ COMPLETED = [
     ("sluice backend set web 10.0.0.3:80", ["8080"]),
     ("sluice backend set web 10.0.0.2:8080 ", ["weight", "max_flows", "state", "role", "group"]),
     ("sluice backend set web 10.0.0.2:8080 role ", ["active", "backup", "sorry"]),
-    ("sluice service set web canary ", ["group", "share_percent"]),
+    ("sluice service set web canary ", ["group", "share_percent", "sources"]),
     ("sluice service set web affinity ", ["timeout", "prefix"]),
     ("sluice affinity clear w", ["web", "wiki"]),
     ("sluice backend set web 10.0.0.2:8080 state ", ["ready", "drain", "maint"]),

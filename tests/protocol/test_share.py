@@ -92,6 +92,64 @@ def test_a_canary_is_moved_in_one_call_and_ended_in_one(api):
     assert "canary" not in api.call("service.show", name="app")["service"]
 
 
+def test_sources_are_moved_in_one_call_and_rolled_back_in_one(api):
+    make_app(api, b2={}, b3={}, b4={"group": "v2"})
+    before = slots(api)
+
+    def shown():
+        return api.call("service.show", name="app")["service"].get("canary")
+
+    def listed():
+        return next(s for s in api.call("service.list")["services"] if s["name"] == "app")
+
+    answer = set_canary(api, group="v2", sources=["2001:db8::/32", "10.1.0.0/16"])
+    assert answer["applied"] and answer["changes"][0]["text"] == (
+        "~ service app canary.group none -> v2 canary.share_percent 0 canary.sources none -> 2 prefixes")
+    assert answer["changes"][0]["fields"]["canary.sources"] == {"added": ["10.1.0.0/16", "2001:db8::/32"], "removed": []}
+    assert shown() == {"group": "v2", "share_percent": 0, "sources": ["10.1.0.0/16", "2001:db8::/32"]}
+    assert listed()["canary"] == {"group": "v2", "share_percent": 0} and listed()["canary_sources"] == 2
+    assert listed()["denies"] == 0
+    found = {b["address"]: b for b in api.call("backend.list", service="app")["backends"]}
+    assert found["10.0.1.4:80"]["slots"] == 0 and found["10.0.1.4:80"]["in_use"], "for its clients alone"
+    assert explained(api, "10.1.2.3") == 4 and explained(api, "10.2.0.0") in (2, 3)
+    assert set_canary(api, sources=["10.1.0.0/16", "2001:db8::/32"])["n_changes"] == 0
+    answer = set_canary(api, sources=["10.1.0.0/16", "10.3.0.0/16", "10.4.0.0/16"])
+    assert answer["changes"][0]["text"] == "~ service app canary.sources 2 prefixes -> 3 prefixes (+2 -1)"
+    assert explained(api, "10.4.2.3") == 4
+    answer = set_canary(api, share_percent=20)
+    assert list(answer["changes"][0]["fields"]) == ["canary.share_percent"] and len(shown()["sources"]) == 3
+    answer = set_canary(api, sources=[], share_percent=0)
+    assert answer["changes"][0]["text"] == "~ service app canary.share_percent 20 -> 0 canary.sources 3 prefixes -> none"
+    assert explained(api, "10.1.2.3") in (2, 3) and shown() == {"group": "v2", "share_percent": 0}
+    set_canary(api, sources=["10.1.0.0/16"])
+    answer = set_canary(api, group="none")
+    assert answer["changes"][0]["text"] == "~ service app canary.group v2 -> none canary.sources 1 prefix -> none"
+    assert shown() is None and slots(api) == before and listed()["canary_sources"] == 0
+
+
+def explained(api, client):
+    """The number of the backend that a new flow of @client gets."""
+    told = api.call("explain", protocol="tcp", source=f"{client}:1234", destination="203.0.113.11:80")
+    return int(told["backend"].split(":")[0].split(".")[-1])
+
+
+def test_clients_of_sources_go_where_others_go_while_nobody_of_the_group_can(api):
+    make_app(api, b2={}, b3={"group": "v2"}, b4={"role": "backup", "group": "v2"})
+    set_canary(api, group="v2", sources=["10.1.0.0/16"])
+    assert explained(api, "10.1.2.3") == 3
+    for number, state, wanted in ((3, "drain", 2), (2, "drain", 4), (2, "ready", 2), (3, "ready", 3), (3, "maint", 2)):
+        api.call("backend.set", service="app", address=f"10.0.1.{number}:80", state=state)
+        assert explained(api, "10.1.2.3") == wanted, (number, state)
+
+
+def test_sources_are_planned(api):
+    plan = api.call("config.plan", text=WEB.replace("share_percent: 5", "share_percent: 5, sources: [10.1.0.0/16]"))
+    assert [change["text"] for change in plan["changes"]] == ["~ service web canary.sources none -> 1 prefix"], plan
+    moved, = plan["services"]
+    assert moved["name"] == "web" and moved["slots"]["moved"] == 0, "nobody else's new flows go elsewhere"
+    assert "sources" not in api.call("service.show", name="web")["service"]["canary"]
+
+
 def test_a_canary_of_the_file_is_moved_by_hand_until_the_file_is_applied(sluice, api):
     assert api.call("service.set", name="web", canary={"share_percent": 50})["applied"]
     assert near(slots(api, "web")[4], SLOTS * 0.5)
@@ -139,7 +197,7 @@ def test_roles_take_their_turn(api):
 
 def test_what_was_said_survives_both_programs(sluice, api):
     make_app(api, b2={}, b3={"group": "v2", "role": "active"}, b4={"role": "sorry", "group": "v3"})
-    set_canary(api, group="v2", share_percent=12.34)
+    set_canary(api, group="v2", share_percent=12.34, sources=["10.1.0.0/16", "2001:db8::/32"])
     listed, text = api.call("backend.list")["backends"], api.call("config.export")["text"]
     before = sluice.await_step(api)
     sluice.kill("sluiced")
@@ -153,7 +211,7 @@ def test_what_was_said_survives_both_programs(sluice, api):
     sluice.kill("sluice-memory")
     sluice.start_dataplane()
     sluice.await_step(api)
-    assert near(slots(api)[3], SLOTS * 0.1234) and slots(api)[4] == 0
+    assert near(slots(api)[3], SLOTS * 0.1234) and slots(api)[4] == 0 and explained(api, "10.1.2.3") == 3
     assert near(slots(api, "web")[4], SLOTS * 0.05) and slots(api, "web")[5] == 0
 
 
@@ -174,6 +232,13 @@ def test_an_export_is_applied_to_the_same(sluice, api):
     text = api.call("config.export")["text"]
     assert "share_percent: 5" in text and "role: backup" in text and 'group: "v2"' in text
     assert api.call("config.diff", text=text)["n_changes"] == 0
+    api.call("service.set", name="web", canary={"sources": ["10.1.0.0/16", "2001:db8::/32"]})
+    moved = api.call("config.export")["text"]
+    assert 'canary: {group: "v2", share_percent: 5, sources: ["10.1.0.0/16", "2001:db8::/32"]}' in moved, moved
+    assert api.call("config.diff", text=moved)["n_changes"] == 0
+    assert [change["text"] for change in api.call("config.diff", text=text)["changes"]] == [
+        "~ service web canary.sources 2 prefixes -> none"]
+    api.call("service.set", name="web", canary={"sources": []})
     found = api.call("config.diff", text=text.replace("share_percent: 5", "share_percent: 50"))
     assert [change["text"] for change in found["changes"]] == ["~ service web canary.share_percent 5 -> 50"]
     sluice.write_services(WEB.replace("share_percent: 5", "share_percent: 100"))
@@ -195,6 +260,16 @@ def test_an_export_is_applied_to_the_same(sluice, api):
     ({"group": "v2", "share_percent": "5"}, ["canary.share_percent", "string", "number"]),
     ({"group": "v2", "share_percent": True}, ["canary.share_percent", "boolean", "number"]),
     ({"group": "v2", "weight": 5}, ["canary.weight", "known are"]),
+    ({"sources": ["10.1.0.0/16"]}, ["canary.group", "missing", "sources"]),
+    ({"sources": []}, ["canary.group", "missing"]),
+    ({"group": "none", "sources": ["10.1.0.0/16"]}, ["canary.group", "missing", "sources"]),
+    ({"group": "v2", "sources": []}, ["canary.share_percent", "missing", "sources"]),
+    ({"group": "v2", "sources": "10.1.0.0/16"}, ["canary.sources", "string", "array"]),
+    ({"group": "v2", "sources": [5]}, ["canary.sources[0]", "integer", "string"]),
+    ({"group": "v2", "sources": ["10.1.0.1/16"]}, ["service app", "canary.sources 10.1.0.1/16", "bits beyond"]),
+    ({"group": "v2", "sources": ["2001:db8::/129"]}, ["canary.sources 2001:db8::/129", "0..128"]),
+    ({"group": "v2", "sources": ["::/0", "10.1.0.0/16", "::/0"]}, ["canary.sources ::/0", "twice"]),
+    ({"group": "v2", "sources": [f"10.0.{i >> 8}.{i & 255}" for i in range(1025)]}, ["canary.sources", "1025", "0..1024"]),
     ("v2", ["canary", "object"]),
 ])
 def test_what_is_wrong_with_a_canary_is_named(api, canary, words):
@@ -250,6 +325,12 @@ def test_the_command_line_moves_and_shows_a_canary(sluice, api):
     assert done.stdout.startswith("~ service app canary.group none -> v2 canary.share_percent 0.5\n"), done
     text = run("service", "show", "app").stdout
     assert "canary        group v2 has 0.5 % of new flows\n" in text and "ROLE" in text, text
+    assert run("service", "set", "app", "canary", "sources", "10.1.0.0/16,2001:db8::/32").returncode == 0
+    text = run("service", "show", "app").stdout
+    assert ("canary        group v2 has 0.5 % of new flows, and those of its sources\n"
+            "sources       10.1.0.0/16, 2001:db8::/32\n") in text, text
+    assert run("service", "set", "app", "canary", "sources", "none").stdout.startswith(
+        "~ service app canary.sources 2 prefixes -> none\n")
     rows = [line.split() for line in run("backend", "list", "app").stdout.splitlines()]
     column = {name: rows[0].index(name) for name in ("ROLE", "GROUP", "IN-USE", "SHARE")}
     assert [[row[at] for at in column.values()] for row in rows[3:]] == [

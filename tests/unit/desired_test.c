@@ -153,25 +153,26 @@ Test(desired, what_is_taken_and_what_is_missing_is_named)
 	desired_free(desired);
 }
 
-static struct wire_deny deny_of(unsigned number, uint8_t end)
+static struct wire_listed deny_of(unsigned number, uint8_t end)
 {
-	return (struct wire_deny){
+	return (struct wire_listed){
 		.addr.ipv4 = sl_to_be32(0x0a000000u + number * 256),
 		.length = (uint8_t)(24 + number % 2),
-		.end = end,
+		.list = end,
+		.family = SL_FAMILY_IPV4,
 	};
 }
 
 /* Denies @n prefixes from @first on at each end, in descending order. */
 static void deny(struct desired_service *service, unsigned first, unsigned n)
 {
-	struct wire_deny *list = calloc(2 * n + 1, sizeof(*list));
+	struct wire_listed *list = calloc(2 * n + 1, sizeof(*list));
 
 	for (unsigned i = 0; i < n; i++) {
 		list[i] = deny_of(first + n - 1 - i, WIRE_DENY_DESTINATION);
 		list[n + i] = deny_of(first + n - 1 - i, WIRE_DENY_SOURCE);
 	}
-	desired_service_deny(service, list, 2 * n);
+	desired_service_list(service, list, 2 * n);
 }
 
 Test(desired, a_deny_list_is_sorted_and_copied_on_write)
@@ -188,26 +189,26 @@ Test(desired, a_deny_list_is_sorted_and_copied_on_write)
 	without = desired_digest(desired, &key);
 	cr_assert_eq(desired_edit(desired, "web", &service, &error), RPC_OK);
 	deny(service, 3, 5);
-	cr_assert_eq(service->n_denies, 10);
-	for (uint32_t i = 0; i < service->n_denies; i++) {
-		struct wire_deny wanted = deny_of(3 + i % 5, i < 5 ? 1 : 2);
+	cr_assert_eq(service->n_listed, 10);
+	for (uint32_t i = 0; i < service->n_listed; i++) {
+		struct wire_listed wanted = deny_of(3 + i % 5, i < 5 ? 1 : 2);
 
 		wanted.service = service->wire.address;
-		cr_expect_arr_eq(&service->deny[i], &wanted, sizeof(wanted), "%u", i);
+		cr_expect_arr_eq(&service->listed[i], &wanted, sizeof(wanted), "%u", i);
 	}
 	digest = without;
-	for (uint32_t i = 0; i < service->n_denies; i++)
-		digest += wire_digest(&service->deny[i], sizeof(service->deny[i]));
+	for (uint32_t i = 0; i < service->n_listed; i++)
+		digest += wire_digest(&service->listed[i], sizeof(service->listed[i]));
 	cr_expect_eq(desired_digest(desired, &key), digest);
 	clone = desired_clone(desired);
 	cr_assert_eq(desired_add_backend(clone, "web", &backend, &error), RPC_OK);
 	found = desired_find(clone, "web");
 	cr_assert_neq(found, service);
-	cr_assert_eq(found->n_denies, 10);
-	cr_expect_neq(found->deny, service->deny);
+	cr_assert_eq(found->n_listed, 10);
+	cr_expect_neq(found->listed, service->listed);
 	cr_assert_eq(desired_edit(clone, "web", &service, &error), RPC_OK);
 	deny(service, 0, 0);
-	cr_expect_eq(desired_find(desired, "web")->n_denies, 10);
+	cr_expect_eq(desired_find(desired, "web")->n_listed, 10);
 	cr_expect_eq(desired_digest(desired, &key), digest);
 	desired_free(clone);
 	desired_free(desired);
@@ -245,10 +246,10 @@ Test(desired, a_file_owned_service_is_not_the_apis)
 
 /* The dataplane as a naive twin sees it: records in no order, changed one by one. */
 struct twin {
-	size_t n_services, n_backends, n_denies;
+	size_t n_services, n_backends, n_listed;
 	struct wire_service service[256];
 	struct wire_backend backend[4096];
-	struct wire_deny deny[4096];
+	struct wire_listed deny[4096];
 };
 
 static void twin_delete_backends(struct twin *twin, const struct wire_address *service)
@@ -262,16 +263,16 @@ static void twin_delete_backends(struct twin *twin, const struct wire_address *s
 
 static void twin_delete_denies(struct twin *twin, const struct wire_address *service)
 {
-	for (size_t i = 0; i < twin->n_denies;)
+	for (size_t i = 0; i < twin->n_listed;)
 		if (memcmp(&twin->deny[i].service, service, sizeof(*service)) == 0)
-			twin->deny[i] = twin->deny[--twin->n_denies];
+			twin->deny[i] = twin->deny[--twin->n_listed];
 		else
 			i++;
 }
 
-static bool twin_has_deny(const struct twin *twin, const struct wire_deny *deny)
+static bool twin_has_deny(const struct twin *twin, const struct wire_listed *deny)
 {
-	for (size_t i = 0; i < twin->n_denies; i++)
+	for (size_t i = 0; i < twin->n_listed; i++)
 		if (memcmp(&twin->deny[i], deny, sizeof(*deny)) == 0)
 			return true;
 	return false;
@@ -336,15 +337,15 @@ static void twin_apply(struct twin *twin, const struct diff_delta *delta)
 		else
 			twin->backend[twin->n_backends++] = *backend;
 	}
-	for (size_t i = 0; i < delta->n_denies; i++) {
-		cr_assert_not(twin_has_deny(twin, &delta->deny[i]), "a deny is there already");
-		twin->deny[twin->n_denies++] = delta->deny[i];
+	for (size_t i = 0; i < delta->n_listed; i++) {
+		cr_assert_not(twin_has_deny(twin, &delta->listed[i]), "a deny is there already");
+		twin->deny[twin->n_listed++] = delta->listed[i];
 	}
 }
 
 static void twin_compare(struct twin *twin, const struct desired *desired, unsigned seed)
 {
-	size_t n_denies = 0;
+	size_t n_listed = 0;
 
 	cr_assert_eq(twin->n_services, desired->n_services, "seed %u", seed);
 	cr_assert_eq(twin->n_backends, desired->n_backends, "seed %u", seed);
@@ -363,11 +364,11 @@ static void twin_compare(struct twin *twin, const struct desired *desired, unsig
 			cr_assert(found && memcmp(found, backend, sizeof(*backend)) == 0, "seed %u",
 				  seed);
 		}
-		n_denies += service->n_denies;
-		for (uint32_t k = 0; k < service->n_denies; k++)
-			cr_assert(twin_has_deny(twin, &service->deny[k]), "seed %u", seed);
+		n_listed += service->n_listed;
+		for (uint32_t k = 0; k < service->n_listed; k++)
+			cr_assert(twin_has_deny(twin, &service->listed[k]), "seed %u", seed);
 	}
-	cr_assert_eq(twin->n_denies, n_denies, "seed %u", seed);
+	cr_assert_eq(twin->n_listed, n_listed, "seed %u", seed);
 }
 
 static struct desired *random_state(unsigned *random)
@@ -640,11 +641,11 @@ Test(diff, deny_lists_are_told_by_their_numbers)
 	/* A changed list costs the service's records, and no others. */
 	cr_assert_eq(diff_delta(some, full, &delta), 0);
 	cr_expect_eq(delta.n_services, 1);
-	cr_expect_eq(delta.n_denies, SL_MAX_DENIES_PER_SERVICE);
+	cr_expect_eq(delta.n_listed, SL_MAX_DENIES_PER_SERVICE);
 	diff_delta_fini(&delta);
 	cr_assert_eq(diff_delta(some, none, &delta), 0);
 	cr_expect_eq(delta.n_services, 1);
-	cr_expect_eq(delta.n_denies, 0);
+	cr_expect_eq(delta.n_listed, 0);
 	diff_delta_fini(&delta);
 	desired_free(none);
 	desired_free(some);

@@ -81,14 +81,15 @@ static void add_service(struct desired *desired, uint32_t number)
 
 static void deny_some(struct desired_service *service, uint32_t n)
 {
-	struct wire_deny *deny = calloc(n + 1, sizeof(*deny));
+	struct wire_listed *deny = calloc(n + 1, sizeof(*deny));
 
 	for (uint32_t i = 0; i < n; i++) {
 		deny[i].addr.word[0] = sl_to_be32(0x0a000000 + (i << 8));
 		deny[i].length = 24;
-		deny[i].end = WIRE_DENY_SOURCE;
+		deny[i].list = WIRE_DENY_SOURCE;
+		deny[i].family = SL_FAMILY_IPV4;
 	}
-	desired_service_deny(service, deny, n);
+	desired_service_list(service, deny, n);
 }
 
 /* One change of some kind, of a service that may have to be made for it. */

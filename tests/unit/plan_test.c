@@ -123,12 +123,13 @@ static void delete_backend(struct staging *staging, enum kind kind, unsigned num
 
 static void deny(struct staging *staging, uint32_t client)
 {
-	const struct wire_deny record = {.service = service_of(SNAT).address,
-					 .addr.word = {sl_to_be32(client)},
-					 .length = 32,
-					 .end = WIRE_DENY_SOURCE};
+	const struct wire_listed record = {.service = service_of(SNAT).address,
+					   .addr.word = {sl_to_be32(client)},
+					   .length = 32,
+					   .list = WIRE_DENY_SOURCE,
+					   .family = SL_FAMILY_IPV4};
 
-	cr_assert_eq(staging_put_deny(staging, &record, error), 0, "%s", error);
+	cr_assert_eq(staging_put_listed(staging, &record, error), 0, "%s", error);
 }
 
 static void set_service(struct staging *staging, enum kind kind, enum change change)

@@ -221,6 +221,80 @@ static void expect_share(const struct row *row, uint32_t n, uint32_t share, doub
 	desired_service_put(service);
 }
 
+/* One prefix, which one it is does not matter here. */
+static void set_sources(struct desired_service *service)
+{
+	struct wire_listed *source = calloc(1, sizeof(*source));
+
+	*source = (struct wire_listed){.list = WIRE_CANARY_SOURCE, .family = SL_FAMILY_IPV6};
+	desired_service_list(service, source, 1);
+}
+
+/* @wanted: the weights for clients of the sources. */
+static void expect_canary(const struct row *row, uint32_t n, uint32_t share, const uint32_t *wanted,
+			  const char *name)
+{
+	struct desired_service *service = make_service(row, n);
+
+	set_canary(service, share);
+	set_sources(service);
+	(void)share_lay_over(service);
+	for (uint32_t i = 0; i < n; i++)
+		cr_expect_eq(service->backend[i].wire.canary_weight, wanted[i],
+			     "%s: backend %u: %u", name, i, service->backend[i].wire.canary_weight);
+	desired_service_put(service);
+}
+
+Test(share_overlay, clients_of_the_sources_are_the_groups_alone_by_its_own_weights)
+{
+	const struct row few[] = {{'A', '-', 5, '+'}, {'A', 'v', 2, '+'}, {'A', 'v', 7, '+'}};
+	const struct row ill[] = {{'A', '-', 5, '+'}, {'A', 'v', 2, '-'}, {'A', 'v', 7, '+'}};
+	const struct row gone[] = {{'A', '-', 5, '+'}, {'A', 'v', 2, '-'}, {'A', 'v', 7, 'd'}};
+	const struct row idle[] = {{'A', '-', 5, '+'}, {'A', 'v', 0, '+'}, {'B', 'v', 7, '+'}};
+	const struct row turn[] = {{'A', '-', 5, '-'}, {'B', 'v', 2, '+'}, {'B', '-', 7, '+'}};
+
+	expect_canary(few, 3, 0, (const uint32_t[]){0, 2, 7}, "without a share");
+	expect_canary(few, 3, 500, (const uint32_t[]){0, 2, 7}, "beside a share");
+	expect_canary(few, 3, SHARE_WHOLE, (const uint32_t[]){0, 2, 7}, "with all others");
+	expect_canary(ill, 3, 0, (const uint32_t[]){0, 0, 7}, "of those that are up");
+	expect_canary(gone, 3, 0, (const uint32_t[]){0, 0, 0}, "nobody of the group");
+	expect_canary(idle, 3, 0, (const uint32_t[]){0, 0, 0}, "backups wait their turn");
+	expect_canary(turn, 3, 0, (const uint32_t[]){0, 2, 0}, "and have it");
+}
+
+Test(share_overlay, without_sources_nobody_has_a_weight_of_theirs)
+{
+	const struct row row[] = {{'A', '-', 5, '+'}, {'A', 'v', 2, '+'}};
+	struct desired_service *service = make_service(row, 2);
+
+	set_canary(service, 500);
+	(void)share_lay_over(service);
+	cr_expect_eq(service->backend[0].wire.canary_weight, 0);
+	cr_expect_eq(service->backend[1].wire.canary_weight, 0);
+	desired_service_put(service);
+}
+
+Test(share_overlay, a_backend_for_the_sources_alone_is_in_use)
+{
+	const struct row row[] = {{'A', '-', 5, '+'}, {'A', 'v', 2, '+'}};
+	struct desired_service *service = make_service(row, 2);
+	struct desired_service *live;
+
+	set_canary(service, 0);
+	live = share_overlay(service);
+	cr_expect_not(share_is_in_use(live, &service->backend[1].wire), "a share of 0");
+	desired_service_put(live);
+	desired_service_put(service);
+	service = make_service(row, 2);
+	set_canary(service, 0);
+	set_sources(service);
+	live = share_overlay(service);
+	cr_expect_eq(live->backend[1].wire.weight, 0);
+	cr_expect(share_is_in_use(live, &service->backend[1].wire));
+	desired_service_put(live);
+	desired_service_put(service);
+}
+
 Test(share_overlay, a_group_has_its_share_whatever_it_weighs)
 {
 	const struct row few[] = {{'A', '-', 1, '+'}, {'A', '-', 1, '+'}, {'A', 'v', 1, '+'}};
@@ -287,6 +361,8 @@ Test(share_overlay, is_what_fractions_come_to, .timeout = 60)
 		plain->check.panic_percent = round % 3 ? 1 : 50;
 		service = desired_service_copy(plain);
 		set_canary(service, share);
+		if (round % 5 < 2)
+			set_sources(service);
 		again = desired_service_copy(service);
 		choice = share_lay_over(service);
 		(void)share_lay_over(again);
@@ -302,6 +378,12 @@ Test(share_overlay, is_what_fractions_come_to, .timeout = 60)
 			cr_assert_eq(memcmp(wire, &again->backend[i].wire, sizeof(*wire)), 0,
 				     "the same comes to the same");
 			cr_assert_leq(wire->weight, SL_MAX_WEIGHT);
+			cr_assert_eq(wire->canary_weight,
+				     round % 5 < 2 && is_group &&
+						     gets_flows(&plain->backend[i].wire)
+					     ? row[i].weight
+					     : 0,
+				     "round %d: backend %u for the sources", round, i);
 			cr_assert(!gets_flows(wire) || (share != 0 && share != SHARE_WHOLE) ||
 					  wire->weight == row[i].weight,
 				  "round %d: who has all keeps its weights", round);

@@ -98,6 +98,23 @@ static int delete_service(struct stages *stages, uint32_t number)
 	return stages_change(stages, WIRE_SERVICE_DELETE, &request, sizeof(request), &n, error);
 }
 
+static int put_canary_source(struct stages *stages, const struct wire_service *service,
+			     uint8_t length)
+{
+	uint64_t room[32] = {0};
+	struct wire_listed_request *request = (void *)room;
+	size_t size = sizeof(*request) + sizeof(request->record[0]);
+	uint32_t n;
+
+	_Static_assert(sizeof(*request) + sizeof(request->record[0]) <= sizeof(room), "room");
+	request->n_records = 1;
+	request->record[0] = (struct wire_listed){.service = service->address,
+						  .list = WIRE_CANARY_SOURCE,
+						  .family = SL_FAMILY_IPV4,
+						  .length = length};
+	return stages_change(stages, WIRE_LISTED, request, size, &n, error);
+}
+
 /* Mostly of backends; what does not exist cannot go, and the draft is the same then. */
 static int change_something(struct stages *stages, struct random *random)
 {
@@ -105,8 +122,10 @@ static int change_something(struct stages *stages, struct random *random)
 	uint32_t number = (uint32_t)draw % N_SERVICES;
 	struct wire_service service = service_of(number);
 	struct wire_backend backend = backend_of(number, (uint32_t)(draw >> 8) % N_HOSTS);
+	int status;
 
 	backend.weight = (uint32_t)(draw >> 16) % 3;
+	backend.canary_weight = (uint32_t)(draw >> 28) % 3;
 	backend.state = (uint8_t)(WIRE_STATE_READY + (draw >> 20) % 3);
 	backend.health = (uint8_t)((draw >> 23) % WIRE_N_HEALTHS);
 	switch (draw >> 24 & 15) {
@@ -114,12 +133,21 @@ static int change_something(struct stages *stages, struct random *random)
 		return delete_service(stages, number);
 	case 1:
 		service.timeout_udp_sec = (uint32_t)(draw >> 30) % 100;
-		return put_service(stages, &service);
+		status = put_service(stages, &service);
+		if (status != 0 || (draw >> 40 & 1) != 0)
+			return status;
+		return put_canary_source(stages, &service, (uint8_t)(draw >> 41) & 31);
 	case 2 ... 6:
 		return delete_backend(stages, &backend);
 	default:
 		return put_backend(stages, &backend);
 	}
+}
+
+static void compare_tables(const struct slot_table *a, const struct slot_table *b, uint32_t service)
+{
+	cr_assert_eq(a->n_slots, b->n_slots);
+	cr_assert_arr_eq(a->slot, b->slot, a->n_slots * sizeof(a->slot[0]), "slots of %u", service);
 }
 
 static void compare_members(const struct snapshot *a, const struct snapshot *b, uint32_t service)
@@ -142,9 +170,11 @@ static void compare_members(const struct snapshot *a, const struct snapshot *b, 
 	}
 	if (one->family == SL_FAMILY_NONE)
 		return;
-	cr_assert_eq(a->slots[service]->n_slots, b->slots[service]->n_slots);
-	cr_assert_arr_eq(a->slots[service]->slot, b->slots[service]->slot,
-			 a->slots[service]->n_slots * sizeof(uint16_t), "slots of %u", service);
+	compare_tables(a->slots[service], b->slots[service], service);
+	cr_assert_eq(a->canary_slots[service] != NULL, (one->flags & SL_SERVICE_CANARY) != 0);
+	cr_assert_eq(b->canary_slots[service] != NULL, (other->flags & SL_SERVICE_CANARY) != 0);
+	if (a->canary_slots[service] != NULL)
+		compare_tables(a->canary_slots[service], b->canary_slots[service], service);
 }
 
 /* Every endpoint that could be asked for, whether it is there or not. */

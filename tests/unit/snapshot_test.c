@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/lookup.h"
 #include "dataplane/maglev_fill.h"
 #include "dataplane/snapshot.h"
 #include "dataplane/staging_dump.h"
@@ -148,6 +149,153 @@ Test(snapshot, records_become_what_the_packet_path_reads)
 	staging_free(staging);
 }
 
+static void put_canary_source(struct staging *staging, const struct wire_service *service,
+			      uint32_t addr, uint8_t length)
+{
+	const struct wire_listed listed = {.service = service->address,
+					   .list = WIRE_CANARY_SOURCE,
+					   .family = SL_FAMILY_IPV4,
+					   .addr.word = {sl_to_be32(addr)},
+					   .length = length};
+
+	cr_assert_eq(staging_put_listed(staging, &listed, error), 0, "%s", error);
+}
+
+/* A service of the name @name, whose member @i has the i-th of these weights. */
+static void put_weighted(struct staging *staging, const struct wire_service *service,
+			 const uint32_t *weight, const uint32_t *canary_weight)
+{
+	put_service(staging, service);
+	for (uint32_t i = 0; i < 3; i++) {
+		struct wire_backend backend = backend_at(service, 0x0a000001u + i, 8080);
+
+		backend.weight = weight[i];
+		backend.canary_weight = canary_weight[i];
+		put_backend(staging, &backend);
+	}
+}
+
+Test(snapshot, clients_of_canary_sources_have_slots_of_their_own)
+{
+	static const uint32_t rest[3] = {5, 1, 0}, group[3] = {0, 2, 3}, none[3] = {0, 0, 0};
+	const struct wire_service service = service_at("web", 0xcb007101u, 80, SL_PROTOCOL_TCP);
+	struct staging *staging = staging_new(), *other = staging_new();
+	struct snapshot *plain, *canary, *alone, *ended;
+	const struct sl_tuple inside = {.source.word = {SL_BE32(0x0a0100ffu)},
+					.family = SL_FAMILY_IPV4,
+					.protocol = SL_PROTOCOL_TCP};
+	struct sl_tuple outside = inside;
+	struct choice choice;
+
+	outside.source.word[0] = SL_BE32(0x0a010100u);
+	put_weighted(staging, &service, rest, group);
+	plain = build(staging, NULL);
+	cr_expect_null(plain->canary_slots[0], "nobody is to have them");
+	cr_expect_eq(plain->service[0].flags & SL_SERVICE_CANARY, 0);
+	cr_expect_eq(lookup_choose(plain, 0, &inside).audience, SL_AUDIENCE_ALL);
+	put_canary_source(staging, &service, 0x0a010000u, 24);
+	canary = build(staging, plain);
+	cr_expect_eq(canary->slots[0], plain->slots[0], "all others' are as they were");
+	cr_expect_eq(canary->n_tables_built, 1);
+	cr_expect_gt(snapshot_table_bytes(canary), snapshot_table_bytes(plain));
+	/* As if the service had no other clients. */
+	put_weighted(other, &service, group, none);
+	alone = build(other, NULL);
+	cr_assert_not_null(canary->canary_slots[0]);
+	cr_expect_arr_eq(canary->canary_slots[0]->slot, alone->slots[0]->slot,
+			 alone->slots[0]->n_slots * sizeof(alone->slots[0]->slot[0]));
+	choice = lookup_choose(canary, 0, &inside);
+	cr_expect_eq(choice.audience, SL_AUDIENCE_CANARY);
+	cr_expect_eq(choice.backend, lookup_slot(alone, 0, SL_AUDIENCE_ALL, choice.slot));
+	choice = lookup_choose(canary, 0, &outside);
+	cr_expect_eq(choice.audience, SL_AUDIENCE_ALL);
+	cr_expect_eq(choice.backend, lookup_slot(plain, 0, SL_AUDIENCE_ALL, choice.slot));
+	/* Nobody is there for them: they are as all others. */
+	put_weighted(staging, &service, rest, none);
+	put_canary_source(staging, &service, 0x0a010000u, 24);
+	ended = build(staging, canary);
+	cr_expect_null(ended->canary_slots[0]);
+	cr_expect_eq(lookup_choose(ended, 0, &inside).audience, SL_AUDIENCE_ALL);
+	snapshot_free(plain);
+	snapshot_free(ended);
+	snapshot_free(canary);
+	snapshot_free(alone);
+	staging_free(staging);
+	staging_free(other);
+}
+
+static uint32_t no_flows(const struct dataplane *dataplane, uint32_t backend)
+{
+	(void)dataplane;
+	(void)backend;
+	return 0;
+}
+
+/* Two of very many have a weight for the canary's clients: whatever the hash, these are compared. */
+Test(snapshot, the_canarys_few_are_found_among_many)
+{
+	struct wire_service service = service_at("web", 0xcb007101u, 80, SL_PROTOCOL_TCP);
+	struct staging *staging = staging_new();
+	struct choice choice = {.audience = SL_AUDIENCE_CANARY};
+	uint32_t n_found[2] = {0, 0};
+	struct snapshot *snapshot;
+
+	service.n_slots = 4099;
+	put_service(staging, &service);
+	put_canary_source(staging, &service, 0, 0);
+	for (uint32_t i = 0; i < 40; i++) {
+		struct wire_backend backend = backend_at(&service, 0x0a000001u + i, 8080);
+
+		backend.canary_weight = i == 3 || i == 37;
+		put_backend(staging, &backend);
+	}
+	snapshot = build(staging, NULL);
+	cr_assert_eq(snapshot->canary_slots[0]->n_members, 2);
+	for (uint32_t i = 0; i < 1000; i++) {
+		uint32_t found;
+
+		choice.hash = (uint64_t)i * 0x9e3779b97f4a7c15ull;
+		found = lookup_least(snapshot, &snapshot->service[0], &choice, NULL, no_flows);
+		cr_assert(found == snapshot->member[3] || found == snapshot->member[37]);
+		n_found[found == snapshot->member[37]]++;
+	}
+	cr_expect(n_found[0] > 400 && n_found[1] > 400, "%u, %u", n_found[0], n_found[1]);
+	snapshot_free(snapshot);
+	staging_free(staging);
+}
+
+Test(snapshot, as_many_canary_sources_as_may_be_and_no_more)
+{
+	struct staging *staging = staging_new();
+	struct wire_listed listed = {
+		.list = WIRE_CANARY_SOURCE, .family = SL_FAMILY_IPV4, .length = 32};
+	struct wire_service service;
+	const uint32_t n_services = SL_MAX_CANARY_SOURCES / SL_MAX_CANARY_SOURCES_PER_SERVICE;
+
+	for (uint32_t i = 0; i <= n_services; i++) {
+		service = service_at("web", 0xcb007101u + i, 80, SL_PROTOCOL_TCP);
+		put_service(staging, &service);
+		for (uint32_t k = 0; i < n_services && k < SL_MAX_CANARY_SOURCES_PER_SERVICE; k++)
+			put_canary_source(staging, &service, 0x0a000000u + k, 32);
+	}
+	listed.service = service.address;
+	cr_expect_eq(staging_put_listed(staging, &listed, error), -ENOSPC);
+	cr_expect(strstr(error, "canary sources of all services (limit 16384)"), "%s", error);
+	/* What is put has none, and leaves its place to others. */
+	service = service_at("web", 0xcb007101u, 80, SL_PROTOCOL_TCP);
+	put_service(staging, &service);
+	listed.service = service.address;
+	cr_expect_eq(staging_put_listed(staging, &listed, error), 0, "%s", error);
+	cr_expect_eq(staging_put_listed(staging, &listed, error), -EEXIST);
+	cr_expect(strstr(error, "canary.sources 0.0.0.0/32 stands there twice"), "%s", error);
+	for (uint32_t k = 1; k < SL_MAX_CANARY_SOURCES_PER_SERVICE; k++)
+		put_canary_source(staging, &service, 0x0a000000u + k, 32);
+	listed.length = 0;
+	cr_expect_eq(staging_put_listed(staging, &listed, error), -ENOSPC);
+	cr_expect(strstr(error, "1025 canary sources (limit 1024)"), "%s", error);
+	staging_free(staging);
+}
+
 Test(snapshot, unchanged_services_share_their_tables)
 {
 	struct wire_service service[3];
@@ -230,7 +378,8 @@ Test(snapshot, drain_maint_down_and_weight_zero_take_no_slots)
 		cr_expect(sl_addr_equal(&snapshot->backend[member].addr, &backend[i].addr),
 			  "member %u is not in the order of addresses", i);
 		cr_expect_eq(snapshot->backend[member].is_gone, i == 2 || i == 4);
-		cr_expect_eq(snapshot->backend[snapshot->member[i]].weight, i == 0);
+		cr_expect_eq(snapshot->backend[snapshot->member[i]].weight[SL_AUDIENCE_ALL],
+			     i == 0);
 		cr_expect_eq(snapshot->member_state[i], backend[i].state);
 		cr_expect_eq(snapshot->member_health[i], backend[i].health);
 		cr_expect_eq(snapshot_n_slots_of(snapshot, index, i), i == 0 ? 1009 : 0);

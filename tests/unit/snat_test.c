@@ -245,13 +245,14 @@ Test(snat, put_again_it_is_the_same_and_remade_another)
 	staging_free(staging);
 }
 
-static struct wire_deny deny_of(const struct wire_service *service, uint8_t end, uint32_t addr,
-				uint8_t length)
+static struct wire_listed deny_of(const struct wire_service *service, uint8_t end, uint32_t addr,
+				  uint8_t length)
 {
-	return (struct wire_deny){.service = service->address,
-				  .addr.word = {sl_to_be32(addr)},
-				  .length = length,
-				  .end = end};
+	return (struct wire_listed){.service = service->address,
+				    .addr.word = {sl_to_be32(addr)},
+				    .length = length,
+				    .list = end,
+				    .family = SL_FAMILY_IPV4};
 }
 
 static bool is_denied(const struct snapshot *snapshot, uint32_t service, uint8_t end, uint32_t addr)
@@ -265,7 +266,7 @@ Test(snat, each_service_denies_by_its_own_list)
 {
 	const struct wire_service service[] = {prefix_at("office", OFFICE, 16, POOL),
 					       prefix_at("lab", LAB, 24, POOL + 1)};
-	const struct wire_deny denies[] = {
+	const struct wire_listed denies[] = {
 		deny_of(&service[0], WIRE_DENY_SOURCE, OFFICE + 0x100, 24),
 		deny_of(&service[0], WIRE_DENY_DESTINATION, OUTSIDE & ~0xffu, 24),
 		deny_of(&service[1], WIRE_DENY_DESTINATION, OUTSIDE, 32),
@@ -274,7 +275,7 @@ Test(snat, each_service_denies_by_its_own_list)
 	struct snapshot *snapshot;
 
 	for (size_t i = 0; i < SL_ARRAY_LEN(denies); i++)
-		cr_assert_eq(staging_put_deny(staging, &denies[i], error), 0, "%s", error);
+		cr_assert_eq(staging_put_listed(staging, &denies[i], error), 0, "%s", error);
 	snapshot = build(staging);
 	cr_expect(is_denied(snapshot, 0, WIRE_DENY_SOURCE, OFFICE + 0x1ff));
 	cr_expect(!is_denied(snapshot, 0, WIRE_DENY_SOURCE, OFFICE + 0x200));
@@ -291,15 +292,15 @@ Test(snat, each_service_denies_by_its_own_list)
 Test(snat, a_service_that_is_put_denies_nothing)
 {
 	const struct wire_service service = prefix_at("office", OFFICE, 16, POOL);
-	const struct wire_deny deny = deny_of(&service, WIRE_DENY_DESTINATION, OUTSIDE, 32);
+	const struct wire_listed deny = deny_of(&service, WIRE_DENY_DESTINATION, OUTSIDE, 32);
 	struct staging *staging = staging_of(&service, 1);
 	struct snapshot *first = build(staging);
 	struct snapshot *second;
 	struct snapshot *third;
 	struct staging *clone;
 
-	cr_assert_eq(staging_put_deny(staging, &deny, error), 0, "%s", error);
-	cr_expect_eq(staging_put_deny(staging, &deny, error), -EEXIST);
+	cr_assert_eq(staging_put_listed(staging, &deny, error), 0, "%s", error);
+	cr_expect_eq(staging_put_listed(staging, &deny, error), -EEXIST);
 	cr_expect_not_null(strstr(error, "198.51.100.7/32 stands there twice"), "%s", error);
 	second = build(staging);
 	cr_expect_eq(second->digest - first->digest, wire_digest(&deny, sizeof(deny)));
@@ -330,18 +331,18 @@ Test(snat, an_unchanged_list_is_shared_and_a_full_one_refuses)
 	struct staging *staging = staging_of(&service, 1);
 	struct snapshot *first;
 	struct snapshot *second = NULL;
-	struct wire_deny deny;
+	struct wire_listed deny;
 
 	for (uint32_t i = 0; i < SL_MAX_DENIES_PER_SERVICE; i++) {
 		deny = deny_of(&service, WIRE_DENY_DESTINATION, OUTSIDE + i, 32);
-		cr_assert_eq(staging_put_deny(staging, &deny, error), 0, "%s", error);
+		cr_assert_eq(staging_put_listed(staging, &deny, error), 0, "%s", error);
 	}
 	deny = deny_of(&service, WIRE_DENY_SOURCE, OFFICE, 32);
-	cr_expect_eq(staging_put_deny(staging, &deny, error), -ENOSPC);
-	cr_expect_not_null(strstr(error, "deny list full (limit 4096)"), "%s", error);
+	cr_expect_eq(staging_put_listed(staging, &deny, error), -ENOSPC);
+	cr_expect_not_null(strstr(error, "4097 denied prefixes (limit 4096)"), "%s", error);
 	first = build(staging);
 	cr_assert_eq(snapshot_build(staging, 2, &key, first, &second, error), 0, "%s", error);
-	cr_expect_eq(second->denies[0], first->denies[0]);
+	cr_expect_eq(second->lists[0], first->lists[0]);
 	snapshot_free(first);
 	cr_expect(is_denied(second, 0, WIRE_DENY_DESTINATION, OUTSIDE + 4095));
 	snapshot_free(second);
@@ -351,7 +352,7 @@ Test(snat, an_unchanged_list_is_shared_and_a_full_one_refuses)
 Test(snat, a_dump_keeps_denies)
 {
 	const struct wire_service service = prefix_at("office", OFFICE, 16, POOL);
-	const struct wire_deny deny = deny_of(&service, WIRE_DENY_SOURCE, OFFICE + 9, 32);
+	const struct wire_listed deny = deny_of(&service, WIRE_DENY_SOURCE, OFFICE + 9, 32);
 	struct staging *staging = staging_of(&service, 1);
 	struct staging *loaded = staging_new();
 	struct sl_hash_key loaded_key;
@@ -361,7 +362,7 @@ Test(snat, a_dump_keeps_denies)
 	size_t size;
 	void *dump;
 
-	cr_assert_eq(staging_put_deny(staging, &deny, error), 0, "%s", error);
+	cr_assert_eq(staging_put_listed(staging, &deny, error), 0, "%s", error);
 	before = build(staging);
 	size = staging_dump_size(staging);
 	dump = malloc(size);

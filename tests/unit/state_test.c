@@ -289,6 +289,91 @@ Test(state, a_file_of_version_4_is_loaded_and_its_digest_holds, .init = make_dir
 	desired_free(state.desired);
 }
 
+/* What version 5 wrote, whose records of prefixes had no family, and those of backends no canary_weight. */
+static const char version_5[] =
+	"{\"version\": 5, \"generation\": 1, \"hash_key\": \"45156c9e54b98135469759abe266db78\", "
+	"\"file\": \"/tmp/tmpg9gadnol/sluice.yaml\", \"file_digest\": \"ab60c63a8adabba2\", "
+	"\"digest\": "
+	"\"0c35f890461274f1\", \"services\": [{\"name\": \"office\", \"address\": \"10.0.0.0/16\", "
+	"\"mode\": "
+	"\"snat\", \"scheduler\": \"maglev\", \"source\": [\"192.0.2.1\"], \"source_ports\": "
+	"\"1024-65535\", "
+	"\"deny_source\": [\"10.0.9.0/24\"], \"deny_destination\": [\"192.168.0.0/16\"], "
+	"\"stateless_replies\": true, \"proxy_protocol\": \"none\", \"flow_log\": false, "
+	"\"slots\": "
+	"65537, \"owner\": \"file\", \"timeouts\": {\"established\": 7440, \"transitory\": 240, "
+	"\"embryonic\": 240, \"udp\": 300}, \"backends\": []}, {\"canary\": {\"group\": \"v2\", "
+	"\"share_percent\": 5}, \"name\": \"web\", \"address\": \"203.0.113.10:80/tcp\", \"mode\": "
+	"\"nat\", "
+	"\"scheduler\": \"maglev\", \"source\": [], \"source_ports\": null, \"deny_source\": [], "
+	"\"deny_destination\": [], \"stateless_replies\": true, \"proxy_protocol\": \"none\", "
+	"\"flow_log\": false, \"slots\": 65537, \"owner\": \"file\", \"timeouts\": "
+	"{\"established\": 7440, "
+	"\"transitory\": 240, \"embryonic\": 10, \"udp\": 300}, \"backends\": [{\"address\": "
+	"\"10.1.0.2:8080\", \"weight\": 3, \"max_flows\": 7, \"state\": \"ready\", \"group\": "
+	"\"v2\"}]}]}";
+
+Test(state, a_file_of_version_5_is_loaded_and_its_digest_holds, .init = make_dir,
+     .fini = remove_dir)
+{
+	const struct desired_service *office, *web;
+	char note[STATE_MAX_ERROR];
+	struct state state;
+
+	write_state(version_5);
+	cr_assert_eq(state_load(dir, &state, &journal, note), 0, "%s", note);
+	cr_assert_str_empty(note, "%s", note);
+	office = desired_find(state.desired, "office");
+	web = desired_find(state.desired, "web");
+	cr_assert(office && web);
+	cr_expect_eq(office->n_listed, 2);
+	cr_expect_eq(office->listed[0].family, SL_FAMILY_IPV4, "the service's");
+	cr_expect_eq(web->canary.share, 500);
+	cr_expect_eq(web->n_listed, 0, "its canary has no sources, as it had none then");
+	desired_free(state.desired);
+}
+
+/* Of either family, whatever the service's is. */
+static struct wire_listed canary_source(uint32_t i)
+{
+	struct wire_listed source = {.list = WIRE_CANARY_SOURCE,
+				     .family = i % 2 ? SL_FAMILY_IPV6 : SL_FAMILY_IPV4,
+				     .length = i % 2 ? 128 : 32};
+
+	source.addr.word[0] = i % 2 ? SL_BE32(0x20010db8) : sl_to_be32(0x0a000000 + i);
+	source.addr.word[3] = i % 2 ? sl_to_be32(i) : 0;
+	return source;
+}
+
+Test(state, sources_of_a_canary_are_saved_and_loaded, .init = make_dir, .fini = remove_dir)
+{
+	struct state saved = make_state(1, 2), loaded;
+	const uint32_t n = SL_MAX_CANARY_SOURCES_PER_SERVICE;
+	struct wire_listed *source = calloc(n, sizeof(*source));
+	const struct desired_service *found;
+	struct desired_service *service;
+	char note[STATE_MAX_ERROR];
+	struct rpc_error error;
+	bool is_new;
+
+	for (uint32_t i = 0; i < n; i++)
+		source[i] = canary_source(i);
+	cr_assert_eq(
+		desired_edit(saved.desired, saved.desired->service[0]->wire.name, &service, &error),
+		RPC_OK);
+	service->canary = (struct share_canary){.group = "v2"};
+	desired_service_list(service, source, n);
+	cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0, "%s", note);
+	cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
+	found = desired_find(loaded.desired, service->wire.name);
+	cr_assert_eq(found->n_listed, n);
+	cr_expect_arr_eq(found->listed, service->listed, n * sizeof(*found->listed));
+	cr_expect_eq(desired_digest(loaded.desired, &loaded.hash_key),
+		     desired_digest(saved.desired, &saved.hash_key));
+	desired_free(saved.desired);
+	desired_free(loaded.desired);
+}
+
 Test(state, a_source_pool_is_saved_and_loaded, .init = make_dir, .fini = remove_dir)
 {
 	struct state saved = make_state(42, 2), loaded;
@@ -327,7 +412,7 @@ Test(state, a_deny_list_is_saved_and_loaded, .init = make_dir, .fini = remove_di
 	struct state saved = make_state(42, 2), loaded;
 	struct desired_service *service =
 		desired_service_new("office", &address, DESIRED_OWNER_API);
-	struct wire_deny *deny = calloc(SL_MAX_DENIES_PER_SERVICE, sizeof(*deny));
+	struct wire_listed *deny = calloc(SL_MAX_DENIES_PER_SERVICE, sizeof(*deny));
 	const struct desired_service *found;
 	char note[STATE_MAX_ERROR];
 	struct rpc_error error;
@@ -337,20 +422,21 @@ Test(state, a_deny_list_is_saved_and_loaded, .init = make_dir, .fini = remove_di
 	for (uint32_t i = 0; i < SL_MAX_DENIES_PER_SERVICE; i++) {
 		deny[i].addr.ipv4 = sl_to_be32(0x0a000000 + i / 2);
 		deny[i].length = 32;
-		deny[i].end = i % 2 ? WIRE_DENY_SOURCE : WIRE_DENY_DESTINATION;
+		deny[i].list = i % 2 ? WIRE_DENY_SOURCE : WIRE_DENY_DESTINATION;
+		deny[i].family = SL_FAMILY_IPV4;
 	}
 	deny[0].length = 0; /* 0.0.0.0/0 */
 	deny[0].addr.ipv4 = 0;
-	desired_service_deny(service, deny, SL_MAX_DENIES_PER_SERVICE);
+	desired_service_list(service, deny, SL_MAX_DENIES_PER_SERVICE);
 	cr_assert_eq(desired_add(saved.desired, service, &error), RPC_OK);
 	cr_assert_eq(state_save(dir, &saved, &journal, &is_new, note), 0, "%s", note);
 	cr_assert_eq(state_load(dir, &loaded, &journal, note), 0, "%s", note);
 	cr_assert_str_empty(note, "%s", note);
 	found = desired_find(loaded.desired, "office");
 	cr_assert(found);
-	cr_assert_eq(found->n_denies, SL_MAX_DENIES_PER_SERVICE);
-	cr_expect_arr_eq(found->deny, service->deny, found->n_denies * sizeof(*found->deny));
-	cr_expect_eq(desired_find(loaded.desired, "web")->n_denies, 0);
+	cr_assert_eq(found->n_listed, SL_MAX_DENIES_PER_SERVICE);
+	cr_expect_arr_eq(found->listed, service->listed, found->n_listed * sizeof(*found->listed));
+	cr_expect_eq(desired_find(loaded.desired, "web")->n_listed, 0);
 	desired_free(loaded.desired);
 	desired_free(saved.desired);
 }

@@ -58,6 +58,10 @@ LIMIT = {4: ("203.0.113.150", [f"10.0.0.{i}" for i in range(51, 53)]),
 # Round robin, and clients with one prefix keep their backend.
 STICK = {4: ("203.0.113.160", [f"10.0.0.{i}" for i in range(81, 84)]),
          6: ("2001:db8:100::160", [f"2001:db8:2::{i}" for i in range(81, 84)])}
+# The second backend is for clients of one prefix alone: inside it, and beside it.
+CANARY = {4: ("203.0.113.170", ["10.0.0.91", "10.0.0.92"]), 6: ("2001:db8:100::170", ["2001:db8:2::91", "2001:db8:2::92"])}
+CANARY_CLIENTS = {4: ["192.0.2.16", "192.0.2.21", "192.0.2.31"], 6: ["2001:db8:3::c:0", "2001:db8:3::c:7", "2001:db8:3::c:ffff"]}
+OTHER_CLIENTS = {4: ["192.0.2.15", "192.0.2.32", C], 6: ["2001:db8:3::b:ffff", "2001:db8:3::d:0", C6]}
 TURN_WEIGHTS, LEAST_WEIGHTS, MAX_FLOWS = (1, 3, 1), (1, 2, 1, 0), 2
 SOURCE_PORT = 4000  # the only one
 TOLD = ("drop_backend_gone", "drop_no_flow", "drop_no_source_port", "drop_flows_full", "drop_denied",
@@ -1202,6 +1206,43 @@ def stick_story(family, l4):
                  **({"flow_promoted": n} if l4 is UDP else {}))
 
 
+def canary_story(family, l4):
+    """New flows of the canary's clients are its group's as long as that can take any; those there are stay."""
+    story = Story("canary", family, l4)
+    story.service, (rest, group) = CANARY[family]
+    sports = itertools.count(40000)
+    begun = []
+
+    def begin(client, backend):
+        story.client, story.backend, story.sport = client, backend, next(sports)
+        story.forward(flags="S", seq=100)
+        story.reply(flags="SA", seq=500, ack=101)
+        begun.append((client, backend, story.sport))
+
+    def go_on():
+        for story.client, story.backend, story.sport in begun:
+            story.forward(flags="A", seq=101, ack=501)
+
+    for client in CANARY_CLIENTS[family]:
+        begin(client, group)
+    for client in OTHER_CLIENTS[family]:
+        begin(client, rest)
+    n_learnt = 0
+    if l4 is TCP:  # of a connection that nobody knows
+        story.client, story.backend, story.sport = CANARY_CLIENTS[family][0], group, 50000
+        story.forward(flags="A", seq=101, ack=501)
+        n_learnt = 1
+    for variant in ("canary-none", "canary-down", "canary-full"):
+        story.tables(variant)
+        begin(CANARY_CLIENTS[family][1], rest)
+        begin(OTHER_CLIENTS[family][1], rest)
+        go_on()
+    story.tables("base")
+    begin(CANARY_CLIENTS[family][1], group)
+    go_on()
+    story.events(flow_created=len(begun) + n_learnt, backend_full=1, flow_promoted=len(begun))
+
+
 def fragment_stories(family):
     """RFC 791, 1858, 5722, 8200: whatever the first one is, is the rest."""
     udp = {"flow_created": 1, "flow_promoted": 1}
@@ -1692,6 +1733,7 @@ for version in (4, 6):
         origin_story(version, layer4)
         limit_story(version, layer4)
         stick_story(version, layer4)
+        canary_story(version, layer4)
     fragment_stories(version)
     fullnat_tcp_stories(version)
     for layer4 in (TCP, UDP):
