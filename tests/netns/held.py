@@ -11,7 +11,8 @@ N_HELD = 20
 
 HOLDER = (
     "import http.client,json,sys\n"
-    "held=[http.client.HTTPConnection(sys.argv[1],int(sys.argv[2]),timeout=10) for _ in range(int(sys.argv[3]))]\n"
+    "source=(sys.argv[4],0) if sys.argv[4] else None\n"
+    "held=[http.client.HTTPConnection(sys.argv[1],int(sys.argv[2]),timeout=10,source_address=source) for _ in range(int(sys.argv[3]))]\n"
     "def ask(c):\n"
     " try:\n"
     "  c.request('GET','/name'); return int(c.getresponse().read().decode().strip()[7:])\n"
@@ -21,10 +22,10 @@ HOLDER = (
 
 
 class Held:
-    """Connections that stay open."""
+    """Connections that stay open, of the client's address or another of it."""
 
-    def __init__(self, net, port, count=N_HELD):
-        self.process = subprocess.Popen(net.in_ns("client", sys.executable, "-c", HOLDER, topology.SERVICE4, str(port), str(count)),
+    def __init__(self, net, port, count=N_HELD, source=""):
+        self.process = subprocess.Popen(net.in_ns("client", sys.executable, "-c", HOLDER, topology.SERVICE4, str(port), str(count), source),
                                         text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.began = self.ask()
 
