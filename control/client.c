@@ -559,17 +559,14 @@ int client_service_counters(struct client *client, const struct wire_address *se
 			  sizeof(*reply));
 }
 
-int client_backend_counters(struct client *client, const struct wire_address *service,
-			    uint32_t first, struct wire_backend_counters_record *record,
-			    uint32_t *n_records, uint32_t *next)
+/* BACKEND_COUNTERS and BACKEND_OPENINGS have requests and replies of one shape. */
+static int call_service_page(struct client *client, uint16_t type,
+			     const struct wire_address *service, uint32_t first, void *record,
+			     size_t size, uint32_t *n_records, uint32_t *next)
 {
 	struct wire_backend_counters_request body = {.service = *service, .first = first};
 	struct wire_backend_counters_reply reply;
-	struct request request = {
-		.type = WIRE_BACKEND_COUNTERS,
-		.body = &body,
-		.body_length = sizeof(body),
-	};
+	struct request request = {.type = type, .body = &body, .body_length = sizeof(body)};
 	const uint8_t *rest;
 	size_t rest_length;
 	int status = call(client, &request, CLIENT_TIMEOUT_MS, &reply, sizeof(reply), &rest,
@@ -579,8 +576,30 @@ int client_backend_counters(struct client *client, const struct wire_address *se
 		return status;
 	*n_records = reply.n_records;
 	*next = reply.next;
-	return take_records(client, reply.n_records, WIRE_MAX_RECORDS, sizeof(*record), rest,
-			    rest_length, record);
+	return take_records(client, reply.n_records, WIRE_MAX_RECORDS, size, rest, rest_length,
+			    record);
+}
+
+_Static_assert(sizeof(struct wire_backend_counters_request) ==
+			       sizeof(struct wire_backend_openings_request) &&
+		       sizeof(struct wire_backend_counters_reply) ==
+			       sizeof(struct wire_backend_openings_reply),
+	       "call_service_page serves both");
+
+int client_backend_counters(struct client *client, const struct wire_address *service,
+			    uint32_t first, struct wire_backend_counters_record *record,
+			    uint32_t *n_records, uint32_t *next)
+{
+	return call_service_page(client, WIRE_BACKEND_COUNTERS, service, first, record,
+				 sizeof(*record), n_records, next);
+}
+
+int client_backend_openings(struct client *client, const struct wire_address *service,
+			    uint32_t first, struct wire_backend_openings_record *record,
+			    uint32_t *n_records, uint32_t *next)
+{
+	return call_service_page(client, WIRE_BACKEND_OPENINGS, service, first, record,
+				 sizeof(*record), n_records, next);
 }
 
 int client_flows(struct client *client, const struct wire_flow_filter *filter, uint32_t limit,

@@ -93,6 +93,10 @@ int client_backend_counters(struct client *client, const struct wire_address *se
 			    uint32_t first, struct wire_backend_counters_record *record,
 			    uint32_t *n_records, uint32_t *next) SL_MUST_USE;
 
+int client_backend_openings(struct client *client, const struct wire_address *service,
+			    uint32_t first, struct wire_backend_openings_record *record,
+			    uint32_t *n_records, uint32_t *next) SL_MUST_USE;
+
 /** One page. @limit: 1..WIRE_MAX_RECORDS, and so many of @record. @next: 0 when that was all. */
 int client_flows(struct client *client, const struct wire_flow_filter *filter, uint32_t limit,
 		 uint64_t cursor, struct wire_flow_record *record, uint32_t *n_records,

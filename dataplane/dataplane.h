@@ -123,6 +123,10 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record);
 
+/** What became of SYNs, a part of the same: no system call. @openings: written whole. */
+void dataplane_backend_openings(struct dataplane *dataplane, uint32_t backend,
+				struct sl_backend_openings *openings);
+
 /** A live flow: a copy that nobody changes, the visitor's until it returns. */
 struct dataplane_flow {
 	const struct sl_flow *flow;

@@ -110,6 +110,20 @@ static void describe_member(const struct sessions *sessions, uint32_t service, u
 	record->n_slots = n_slots;
 }
 
+/* The end of the page of service @index from position @first; SL_NO_INDEX with the answer a refusal. */
+static uint32_t end_of_page(const struct sessions *sessions, uint32_t index, uint32_t first,
+			    struct answer *answer)
+{
+	uint32_t n_members = sessions->snapshot->service[index].n_members;
+
+	if (first > n_members) {
+		answer_refuse(answer, -EINVAL, "service %s: position %u (limit %u)",
+			      sessions->snapshot->service_name[index], first, n_members);
+		return SL_NO_INDEX;
+	}
+	return n_members - first > WIRE_MAX_RECORDS ? first + WIRE_MAX_RECORDS : n_members;
+}
+
 void query_backend_counters(struct session *session, const void *body, struct answer *answer)
 {
 	const struct wire_backend_counters_request *request = body;
@@ -122,16 +136,10 @@ void query_backend_counters(struct session *session, const void *body, struct an
 
 	if (index == SL_NO_INDEX)
 		return;
-	service = &sessions->snapshot->service[index];
-	if (request->first > service->n_members) {
-		answer_refuse(answer, -EINVAL, "service %s: position %u (limit %u)",
-			      sessions->snapshot->service_name[index], request->first,
-			      service->n_members);
+	end = end_of_page(sessions, index, request->first, answer);
+	if (end == SL_NO_INDEX)
 		return;
-	}
-	end = service->n_members - request->first > WIRE_MAX_RECORDS
-		      ? request->first + WIRE_MAX_RECORDS
-		      : service->n_members;
+	service = &sessions->snapshot->service[index];
 	for (uint32_t i = 0; i < service->n_slots; i++) {
 		uint16_t position = sessions->snapshot->slots[index]->slot[i];
 
@@ -142,6 +150,34 @@ void query_backend_counters(struct session *session, const void *body, struct an
 		describe_member(sessions, index, i, n_slots[i - request->first],
 				&reply->record[reply->n_records++]);
 	reply->next = end < service->n_members ? end : 0;
+	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
+}
+
+void query_backend_openings(struct session *session, const void *body, struct answer *answer)
+{
+	const struct wire_backend_openings_request *request = body;
+	const struct sessions *sessions = session->sessions;
+	const struct snapshot *snapshot = sessions->snapshot;
+	struct wire_backend_openings_reply *reply = answer->body;
+	uint32_t index = find_service(sessions, &request->service, answer);
+	uint32_t end = index == SL_NO_INDEX ? SL_NO_INDEX
+					    : end_of_page(sessions, index, request->first, answer);
+
+	if (end == SL_NO_INDEX)
+		return;
+	for (uint32_t i = request->first; i < end; i++) {
+		struct wire_backend_openings_record *record = &reply->record[reply->n_records++];
+		uint32_t backend = snapshot->member[snapshot->service[index].first_member + i];
+		struct sl_backend_openings openings;
+
+		dataplane_backend_openings(sessions->dataplane, backend, &openings);
+		record->addr = snapshot->backend[backend].addr;
+		record->port = snapshot->backend[backend].port;
+#define X(name, unit, help) record->name = openings.name;
+		SL_BACKEND_OPENING_LIST(X)
+#undef X
+	}
+	reply->next = end < snapshot->service[index].n_members ? end : 0;
 	answer->length = sizeof(*reply) + reply->n_records * sizeof(reply->record[0]);
 }
 

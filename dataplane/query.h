@@ -10,6 +10,7 @@ void query_status(struct session *session, const void *body, struct answer *answ
 void query_counters(struct session *session, const void *body, struct answer *answer);
 void query_service_counters(struct session *session, const void *body, struct answer *answer);
 void query_backend_counters(struct session *session, const void *body, struct answer *answer);
+void query_backend_openings(struct session *session, const void *body, struct answer *answer);
 void query_flows(struct session *session, const void *body, struct answer *answer);
 void query_flow_count(struct session *session, const void *body, struct answer *answer);
 void query_explain(struct session *session, const void *body, struct answer *answer);

@@ -402,6 +402,8 @@ static const struct message_kind {
 			     query_affinities},
 	[WIRE_AFFINITY_CLEAR] = {sizeof(struct wire_affinity_clear_request), 0, NO_RESERVED, false,
 				 query_affinity_clear},
+	[WIRE_BACKEND_OPENINGS] = {sizeof(struct wire_backend_openings_request), 0, NO_RESERVED,
+				   false, query_backend_openings},
 };
 
 static bool is_zero(const uint8_t *bytes, size_t size)

@@ -408,7 +408,23 @@
 	S(wire_affinity_clear_request) \
 	M(wire_affinity_clear_reply, n_entries) \
 	M(wire_affinity_clear_reply, reserved) \
-	S(wire_affinity_clear_reply)
+	S(wire_affinity_clear_reply) \
+	M(wire_backend_openings_request, service) \
+	M(wire_backend_openings_request, first) \
+	S(wire_backend_openings_request) \
+	M(wire_backend_openings_record, addr) \
+	M(wire_backend_openings_record, port) \
+	M(wire_backend_openings_record, reserved) \
+	M(wire_backend_openings_record, syns) \
+	M(wire_backend_openings_record, syn_acks) \
+	M(wire_backend_openings_record, refused) \
+	M(wire_backend_openings_record, unanswered) \
+	M(wire_backend_openings_record, resets) \
+	S(wire_backend_openings_record) \
+	M(wire_backend_openings_reply, n_records) \
+	M(wire_backend_openings_reply, next) \
+	E(wire_backend_openings_reply, record) \
+	S(wire_backend_openings_reply)
 /* clang-format on */
 
 enum {

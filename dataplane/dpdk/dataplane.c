@@ -294,21 +294,37 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 	}
 }
 
+void dataplane_backend_openings(struct dataplane *dataplane, uint32_t backend,
+				struct sl_backend_openings *openings)
+{
+	memset(openings, 0, sizeof(*openings));
+	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
+		const struct sl_backend_openings *counted =
+			&dataplane->worker[i]->backend_openings[backend];
+
+#define X(name, unit, help) openings->name += __atomic_load_n(&counted->name, __ATOMIC_RELAXED);
+		SL_BACKEND_OPENING_LIST(X)
+		SL_BACKEND_TIME_LIST(X)
+#undef X
+	}
+}
+
 void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record)
 {
+	struct sl_backend_openings openings;
+
+	dataplane_backend_openings(dataplane, backend, &openings);
+#define X(name, unit, help) record->name = openings.name;
+	SL_BACKEND_OPENING_LIST(X)
+	SL_BACKEND_TIME_LIST(X)
+#undef X
 	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
 		const struct backend_line *counters =
 			&dataplane->worker[i]->backend_counters[backend];
-		const struct sl_backend_openings *openings =
-			&dataplane->worker[i]->backend_openings[backend];
 
 #define X(name, unit, help) record->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);
 		SL_BACKEND_TRAFFIC_LIST(X)
-#undef X
-#define X(name, unit, help) record->name += __atomic_load_n(&openings->name, __ATOMIC_RELAXED);
-		SL_BACKEND_OPENING_LIST(X)
-		SL_BACKEND_TIME_LIST(X)
 #undef X
 		for (uint32_t j = 0; j < SL_MAX_SOURCES_PER_SERVICE; j++)
 			record->source_flows[j] += __atomic_load_n(

@@ -126,6 +126,12 @@ void dataplane_backend_counters(struct dataplane *dataplane SL_UNUSED, uint32_t 
 {
 }
 
+void dataplane_backend_openings(struct dataplane *dataplane SL_UNUSED, uint32_t backend SL_UNUSED,
+				struct sl_backend_openings *openings)
+{
+	memset(openings, 0, sizeof(*openings));
+}
+
 int dataplane_visit_flows(struct dataplane *dataplane SL_UNUSED, uint64_t cursor,
 			  dataplane_visitor *visit SL_UNUSED, void *context SL_UNUSED,
 			  uint64_t *next)

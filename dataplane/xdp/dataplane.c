@@ -319,11 +319,22 @@ void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 	free(values);
 }
 
+void dataplane_backend_openings(struct dataplane *dataplane, uint32_t backend,
+				struct sl_backend_openings *openings)
+{
+	const struct sl_backend_openings *counted =
+		(const struct sl_backend_openings *)dataplane->openings.at + backend;
+
+#define X(name, unit, help) openings->name = __atomic_load_n(&counted->name, __ATOMIC_RELAXED);
+	SL_BACKEND_OPENING_LIST(X)
+	SL_BACKEND_TIME_LIST(X)
+#undef X
+}
+
 void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record)
 {
-	const struct sl_backend_openings *openings =
-		(const struct sl_backend_openings *)dataplane->openings.at + backend;
+	struct sl_backend_openings openings;
 	size_t stride;
 	uint8_t *values =
 		read_percpu(dataplane, dataplane->bpf->maps.backend_counters, backend, &stride);
@@ -336,7 +347,8 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 #undef X
 	}
 	free(values);
-#define X(name, unit, help) record->name = __atomic_load_n(&openings->name, __ATOMIC_RELAXED);
+	dataplane_backend_openings(dataplane, backend, &openings);
+#define X(name, unit, help) record->name = openings.name;
 	SL_BACKEND_OPENING_LIST(X)
 	SL_BACKEND_TIME_LIST(X)
 #undef X

@@ -69,7 +69,8 @@ enum {
 	X(CAPTURE_READ,     capture_read,     24, "what was copied, as the next bytes of a pcapng file") \
 	X(CAPTURE_STOP,     capture_stop,     25, "copy no more; what was copied may yet be read") \
 	X(AFFINITIES,       affinities,       26, "a page of the services with affinity, and how many entries each has") \
-	X(AFFINITY_CLEAR,   affinity_clear,   27, "end a service's affinity entries")
+	X(AFFINITY_CLEAR,   affinity_clear,   27, "end a service's affinity entries") \
+	X(BACKEND_OPENINGS, backend_openings, 28, "what became of clients' SYNs, of a page of a service's backends")
 /* clang-format on */
 
 enum wire_type {
@@ -433,6 +434,27 @@ struct wire_backend_counters_reply {
 	struct wire_backend_counters_record record[];
 };
 
+struct wire_backend_openings_request {
+	struct wire_address service;
+	uint32_t first; /* position to start from */
+};
+/** A part of what wire_backend_counters_record says, for whoever asks once a second. */
+struct wire_backend_openings_record {
+	union sl_addr addr;
+	be16_t port;
+	uint16_t reserved[3];
+	uint64_t syns;
+	uint64_t syn_acks;
+	uint64_t refused;
+	uint64_t unanswered;
+	uint64_t resets;
+};
+struct wire_backend_openings_reply {
+	uint32_t n_records;
+	uint32_t next; /* position to go on from; 0: that was all */
+	struct wire_backend_openings_record record[];
+};
+
 /** Which flows; zero members match everything. */
 struct wire_flow_filter {
 	struct wire_address service; /* family 0: every service */
@@ -735,6 +757,7 @@ _Static_assert(sizeof(struct wire_address) == 20, "wire_address");
 _Static_assert(sizeof(struct wire_service) == 380, "wire_service");
 _Static_assert(sizeof(struct wire_listed) == 40, "wire_listed");
 _Static_assert(sizeof(struct wire_backend) == 52, "wire_backend");
+_Static_assert(sizeof(struct wire_backend_openings_record) == 64, "wire_backend_openings_record");
 _Static_assert(sizeof(struct wire_flow_filter) == 40, "wire_flow_filter");
 _Static_assert(sizeof(struct wire_flows_request) == 56, "wire_flows_request");
 _Static_assert(sizeof(struct wire_flow_record) == 88, "wire_flow_record");

@@ -55,8 +55,8 @@ static const struct row {
 	{"packet shorter than it says", WIRE_STATUS, 0, 0, 0, -1, true, NO_MESSAGE, ""},
 	{"packet of half a header", WIRE_STATUS, 0, 0, 0, -12, true, NO_MESSAGE, ""},
 	{"header alone", WIRE_STATUS, 0, 0, 0, -4, false, -EINVAL, "message status: 0 bytes (expected 4)"},
-	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..27)"},
-	{"type one beyond the last", WIRE_STATUS, HEAD(type), 28, 0, false, -EOPNOTSUPP, "type 28"},
+	{"type 0", WIRE_STATUS, HEAD(type), 0, 0, false, -EOPNOTSUPP, "type 0 (known: 1..28)"},
+	{"type one beyond the last", WIRE_STATUS, HEAD(type), 29, 0, false, -EOPNOTSUPP, "type 29"},
 	{"type 65535", WIRE_STATUS, HEAD(type), 65535, 0, false, -EOPNOTSUPP, "type 65535"},
 	{"reserved of the header", WIRE_STATUS, HEAD(reserved), 1, 0, false, -EINVAL, "message status: reserved"},
 	{"status in a request", WIRE_STATUS, HEAD(status), 1, 0, false, -EINVAL, "message status: reserved"},
@@ -85,6 +85,9 @@ static const struct row {
 	{"service counters long", WIRE_SERVICE_COUNTERS, 0, 0, 0, 1, false, -EINVAL, "expected 20"},
 	{"backend counters of no service", WIRE_BACKEND_COUNTERS, BODY(wire_address, protocol), SL_PROTOCOL_UDP, 0, false, -ENOENT, "203.0.0.10:80/udp: not found"},
 	{"backend counters beyond the last", WIRE_BACKEND_COUNTERS, BODY(wire_backend_counters_request, first), 3, 0, false, -EINVAL, "position 3 (limit 2)"},
+	{"backend openings of no service", WIRE_BACKEND_OPENINGS, BODY(wire_address, protocol), SL_PROTOCOL_UDP, 0, false, -ENOENT, "203.0.0.10:80/udp: not found"},
+	{"backend openings beyond the last", WIRE_BACKEND_OPENINGS, BODY(wire_backend_openings_request, first), 3, 0, false, -EINVAL, "position 3 (limit 2)"},
+	{"backend openings long", WIRE_BACKEND_OPENINGS, 0, 0, 0, 4, false, -EINVAL, "message backend_openings: 28 bytes (expected 24)"},
 	{"backend counters short", WIRE_BACKEND_COUNTERS, 0, 0, 0, -4, false, -EINVAL, "expected 24"},
 	{"flows limit 0", WIRE_FLOWS, BODY(wire_flows_request, limit), 0, 0, false, -EINVAL, "limit 0 (limit 1..256)"},
 	{"flows limit 257", WIRE_FLOWS, BODY(wire_flows_request, limit), 257, 0, false, -EINVAL, "limit 257"},
@@ -327,6 +330,8 @@ static size_t good_body(uint16_t type, uint8_t *body)
 		GOOD(service_counters, .service = old.address);
 	case WIRE_BACKEND_COUNTERS:
 		GOOD(backend_counters, .service = old.address);
+	case WIRE_BACKEND_OPENINGS:
+		GOOD(backend_openings, .service = old.address);
 	case WIRE_FLOWS:
 		GOOD(flows, .limit = 1);
 	case WIRE_FLOW_COUNT:
