@@ -27,6 +27,13 @@ enum health_check_on_down {
 	HEALTH_CHECK_KEEP = 1,  /* they stay where they are */
 };
 
+/** What clients' flows may say against a backend, as a hint to check it. */
+enum health_check_passive {
+	HEALTH_CHECK_PASSIVE_OFF = 0,
+	HEALTH_CHECK_PASSIVE_OPENINGS = 1, /* SYNs that it refused or left unanswered */
+	HEALTH_CHECK_PASSIVE_RESETS = 2,   /* these, and established flows that it reset */
+};
+
 enum {
 	HEALTH_CHECK_MAX_HOLD_SHIFT = 6, /* hold_down_ms is doubled so often at most */
 };
@@ -34,6 +41,7 @@ enum {
 /* clang-format off */
 #define HEALTH_CHECK_TYPES   "none|tcp|http|https|udp|icmp|exec"
 #define HEALTH_CHECK_ON_DOWN "reset|keep"
+#define HEALTH_CHECK_PASSIVE "off|openings|resets"
 
 /* Which types a member goes with, in words. */
 #define HEALTH_CHECK_FOR_HTTP  "http, https"
@@ -44,7 +52,8 @@ enum {
 /* name, the types it goes with, choices, help: stored as the number of the choice. */
 #define HEALTH_CHECK_WORD_LIST(X) \
 	X(type,    ANY, HEALTH_CHECK_TYPES,   "what a check is; none: the backends are not checked") \
-	X(on_down, ANY, HEALTH_CHECK_ON_DOWN, "flows of a backend that is down: reset ends them, keep lets them stay; default reset")
+	X(on_down, ANY, HEALTH_CHECK_ON_DOWN, "flows of a backend that is down: reset ends them, keep lets them stay; default reset") \
+	X(passive, ANY, HEALTH_CHECK_PASSIVE, "hints that have a backend checked at once: openings, SYNs that failed; resets, these and flows it reset; default off")
 
 /* name, types, help */
 #define HEALTH_CHECK_BOOLEAN_LIST(X) \
@@ -54,14 +63,17 @@ enum {
 #define HEALTH_CHECK_NUMBER_LIST(X) \
 	X(port,             PORT, 0, 65535,   0,    "where to; 0: the backend's own port") \
 	X(interval_ms,      ANY,  50, 3600000, 2000, "from the start of a check to that of the next; default 2000") \
-	X(fast_interval_ms, ANY,  0, 3600000, 0,    "the same while the last result is not what the backend is taken for; default half of interval_ms") \
+	X(fast_interval_ms, ANY,  0, 3600000, 0,    "the same while the last result is unlike the backend's state, or hints come; default half of interval_ms") \
 	X(timeout_ms,       ANY,  0, 3600000, 0,    "after which a check without an answer has failed; default half of interval_ms") \
 	X(rise,             ANY,  1, 255,     2,    "good results in a row that make a backend up; default 2") \
 	X(fall,             ANY,  1, 255,     3,    "bad results in a row that make it down; default 3") \
 	X(jitter_percent,   ANY,  0, 50,      10,   "of an interval, by which it is shorter at random; default 10") \
 	X(hold_down_ms,     ANY,  0, 3600000, 1000, "how long what went down stays so at least; up to 64 times as long if it soon goes down again; default 1000") \
 	X(slow_start_ms,    ANY,  0, 3600000, 0,    "over which the weight of a backend that came up rises; default 0") \
-	X(panic_percent,    ANY,  0, 100,     1,    "when fewer of the ready backends are up, all are used as if they were; 0: never; default 1: when none is up")
+	X(panic_percent,    ANY,  0, 100,     1,    "when fewer of the ready backends are up, all are used as if they were; 0: never; default 1: when none is up") \
+	X(passive_percent,   ANY, 1,   100,     50,   "of openings in a window: a hint, if it is twice the service's least; default 50") \
+	X(passive_openings,  ANY, 1,   1000000, 10,   "that a backend must have in a window, fewer say nothing; default 10") \
+	X(passive_window_ms, ANY, 500, 60000,   1000, "from one look at the openings to the next; default 1000")
 
 /* name, types, bytes with the zero, help */
 #define HEALTH_CHECK_TEXT_LIST(X) \

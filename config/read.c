@@ -89,7 +89,7 @@ static void say_unknown_key(struct reader *reader, const yaml_node_t *node, cons
 			    const char *name, const struct read_key *keys)
 {
 	struct similar similar = {.given = name};
-	char known[256];
+	char known[512];
 
 	for (const struct read_key *key = keys; key->name != NULL; key++)
 		similar_offer(&similar, key->name);

@@ -14,6 +14,7 @@
 	X(CONFIGURATION,         "configuration",         "a change was taken, over the API or from the file", "generation, n_changes, applied") \
 	X(BACKEND_STATE,         "backend.state",         "a backend's state was changed by hand or by the file", "service, backend, was, is") \
 	X(BACKEND_HEALTH,        "backend.health",        "its checks found a backend up or down", "service, backend, is, reason") \
+	X(BACKEND_HINT,          "backend.hint",          "openings of a backend failed; of hints in a row the first", "service, backend, failed, openings, seconds") \
 	X(SERVICE_PANIC,         "service.panic",         "too few of a service's backends are up and all are used, or no more so", "service, is") \
 	X(SERVICE_ROLE,          "service.role",          "new flows go to a service's backends of another role", "service, is") \
 	X(DATAPLANE_CONNECTED,   "dataplane.connected",   "a dataplane answered", "engine, version, pid, generation") \

@@ -45,7 +45,7 @@ struct rpc_error {
 	char message[4096];
 	char field[96];
 	char value[160];
-	char limit[256];
+	char limit[512];
 };
 
 /** A decoded request. The document owns all that the members point to. */

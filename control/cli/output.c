@@ -207,7 +207,25 @@ static void ports_text(const json_t *of, char *text, size_t size)
 			       all);
 }
 
-/* "ok in 1.2 ms", or why not. */
+/* "; hint: 14 of 20 openings failed in 1.0 s, probed 12 ms later" of one that came within the last minute. */
+static void add_hint(const json_t *hint, char *text, size_t size)
+{
+	size_t used = strlen(text);
+
+	if (!hint || json_number_value(get(hint, "ago_seconds")) > 60)
+		return;
+	(void)snprintf(text + used, size - used,
+		       "; hint: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+		       " openings failed in %.1f s",
+		       integer_of(hint, "failed"), integer_of(hint, "openings"),
+		       json_number_value(get(hint, "seconds")));
+	used = strlen(text);
+	if (get(hint, "probed_seconds"))
+		(void)snprintf(text + used, size - used, ", probed %.0f ms later",
+			       json_number_value(get(hint, "probed_seconds")) * 1000);
+}
+
+/* "ok in 1.2 ms", or why not; and the last hint. */
 static const char *check_text(const json_t *check, char *text, size_t size)
 {
 	double ms = 1000 * json_number_value(get(check, "took_seconds"));
@@ -222,6 +240,7 @@ static const char *check_text(const json_t *check, char *text, size_t size)
 	else
 		(void)snprintf(text, size, "%.128s%s", string_of(check, "reason"),
 			       json_is_true(get(check, "panic")) ? "; used all the same" : "");
+	add_hint(get(check, "hint"), text, size);
 	return text;
 }
 

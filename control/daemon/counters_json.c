@@ -75,6 +75,21 @@ static json_t *sources_of_backend(const struct wire_service *service,
 	return list;
 }
 
+/* The last hint, of hints in a row the first; "probed_seconds": how long after it a check began. */
+static json_t *hint_to_json(const struct health_hint *hint)
+{
+	json_t *object =
+		json_pack("{s:I, s:I, s:f, s:f}", "failed", (json_int_t)hint->window.n_failed,
+			  "openings", (json_int_t)hint->window.n_openings, "seconds",
+			  (double)hint->window.length_ns / 1e9, "ago_seconds",
+			  (double)(daemon_now_ns() - hint->at_ns) / 1e9);
+
+	if (hint->probed_ns)
+		json_object_set_new(object, "probed_seconds",
+				    json_real((double)(hint->probed_ns - hint->at_ns) / 1e9));
+	return object;
+}
+
 static void add_health(json_t *entry, const struct daemon *daemon,
 		       const struct desired_service *service, const struct desired_backend *backend)
 {
@@ -85,11 +100,15 @@ static void add_health(json_t *entry, const struct daemon *daemon,
 	if (view.word == HEALTH_UNCHECKED)
 		return;
 	json_object_set_new(entry, "check",
-			    json_pack("{s:s, s:I, s:I, s:f, s:I, s:b}", "reason", view.reason,
+			    json_pack("{s:s, s:I, s:I, s:f, s:I, s:b, s:I}", "reason", view.reason,
 				      "checks", (json_int_t)view.n_checks, "failed",
 				      (json_int_t)view.n_failed, "took_seconds",
 				      (double)view.took_ns / 1e9, "weight_percent",
-				      (json_int_t)view.share, "panic", (int)view.is_panic));
+				      (json_int_t)view.share, "panic", (int)view.is_panic, "hints",
+				      (json_int_t)view.n_hints));
+	if (view.hint.at_ns)
+		json_object_set_new(json_object_get(entry, "check"), "hint",
+				    hint_to_json(&view.hint));
 	if (view.held_until_ns)
 		json_object_set_new(
 			json_object_get(entry, "check"), "held_seconds",

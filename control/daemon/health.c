@@ -41,6 +41,7 @@ static void free_targets(struct health_target **target, uint32_t n)
 
 static void service_free(struct health_service *service)
 {
+	health_hints_end(service);
 	free_targets(service->target, service->n_targets);
 	desired_service_put(service->seen);
 	desired_service_put(service->applied);
@@ -91,6 +92,8 @@ static bool service_follow(struct health_service *service, struct desired_servic
 	service->seen = seen;
 	for (uint32_t i = 0; is_done && i < seen->n_backends; i++)
 		health_target_arm(list[i], &seen->backend[i].wire, is_anew);
+	if (is_done && is_anew)
+		health_hints_arm(service);
 	return is_done;
 }
 
@@ -315,6 +318,8 @@ void health_look(const struct health *health, const struct desired_service *serv
 	view->n_checks = target->n_checks;
 	view->n_failed = target->n_failed;
 	view->reason = target->reason;
+	view->hint = target->hint;
+	view->n_hints = target->n_hints;
 }
 
 static void count_service(const struct health_service *service, struct health_totals *totals)
@@ -340,6 +345,7 @@ void health_count(const struct health *health, struct health_totals *totals)
 	totals->n_checks = health->n_checks;
 	totals->n_failed = health->n_failed;
 	totals->n_delayed = health->n_delayed;
+	totals->n_hints = health->n_hints;
 	for (size_t i = 0; i < health->n_services; i++)
 		count_service(health->service[i], totals);
 }

@@ -12,6 +12,8 @@
 
 #include <sluice/base.h>
 
+#include "control/daemon/hint.h"
+
 struct client;
 struct daemon;
 struct desired;
@@ -26,6 +28,12 @@ enum health_word {
 	HEALTH_DOWN,
 };
 
+/** The last hint that a backend had, of hints in a row the first, and when the check began that it brought about; CLOCK_MONOTONIC, 0: never. */
+struct health_hint {
+	struct hint_window window;
+	uint64_t at_ns, probed_ns;
+};
+
 /** What is known of a backend. */
 struct health_view {
 	enum health_word word;
@@ -38,6 +46,8 @@ struct health_view {
 	uint64_t n_checks, n_failed;
 	const char *
 		reason; /* why the last check was bad; "": it was good. Borrowed until the loop turns. */
+	struct health_hint hint;
+	uint64_t n_hints;
 };
 
 struct health_totals {
@@ -46,6 +56,8 @@ struct health_totals {
 	uint32_t n_panics; /* services */
 	uint64_t n_checks, n_failed;
 	uint64_t n_delayed; /* begun later than they should have been: there are too many */
+	uint64_t
+		n_hints; /* what clients' flows said: windows of a backend in which too many openings failed */
 };
 
 /** @may_exec: whether checks of type exec run programs. NULL: out of memory. */

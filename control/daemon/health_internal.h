@@ -8,6 +8,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/health.h"
 #include "control/daemon/health_state.h"
+#include "control/daemon/hint.h"
 #include "control/daemon/probe.h"
 #include "control/daemon/share_overlay.h"
 
@@ -27,6 +28,9 @@ struct health_target {
 	uint64_t started_ns, took_ns;
 	uint64_t n_checks, n_failed;
 	char reason[PROBE_MAX_REASON];
+	struct hint_look look; /* at its openings, the last one */
+	struct health_hint hint;
+	uint64_t n_hints;
 };
 
 /* A service that says how its backends are checked. */
@@ -38,6 +42,8 @@ struct health_service {
 	struct share_choice choice; /* as it was last told of seen */
 	uint32_t n_targets;
 	struct health_target **target; /* beside seen->backend */
+	struct event *look; /* when its openings are looked at next; NULL: nobody looks */
+	uint64_t boot_id;   /* of the dataplane that was looked at */
 };
 
 struct health {
@@ -49,8 +55,11 @@ struct health {
 	uint64_t random;
 	uint64_t window_ns;
 	uint32_t n_started; /* since window_ns */
-	uint64_t n_checks, n_failed, n_delayed;
+	uint64_t n_checks, n_failed, n_delayed, n_hints;
 };
+
+/** 32 bits, for jitter alone. */
+uint32_t health_random(struct health *health);
 
 /* ---- health_target.c: a backend and its checks ---- */
 
@@ -66,6 +75,12 @@ void health_target_free(struct health_target *target);
 void health_target_arm(struct health_target *target, const struct wire_backend *backend,
 		       bool is_anew);
 
+/** Whether checks of it run or wait: it is not in maintenance. */
+bool health_target_is_checked(const struct health_target *target);
+
+/** Has it checked now, unless a check runs. */
+void health_target_hasten(struct health_target *target);
+
 /** Negative, 0 or positive, by address and port: the order of backends. */
 int health_target_compare(const struct health_target *target, const struct wire_backend *backend);
 
@@ -73,6 +88,12 @@ void health_set_timer(struct event *timer, uint64_t delay_ns);
 
 /** What @service's backends are taken for has changed: the dataplane is told with whatever else comes soon. */
 void health_publish_soon(struct health_service *service);
+
+/* ---- health_hints.c: what the dataplane sees of them ---- */
+
+/** Has @service's openings looked at from now on, or no more, as its check says; what was seen is forgotten. */
+void health_hints_arm(struct health_service *service);
+void health_hints_end(struct health_service *service);
 
 /* ---- health_overlay.c: what the dataplane shall hold ---- */
 

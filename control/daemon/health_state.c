@@ -71,8 +71,9 @@ enum health_change health_state_take(struct health_state *state, const struct he
 uint64_t health_state_interval_ns(const struct health_state *state,
 				  const struct health_check *check, uint32_t random)
 {
-	uint32_t interval =
-		state->streak > 0 ? health_check_fast_interval_ms(check) : check->interval_ms;
+	uint32_t interval = state->streak > 0 || state->is_suspected
+				    ? health_check_fast_interval_ms(check)
+				    : check->interval_ms;
 	uint64_t spread = interval * ms * check->jitter_percent / 100;
 
 	return interval * ms - (spread * random >> 32);

@@ -14,7 +14,8 @@ struct health_check;
 
 struct health_state {
 	bool is_up;
-	bool is_proven; /* a check, or the dataplane, said so; else one bad result is enough */
+	bool is_proven;    /* a check, or the dataplane, said so; else one bad result is enough */
+	bool is_suspected; /* hints speak against it: no more than a reason to look more often */
 	uint8_t streak; /* results in a row that speak against is_up, at most rise or fall of them */
 	uint8_t n_doublings;    /* of the hold-down */
 	uint64_t changed_ns;    /* when is_up last changed; 0: never */

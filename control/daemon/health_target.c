@@ -20,8 +20,8 @@ enum {
 
 static const uint64_t ms = HEALTH_NS_PER_MS;
 
-/* xorshift64*: for jitter alone. */
-static uint32_t next_random(struct health *health)
+/* xorshift64*. */
+uint32_t health_random(struct health *health)
 {
 	health->random ^= health->random >> 12;
 	health->random ^= health->random << 25;
@@ -91,7 +91,8 @@ static void on_result(void *context, bool is_good, const char *reason)
 	if (change == HEALTH_CAME_UP && check_of(target)->slow_start_ms &&
 	    !evtimer_pending(health->ramp, NULL))
 		health_set_timer(health->ramp, HEALTH_RAMP_MS * ms);
-	interval = health_state_interval_ns(&target->state, check_of(target), next_random(health));
+	interval =
+		health_state_interval_ns(&target->state, check_of(target), health_random(health));
 	health_set_timer(target->timer, interval > passed ? interval - passed : 0);
 }
 
@@ -116,13 +117,15 @@ static void on_due(evutil_socket_t fd, short events, void *context)
 	(void)events;
 	if (has_room(health)) {
 		target->started_ns = daemon_now_ns();
+		if (target->hint.at_ns && !target->hint.probed_ns)
+			target->hint.probed_ns = target->started_ns;
 		target->probe = probe_start(health->prober, check_of(target), &target->at,
 					    on_result, target);
 	}
 	if (target->probe)
 		return;
 	health->n_delayed++;
-	health_set_timer(target->timer, WINDOW_MS * ms + (next_random(health) & 0xfffff));
+	health_set_timer(target->timer, WINDOW_MS * ms + (health_random(health) & 0xfffff));
 }
 
 void health_target_free(struct health_target *target)
@@ -173,7 +176,18 @@ void health_target_arm(struct health_target *target, const struct wire_backend *
 	target->probe = NULL;
 	if (within_ms > FIRST_CHECK_MS)
 		within_ms = FIRST_CHECK_MS;
-	health_set_timer(target->timer, within_ms * ms * next_random(health) >> 32);
+	health_set_timer(target->timer, within_ms * ms * health_random(health) >> 32);
+}
+
+bool health_target_is_checked(const struct health_target *target)
+{
+	return target->probe || evtimer_pending(target->timer, NULL);
+}
+
+void health_target_hasten(struct health_target *target)
+{
+	if (!target->probe)
+		health_set_timer(target->timer, 0);
 }
 
 int health_target_compare(const struct health_target *target, const struct wire_backend *backend)

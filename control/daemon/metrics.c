@@ -98,6 +98,9 @@ static void print_health_totals(struct scrape *scrape)
 		totals.n_failed);
 	counter(scrape, "health_checks_delayed_total", "checks begun late, for there were too many",
 		totals.n_delayed);
+	counter(scrape, "health_hints_total",
+		"windows in which too many of a backend's openings failed, so that it was checked",
+		totals.n_hints);
 }
 
 static void print_roles(struct scrape *scrape)
@@ -325,6 +328,9 @@ static void print_backend_families(struct scrape *scrape, const struct backend *
 	     backend[i].health.word != HEALTH_UNCHECKED, "%" PRIu64, backend[i].health.n_checks);
 	EACH("backend_checks_failed_total", "counter", "of these, those with a bad result",
 	     backend[i].health.word != HEALTH_UNCHECKED, "%" PRIu64, backend[i].health.n_failed);
+	EACH("backend_hints_total", "counter",
+	     "windows in which too many of its openings failed, so that it was checked",
+	     backend[i].health.word != HEALTH_UNCHECKED, "%" PRIu64, backend[i].health.n_hints);
 	EACH("backend_check_seconds", "gauge", "the last check, from start to result",
 	     backend[i].health.n_checks > 0, "%.9f", (double)backend[i].health.took_ns / 1e9);
 #undef EACH

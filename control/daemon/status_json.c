@@ -108,13 +108,13 @@ static json_t *health_to_json(const struct daemon *daemon)
 	struct health_totals totals;
 
 	health_count(daemon->health, &totals);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "backends",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "backends",
 			 (json_int_t)totals.n_backends, "up", (json_int_t)totals.n_up, "down",
 			 (json_int_t)totals.n_down, "unknown", (json_int_t)totals.n_unknown,
 			 "panics", (json_int_t)totals.n_panics, "running",
 			 (json_int_t)totals.n_running, "checks", (json_int_t)totals.n_checks,
 			 "failed", (json_int_t)totals.n_failed, "delayed",
-			 (json_int_t)totals.n_delayed);
+			 (json_int_t)totals.n_delayed, "hints", (json_int_t)totals.n_hints);
 }
 
 json_t *status_to_json(const struct daemon *daemon)

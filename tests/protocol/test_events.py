@@ -120,7 +120,7 @@ def test_what_was_before_is_told_by_its_number(sluice):
     ({"types": "backend.state"}, ["types", "array"]),
     ({"types": [7]}, ["types", "string"]),
     ({"types": ["backend.state", "backend"]}, ["types", '"backend"', "no such events"]),
-    ({"types": ["overrun"] * 11}, ["types", "11"]),
+    ({"types": ["overrun"] * 12}, ["types", "12"]),
     ({"instance": ""}, ["instance", "0"]),
     ({"instance": "0" * 17}, ["instance", "17"]),
     ({"until": 7}, ["until", "known are"]),

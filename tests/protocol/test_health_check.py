@@ -15,9 +15,9 @@ WEB = """services:
     backends:
       - {address: 10.0.0.2:8080}
 """
-CHECK = {"type": "http", "on_down": "reset", "port": 0, "interval_ms": 2000, "fast_interval_ms": 0,
+CHECK = {"type": "http", "on_down": "reset", "passive": "off", "port": 0, "interval_ms": 2000, "fast_interval_ms": 0,
          "timeout_ms": 0, "rise": 2, "fall": 3, "jitter_percent": 10, "hold_down_ms": 1000,
-         "slow_start_ms": 0, "panic_percent": 1, "method": "GET", "path": "/", "host": "",
+         "slow_start_ms": 0, "panic_percent": 1, "passive_percent": 50, "passive_openings": 10, "passive_window_ms": 1000, "method": "GET", "path": "/", "host": "",
          "statuses": "200-399", "body": ""}
 
 
@@ -80,9 +80,18 @@ def test_a_check_is_kept_and_exported(sluice, api):
     ({"type": "http", "path": "health"}, ["check.path", "must begin with /"]),
     ({"type": "http", "path": "/" * 256}, ["check.path", "256", "255"]),
     ({"type": "https", "tls_verify": "yes"}, ["check.tls_verify", "boolean"]),
-    ({"type": "http", "uri": "/"}, ["check.uri", "known are"]),
+    ({"type": "http", "uri": "/"}, ["check.uri", "known are", "expect, command"]),
     ({"type": "http", "timeout_ms": 2001}, ["check.timeout_ms", "interval_ms"]),
     ({"type": "http", "host": "a\r\nX: y"}, ["check.host", "name of a host"]),
+    ({"type": "http", "passive": "on"}, ["check.passive", "on", "off|openings|resets"]),
+    ({"type": "http", "passive": True}, ["check.passive", "string"]),
+    ({"type": "http", "passive_percent": 0}, ["check.passive_percent", "0", "1..100"]),
+    ({"type": "http", "passive_percent": 101}, ["check.passive_percent", "101", "1..100"]),
+    ({"type": "http", "passive_openings": 0}, ["check.passive_openings", "0", "1..1000000"]),
+    ({"type": "http", "passive_openings": 1000001}, ["check.passive_openings", "1000001", "1..1000000"]),
+    ({"type": "http", "passive_window_ms": 499}, ["check.passive_window_ms", "499", "500..60000"]),
+    ({"type": "http", "passive_window_ms": 60001}, ["check.passive_window_ms", "60001", "500..60000"]),
+    ({"type": "none", "passive": "openings"}, ["check.passive", "does not go with type none"]),
     ("http", ["check", "object"]),
 ])
 def test_what_is_wrong_is_named(api, check, words):
@@ -90,3 +99,25 @@ def test_what_is_wrong_is_named(api, check, words):
         api.call("service.add", name="app", address="203.0.113.11:80/tcp", check=check)
     assert all(word in caught.value.message for word in words), json.dumps(caught.value.message)
     assert len(api.call("service.list")["services"]) == 1
+
+
+def test_hints_are_of_tcp_alone(api):
+    check = {"type": "icmp", "passive": "openings"}
+    for address in ("203.0.113.11:53/udp", "[2001:db8::11]:0/udp"):
+        with pytest.raises(Refused) as caught:
+            api.call("service.add", name="app", address=address, check=check)
+        assert "service app: check.passive must be off: only of TCP" in caught.value.message
+    api.call("service.add", name="app", address="203.0.113.11:53/udp", check={"type": "icmp"})
+    with pytest.raises(Refused):
+        api.call("service.set", name="app", check={"passive": "resets"})
+    api.call("service.add", name="other", address="203.0.113.11:53/tcp", check=check)
+    answer = api.call("service.set", name="other", check={"passive": "resets", "passive_window_ms": 500})
+    assert [change["text"] for change in answer["changes"]] == [
+        "~ service other check.passive openings -> resets check.passive_window_ms 1000 -> 500"]
+    assert check_of(api, "other")["passive"] == "resets"
+
+
+def test_a_backend_that_is_checked_tells_of_hints(api):
+    checks = [backend["check"] for backend in api.call("backend.list", service="web")["backends"]]
+    assert [check["hints"] for check in checks] == [0] and "hint" not in checks[0]
+    assert api.call("status")["health"]["hints"] == 0

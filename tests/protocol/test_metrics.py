@@ -66,6 +66,8 @@ def test_what_is_counted_is_told(sluice):
     assert samples['sluice_backend_in_use{service="web",backend="10.0.0.2:8080"}'] == 1
     assert samples['sluice_backend_in_use{service="web",backend="10.0.0.3:8080"}'] == 0
     assert samples["sluice_services_on_backup"] == samples["sluice_services_on_sorry"] == 0
+    assert samples["sluice_health_hints_total"] == samples['sluice_backend_hints_total{service="web",backend="10.0.0.2:8080"}'] == 0
+    assert 'sluice_backend_hints_total{service="dns6",backend="[2001:db8:1::2]:53"}' not in samples
     # Checked, though nobody knows yet; not checked in maintenance, nor where nobody asks.
     assert samples['sluice_backend_up{service="web",backend="10.0.0.2:8080"}'] == 1
     assert 'sluice_backend_up{service="web",backend="10.0.0.3:8080"}' not in samples

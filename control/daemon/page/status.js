@@ -165,6 +165,8 @@ function backendDetail(backend) {
 		parts.push(check.reason ? 'last check: ' + check.reason : 'checked in ' + (check.took_seconds * 1000).toFixed(1) + ' ms');
 	if (check && check.held_seconds > 0)
 		parts.push('held ' + span(check.held_seconds) + ' more');
+	if (check && check.hint && check.hint.ago_seconds < 60)
+		parts.push(check.hint.failed + ' of ' + check.hint.openings + ' openings failed');
 	if (backend.neighbour === false && backend.state !== 'maint')
 		parts.push('no link address');
 	return parts.join('; ');

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+/* See hint.h. */
+#include "control/daemon/hint.h"
+
+#include "config/health_check.h"
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t excess(uint64_t value, uint64_t over)
+{
+	return value > over ? value - over : 0;
+}
+
+static bool began_anew(const struct hint_look *look,
+		       const struct wire_backend_openings_record *counted)
+{
+	return counted->syns < look->syns || counted->syn_acks < look->syn_acks ||
+	       counted->refused < look->refused || counted->unanswered < look->unanswered ||
+	       counted->resets < look->resets;
+}
+
+/*
+ * How many SYNs of the window before are without an answer, at least: as if whatever was answered in both windows
+ * were theirs. So what waits is counted once, and what is answered at once hides no more than its own number.
+ */
+static uint64_t overdue(const struct hint_look *before, const struct hint_look *now)
+{
+	return excess(before->n_begun, before->n_answered + now->n_answered);
+}
+
+/* Failed are those that are overdue, and those that ended without having been. */
+static uint64_t take_silent(const struct hint_look *before, struct hint_look *now)
+{
+	uint64_t n_overdue = overdue(before, now);
+	uint64_t n_known = before->n_silent + n_overdue;
+	uint64_t n_ended = now->unanswered - before->unanswered;
+	uint64_t n_waiting = excess(now->syns, now->syn_acks + now->refused + now->unanswered);
+
+	/* Some of them may have got an answer after all. */
+	now->n_silent = smaller(excess(n_known, n_ended), n_waiting);
+	return n_overdue + excess(n_ended, n_known);
+}
+
+struct hint_window hint_take(struct hint_look *look,
+			     const struct wire_backend_openings_record *counted, bool has_resets,
+			     uint64_t now_ns)
+{
+	const struct hint_look before = *look;
+	struct hint_window window = {0};
+
+	*look = (struct hint_look){.at_ns = now_ns};
+#define X(name, unit, help) look->name = counted->name;
+	SL_BACKEND_OPENING_LIST(X)
+#undef X
+	if (before.at_ns == 0 || now_ns <= before.at_ns || began_anew(&before, counted))
+		return window;
+	look->n_begun = look->syns - before.syns;
+	look->n_answered = look->syn_acks - before.syn_acks + look->refused - before.refused;
+	window.length_ns = now_ns - before.at_ns;
+	window.n_failed = look->refused - before.refused + take_silent(&before, look);
+	window.n_openings = window.n_failed + look->syn_acks - before.syn_acks;
+	if (has_resets) {
+		/* Of flows of this window or of older ones: never more than all. */
+		window.n_failed += look->resets - before.resets;
+		window.n_openings = larger(window.n_openings, window.n_failed);
+	}
+	return window;
+}
+
+static bool is_judged(const struct hint_window *window, const struct health_check *check)
+{
+	return window->n_openings > 0 && window->n_openings >= check->passive_openings;
+}
+
+static double share_of(const struct hint_window *window)
+{
+	return (double)window->n_failed / (double)window->n_openings;
+}
+
+/* The window with the least share of failures but for @other; @n: there is none. */
+static uint32_t find_best(const struct hint_window *window, uint32_t n,
+			  const struct health_check *check, uint32_t other)
+{
+	uint32_t best = n;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (i != other && is_judged(&window[i], check) &&
+		    (best == n || share_of(&window[i]) < share_of(&window[best])))
+			best = i;
+	return best;
+}
+
+void hint_judge(const struct hint_window *window, uint32_t n, const struct health_check *check,
+		bool *is_hint)
+{
+	uint32_t best = find_best(window, n, check, n), second = find_best(window, n, check, best);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t rival = i == best ? second : best;
+
+		is_hint[i] = is_judged(&window[i], check) &&
+			     share_of(&window[i]) * 100 >= check->passive_percent &&
+			     (rival == n || share_of(&window[i]) >= 2 * share_of(&window[rival]));
+	}
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright (c) 2026 The Sluice authors */
+#include "control/daemon/hint.h"
+
+#include <criterion/criterion.h>
+
+#include "config/health_check.h"
+#include "control/daemon/daemon.h"
+
+uint64_t daemon_now_ns(void)
+{
+	return 0;
+}
+
+enum {
+	N_BACKENDS = 4,
+};
+
+static const uint64_t second = 1000000000;
+
+/* What a backend has done by the seconds of a test: SYNs, and what came of them. */
+struct counted {
+	uint64_t syns, syn_acks, refused, unanswered, resets;
+};
+
+static struct hint_window take(struct hint_look *look, struct counted counted, bool has_resets,
+			       uint64_t at)
+{
+	const struct wire_backend_openings_record record = {.syns = counted.syns,
+							    .syn_acks = counted.syn_acks,
+							    .refused = counted.refused,
+							    .unanswered = counted.unanswered,
+							    .resets = counted.resets};
+
+	return hint_take(look, &record, has_resets, at * second);
+}
+
+static void expect_window(struct hint_window window, uint64_t n_failed, uint64_t n_openings)
+{
+	cr_expect(window.n_failed == n_failed && window.n_openings == n_openings,
+		  "%lu of %lu failed, not %lu of %lu", window.n_failed, window.n_openings, n_failed,
+		  n_openings);
+}
+
+Test(hint, the_first_look_says_nothing)
+{
+	struct hint_look look = {0};
+
+	expect_window(take(&look, (struct counted){900, 100, 700, 100, 9}, true, 1), 0, 0);
+	expect_window(take(&look, (struct counted){920, 114, 706, 100, 9}, false, 2), 6, 20);
+}
+
+Test(hint, answers_and_refusals_of_the_window_count)
+{
+	struct hint_look look = {0};
+	struct hint_window window;
+
+	(void)take(&look, (struct counted){10, 10, 0, 0, 0}, false, 1);
+	window = take(&look, (struct counted){30, 16, 14, 0, 0}, false, 3);
+	expect_window(window, 14, 20);
+	cr_expect_eq(window.length_ns, 2 * second);
+}
+
+/* What has waited for a window is silent long before its flow ends, and counts once. */
+Test(hint, those_that_wait_for_a_window_are_silent_once)
+{
+	struct hint_look look = {0};
+
+	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, false, 1);
+	expect_window(take(&look, (struct counted){120, 100, 0, 0, 0}, false, 2), 0, 0);
+	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, false, 3), 20, 20);
+	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, false, 4), 20, 20);
+	expect_window(take(&look, (struct counted){140, 100, 0, 20, 0}, false, 5), 0, 0);
+	expect_window(take(&look, (struct counted){150, 110, 0, 40, 0}, false, 6), 0, 10);
+	expect_window(take(&look, (struct counted){150, 110, 0, 40, 0}, false, 7), 0, 0);
+}
+
+Test(hint, an_answer_beside_those_that_wait_is_no_failure)
+{
+	struct hint_look look = {0};
+
+	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, false, 1);
+	(void)take(&look, (struct counted){140, 100, 0, 0, 0}, false, 2);
+	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, false, 3), 40, 40);
+	expect_window(take(&look, (struct counted){147, 107, 0, 0, 0}, false, 4), 0, 7);
+	expect_window(take(&look, (struct counted){147, 107, 0, 0, 0}, false, 5), 0, 0);
+}
+
+/* Taken for failed, answered after all; those that end later without an answer are others. */
+Test(hint, a_late_answer_leaves_no_credit)
+{
+	struct hint_look look = {0};
+
+	(void)take(&look, (struct counted){0}, false, 1);
+	(void)take(&look, (struct counted){40, 0, 0, 0, 0}, false, 2);
+	expect_window(take(&look, (struct counted){40, 0, 0, 0, 0}, false, 3), 40, 40);
+	expect_window(take(&look, (struct counted){40, 40, 0, 0, 0}, false, 4), 0, 40);
+	expect_window(take(&look, (struct counted){60, 40, 0, 20, 0}, false, 5), 20, 20);
+}
+
+Test(hint, flows_that_end_sooner_than_a_window_are_silent)
+{
+	struct hint_look look = {0};
+
+	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, false, 1);
+	expect_window(take(&look, (struct counted){120, 105, 0, 15, 0}, false, 2), 15, 20);
+}
+
+/* A backend whose answers all come 3 s late: as many come as go. */
+Test(hint, a_slow_backend_fails_no_openings_once_its_answers_come)
+{
+	struct hint_look look = {0};
+	uint64_t n_failed = 0;
+
+	for (uint64_t at = 1; at < 20; at++) {
+		struct hint_window window =
+			take(&look, (struct counted){at * 50, at > 3 ? (at - 3) * 50 : 0, 0, 0, 0},
+			     false, at);
+
+		n_failed += at > 4 ? window.n_failed : 0;
+	}
+	cr_expect_eq(n_failed, 0);
+}
+
+/* A part of the SYNs vanishes; flows end after 5 s. Then as many have failed as vanish, each once. */
+Test(hint, silence_among_answers_is_seen_when_flows_end_at_the_latest)
+{
+	for (uint64_t lost = 10; lost <= 100; lost += 10) {
+		struct hint_look look = {0};
+		uint64_t sum = 0;
+
+		for (uint64_t at = 1; at <= 40; at++) {
+			struct counted counted = {at * 100, at * (100 - lost), 0,
+						  at > 5 ? (at - 5) * lost : 0, 0};
+			struct hint_window window = take(&look, counted, false, at);
+
+			sum += window.n_failed;
+			if (at > 30)
+				cr_expect_eq(window.n_failed, lost, "%lu of 100 at %lu: %lu", lost,
+					     at, window.n_failed);
+		}
+		cr_expect(sum <= 40 * lost && sum >= 33 * lost, "%lu of 100: %lu", lost, sum);
+	}
+}
+
+Test(hint, resets_count_where_they_shall_and_never_beyond_all)
+{
+	struct hint_look look = {0}, other = {0};
+	const struct counted before = {0}, after = {20, 20, 0, 0, 700};
+
+	(void)take(&look, before, true, 1);
+	expect_window(take(&look, after, true, 2), 700, 700);
+	(void)take(&other, before, false, 1);
+	expect_window(take(&other, after, false, 2), 0, 20);
+}
+
+/* Each counter alone says that another program counts, or that the place was another backend's. */
+Test(hint, counters_that_began_anew_say_nothing)
+{
+	const struct counted before = {100, 60, 20, 20, 10};
+	const struct counted anew[] = {{0, 0, 0, 0, 0},       {99, 60, 20, 20, 10},
+				       {500, 59, 20, 20, 10}, {500, 60, 19, 20, 10},
+				       {500, 60, 20, 19, 10}, {500, 60, 20, 20, 9}};
+
+	struct hint_look look = {0};
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(anew); i++) {
+		look = (struct hint_look){0};
+		(void)take(&look, before, true, 1);
+		expect_window(take(&look, anew[i], true, 2), 0, 0);
+	}
+	(void)take(&look, before, true, 1);
+	(void)take(&look, anew[0], true, 2);
+	expect_window(take(&look, (struct counted){20, 6, 14, 0, 0}, true, 3), 14, 20);
+}
+
+Test(hint, a_clock_that_stands_makes_no_window)
+{
+	struct hint_look look = {0};
+
+	(void)take(&look, (struct counted){0}, false, 5);
+	expect_window(take(&look, (struct counted){20, 0, 20, 0, 0}, false, 5), 0, 0);
+}
+
+/* ---- judging ---- */
+
+static const struct row {
+	const char *name;
+	uint32_t percent, openings;
+	struct {
+		uint64_t n_failed, n;
+	} window[N_BACKENDS];
+	const char *hints; /* a + for each that is one */
+} rows[] = {
+	/* clang-format off */
+	{"one of four", 50, 10, {{14, 20}, {0, 20}, {1, 20}, {0, 20}}, "+---"},
+	{"at the threshold", 50, 10, {{0, 20}, {10, 20}, {0, 20}, {0, 20}}, "-+--"},
+	{"below the threshold", 50, 10, {{9, 20}, {0, 20}, {0, 20}, {0, 20}}, "----"},
+	{"at the least number", 50, 10, {{10, 10}, {0, 20}, {0, 20}, {0, 20}}, "+---"},
+	{"too few", 50, 10, {{9, 9}, {0, 20}, {0, 20}, {0, 20}}, "----"},
+	{"one alone has openings", 50, 10, {{20, 20}, {0, 0}, {0, 0}, {0, 0}}, "+---"},
+	{"the others have too few to compare", 50, 10, {{20, 20}, {9, 9}, {5, 5}, {0, 0}}, "+---"},
+	{"all alike", 50, 10, {{20, 20}, {20, 20}, {20, 20}, {20, 20}}, "----"},
+	{"all that have any", 50, 10, {{20, 20}, {30, 30}, {0, 0}, {0, 0}}, "----"},
+	{"all nearly alike", 50, 10, {{18, 20}, {11, 20}, {15, 20}, {12, 20}}, "----"},
+	{"twice the best", 50, 10, {{20, 20}, {10, 20}, {20, 20}, {20, 20}}, "+-++"},
+	{"three of four", 50, 10, {{20, 20}, {20, 20}, {20, 20}, {0, 20}}, "+++-"},
+	{"percent 1", 1, 1, {{1, 100}, {0, 100}, {0, 100}, {0, 100}}, "+---"},
+	{"percent 100", 100, 1, {{99, 100}, {0, 1}, {1, 1}, {0, 0}}, "--+-"},
+	{"a least number of 1", 100, 1, {{1, 1}, {0, 0}, {0, 0}, {0, 0}}, "+---"},
+	{"nothing at all", 1, 1, {{0, 0}, {0, 0}, {0, 0}, {0, 0}}, "----"},
+	{"very many", 50, 1000000, {{1ull << 62, 1ull << 62}, {0, 1ull << 62}, {0, 0}, {0, 0}}, "+---"},
+	/* clang-format on */
+};
+
+Test(hint, who_fails_often_and_more_often_than_the_best_has_a_hint)
+{
+	for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
+		const struct row *row = &rows[i];
+		const struct health_check check = {.passive_percent = row->percent,
+						   .passive_openings = row->openings};
+		struct hint_window window[N_BACKENDS] = {0};
+		bool is_hint[N_BACKENDS];
+
+		for (uint32_t k = 0; k < N_BACKENDS; k++) {
+			window[k].n_failed = row->window[k].n_failed;
+			window[k].n_openings = row->window[k].n;
+		}
+		hint_judge(window, N_BACKENDS, &check, is_hint);
+		for (uint32_t k = 0; k < N_BACKENDS; k++)
+			cr_expect_eq(is_hint[k], row->hints[k] == '+', "%s: backend %u", row->name,
+				     k);
+	}
+}
+
+Test(hint, one_backend_and_none)
+{
+	const struct health_check check = {.passive_percent = 50, .passive_openings = 10};
+	const struct hint_window window = {.n_failed = 20, .n_openings = 20};
+	bool is_hint = false;
+
+	hint_judge(&window, 1, &check, &is_hint);
+	cr_expect(is_hint, "there is nobody to compare with: the check decides");
+	is_hint = false;
+	hint_judge(&window, 0, &check, &is_hint);
+	cr_expect_not(is_hint);
+}
