@@ -425,9 +425,10 @@ static void check_health_check(const struct check *check, const struct config_se
 			      member, reason);
 	else if (service->check.passive != HEALTH_CHECK_PASSIVE_OFF &&
 		 service->wire.address.protocol != SL_PROTOCOL_TCP)
-		problem_error(check->problems, check->name, service->mark, path,
-			      "check.passive must be off: only of TCP the dataplane sees whether a "
-			      "backend answers");
+		problem_error(
+			check->problems, check->name, service->mark, path,
+			"check.passive is for TCP alone: of others the dataplane does not see "
+			"whether a backend answers");
 }
 
 /* What clients keep their backend by. */

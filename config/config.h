@@ -21,7 +21,7 @@ enum {
 	CONFIG_MAX_PATH = 80, /* bytes of a path; socket paths in run_dir fit */
 	CONFIG_MAX_VDEV = 256,
 	CONFIG_MAX_PROBLEMS = 20,
-	CONFIG_MAX_TEXT = 384,
+	CONFIG_MAX_TEXT = 640,
 	CONFIG_MAX_NODES = 2000000,
 };
 

@@ -18,6 +18,8 @@ enum {
 	BIT_EXEC = 1 << HEALTH_CHECK_EXEC,
 	BIT_PORT = BIT_HTTP | BIT_TALK | BIT_EXEC,
 	BIT_ANY = BIT_PORT | 1 << HEALTH_CHECK_ICMP,
+	BIT_PASSIVE = 1 << HEALTH_CHECK_PASSIVE,
+	BIT_ALL = BIT_ANY | BIT_PASSIVE,
 };
 
 static const struct health_check_member table[] = {
@@ -88,7 +90,8 @@ void health_check_word(const struct health_check_member *member, uint8_t number,
 
 const char *health_check_type_name(uint8_t type)
 {
-	static const char *const name[] = {"none", "tcp", "http", "https", "udp", "icmp", "exec"};
+	static const char *const name[] = {"none", "tcp",  "http", "https",
+					   "udp",  "icmp", "exec", "passive"};
 
 	_Static_assert(SL_ARRAY_LEN(name) == N_HEALTH_CHECK_TYPES, "a name for each type");
 	return type < N_HEALTH_CHECK_TYPES ? name[type] : "unknown";
@@ -121,6 +124,16 @@ void health_check_init(struct health_check *check)
 			       sizeof(table[i].normal));
 }
 
+void health_check_adopt(struct health_check *check, uint8_t type_before)
+{
+	for (size_t i = 0; i < SL_ARRAY_LEN(table); i++)
+		if (table[i].kind == HEALTH_CHECK_NUMBER &&
+		    health_check_uses(check->type, &table[i]) &&
+		    !health_check_uses(type_before, &table[i]))
+			memcpy((char *)check + table[i].offset, &table[i].normal,
+			       sizeof(table[i].normal));
+}
+
 static size_t size_of(const struct health_check_member *member)
 {
 	switch ((enum health_check_kind)member->kind) {
@@ -146,6 +159,8 @@ void health_check_settle(struct health_check *check)
 	for (size_t i = 0; i < SL_ARRAY_LEN(table); i++)
 		if (!health_check_uses(check->type, &table[i]))
 			memset((char *)check + table[i].offset, 0, size_of(&table[i]));
+	if (check->type == HEALTH_CHECK_PASSIVE && check->passive == HEALTH_CHECK_PASSIVE_OFF)
+		check->passive = HEALTH_CHECK_PASSIVE_REFUSED;
 	if ((BIT_HTTP >> check->type & 1) == 0)
 		return;
 	default_text(check->method, sizeof(check->method), "GET");

@@ -12,12 +12,13 @@
 
 enum health_check_type {
 	HEALTH_CHECK_NONE = 0,
-	HEALTH_CHECK_TCP,   /* a connection; with send and expect, what is said on it */
-	HEALTH_CHECK_HTTP,  /* a request over HTTP/1.1 */
-	HEALTH_CHECK_HTTPS, /* the same over TLS */
-	HEALTH_CHECK_UDP,   /* a datagram; down is who answers wrong, or by ICMP unreachable */
-	HEALTH_CHECK_ICMP,  /* an echo request to the address */
-	HEALTH_CHECK_EXEC,  /* a program of the operator's */
+	HEALTH_CHECK_TCP,     /* a connection; with send and expect, what is said on it */
+	HEALTH_CHECK_HTTP,    /* a request over HTTP/1.1 */
+	HEALTH_CHECK_HTTPS,   /* the same over TLS */
+	HEALTH_CHECK_UDP,     /* a datagram; down is who answers wrong, or by ICMP unreachable */
+	HEALTH_CHECK_ICMP,    /* an echo request to the address */
+	HEALTH_CHECK_EXEC,    /* a program of the operator's */
+	HEALTH_CHECK_PASSIVE, /* nobody is asked: what clients' flows say decides */
 	N_HEALTH_CHECK_TYPES,
 };
 
@@ -30,8 +31,9 @@ enum health_check_on_down {
 /** What clients' flows may say against a backend, as a hint to check it. */
 enum health_check_passive {
 	HEALTH_CHECK_PASSIVE_OFF = 0,
-	HEALTH_CHECK_PASSIVE_OPENINGS = 1, /* SYNs that it refused or left unanswered */
-	HEALTH_CHECK_PASSIVE_RESETS = 2,   /* these, and established flows that it reset */
+	HEALTH_CHECK_PASSIVE_REFUSED = 1,  /* SYNs that it refused */
+	HEALTH_CHECK_PASSIVE_OPENINGS = 2, /* these, and those that it left unanswered */
+	HEALTH_CHECK_PASSIVE_RESETS = 3,   /* these, and established flows that it reset */
 };
 
 enum {
@@ -39,9 +41,9 @@ enum {
 };
 
 /* clang-format off */
-#define HEALTH_CHECK_TYPES   "none|tcp|http|https|udp|icmp|exec"
+#define HEALTH_CHECK_TYPES   "none|tcp|http|https|udp|icmp|exec|passive"
 #define HEALTH_CHECK_ON_DOWN "reset|keep"
-#define HEALTH_CHECK_PASSIVE "off|openings|resets"
+#define HEALTH_CHECK_PASSIVES "off|refused|openings|resets"
 
 /* Which types a member goes with, in words. */
 #define HEALTH_CHECK_FOR_HTTP  "http, https"
@@ -51,9 +53,9 @@ enum {
 
 /* name, the types it goes with, choices, help: stored as the number of the choice. */
 #define HEALTH_CHECK_WORD_LIST(X) \
-	X(type,    ANY, HEALTH_CHECK_TYPES,   "what a check is; none: the backends are not checked") \
-	X(on_down, ANY, HEALTH_CHECK_ON_DOWN, "flows of a backend that is down: reset ends them, keep lets them stay; default reset") \
-	X(passive, ANY, HEALTH_CHECK_PASSIVE, "hints that have a backend checked at once: openings, SYNs that failed; resets, these and flows it reset; default off")
+	X(type,    ALL, HEALTH_CHECK_TYPES,   "what a check is; none: the backends are not checked") \
+	X(on_down, ALL, HEALTH_CHECK_ON_DOWN, "flows of a backend that is down: reset ends them, keep lets them stay; default reset") \
+	X(passive, ALL, HEALTH_CHECK_PASSIVES, "hints that have a backend checked at once: SYNs it refused; all that failed; these and flows it reset")
 
 /* name, types, help */
 #define HEALTH_CHECK_BOOLEAN_LIST(X) \
@@ -66,14 +68,15 @@ enum {
 	X(fast_interval_ms, ANY,  0, 3600000, 0,    "the same while the last result is unlike the backend's state, or hints come; default half of interval_ms") \
 	X(timeout_ms,       ANY,  0, 3600000, 0,    "after which a check without an answer has failed; default half of interval_ms") \
 	X(rise,             ANY,  1, 255,     2,    "good results in a row that make a backend up; default 2") \
-	X(fall,             ANY,  1, 255,     3,    "bad results in a row that make it down; default 3") \
+	X(fall,             ALL,  1, 255,     3,    "bad results, with type passive bad windows, in a row that make it down; default 3") \
 	X(jitter_percent,   ANY,  0, 50,      10,   "of an interval, by which it is shorter at random; default 10") \
-	X(hold_down_ms,     ANY,  0, 3600000, 1000, "how long what went down stays so at least; up to 64 times as long if it soon goes down again; default 1000") \
-	X(slow_start_ms,    ANY,  0, 3600000, 0,    "over which the weight of a backend that came up rises; default 0") \
-	X(panic_percent,    ANY,  0, 100,     1,    "when fewer of the ready backends are up, all are used as if they were; 0: never; default 1: when none is up") \
-	X(passive_percent,   ANY, 1,   100,     50,   "of openings in a window: a hint, if it is twice the service's least; default 50") \
-	X(passive_openings,  ANY, 1,   1000000, 10,   "that a backend must have in a window, fewer say nothing; default 10") \
-	X(passive_window_ms, ANY, 500, 60000,   1000, "from one look at the openings to the next; default 1000")
+	X(hold_down_ms,     ALL,  0, 3600000, 1000, "how long what went down stays so at least; up to 64 times as long if it soon goes down again; default 1000") \
+	X(slow_start_ms,    ALL,  0, 3600000, 0,    "over which the weight of a backend that came up rises; default 0") \
+	X(panic_percent,    ALL,  0, 100,     1,    "when fewer of the ready backends are up, all are used as if they were; 0: never; default 1: when none is up") \
+	X(passive_percent,   ALL, 1,   100,     50,   "of openings in a window: a hint, if it is twice the service's least; default 50") \
+	X(passive_openings,  ALL, 1,   1000000, 10,   "that a backend must have in a window, fewer say nothing; default 10") \
+	X(passive_window_ms, ALL, 500, 60000,   1000, "from one look at the openings to the next; default 1000") \
+	X(passive_quorum_percent, PASSIVE, 1, 100, 50, "of the service's other backends that must answer for silence to count; default 50")
 
 /* name, types, bytes with the zero, help */
 #define HEALTH_CHECK_TEXT_LIST(X) \
@@ -141,6 +144,9 @@ bool health_check_word_number(const struct health_check_member *member, const ch
 
 /** Brings @check into its one form: what its type does not use is cleared, texts left out are filled in. */
 void health_check_settle(struct health_check *check);
+
+/** Its type was @type_before: numbers that say something now and did not then get their default. */
+void health_check_adopt(struct health_check *check, uint8_t type_before);
 
 /** Default values of what may be 0, before anything is said. */
 void health_check_init(struct health_check *check);

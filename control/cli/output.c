@@ -215,33 +215,43 @@ static void add_hint(const json_t *hint, char *text, size_t size)
 	if (!hint || json_number_value(get(hint, "ago_seconds")) > 60)
 		return;
 	(void)snprintf(text + used, size - used,
-		       "; hint: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+		       "%shint: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
 		       " openings failed in %.1f s",
-		       integer_of(hint, "failed"), integer_of(hint, "openings"),
-		       json_number_value(get(hint, "seconds")));
+		       used > 0 ? "; " : "", integer_of(hint, "failed"),
+		       integer_of(hint, "openings"), json_number_value(get(hint, "seconds")));
 	used = strlen(text);
 	if (get(hint, "probed_seconds"))
 		(void)snprintf(text + used, size - used, ", probed %.0f ms later",
 			       json_number_value(get(hint, "probed_seconds")) * 1000);
 }
 
-/* "ok in 1.2 ms", or why not; and the last hint. */
+/* How the last check ended; where only clients are asked, why it is down. */
+static void result_text(const json_t *check, char *text, size_t size)
+{
+	const char *reason = string_of(check, "reason");
+	json_int_t n_checks = integer_of(check, "checks");
+
+	text[0] = '\0';
+	if (reason[0] == '\0' && n_checks > 0)
+		(void)snprintf(text, size, "ok in %.1f ms",
+			       1000 * json_number_value(get(check, "took_seconds")));
+	else if (reason[0] != '\0')
+		(void)snprintf(text, size, "%.128s%s", reason,
+			       json_is_true(get(check, "panic")) ? "; used all the same" : "");
+	if (get(check, "held_seconds") && (reason[0] == '\0' || n_checks == 0))
+		(void)snprintf(text + strlen(text), size - strlen(text),
+			       "; held down for %.0f s more",
+			       json_number_value(get(check, "held_seconds")));
+}
+
+/* "ok in 1.2 ms", or why not; and the last hint. NULL: there is nothing to say. */
 static const char *check_text(const json_t *check, char *text, size_t size)
 {
-	double ms = 1000 * json_number_value(get(check, "took_seconds"));
-
-	if (!check || integer_of(check, "checks") == 0)
+	if (!check)
 		return NULL;
-	if (string_of(check, "reason")[0] == '\0' && get(check, "held_seconds"))
-		(void)snprintf(text, size, "ok in %.1f ms; held down for %.0f s more", ms,
-			       json_number_value(get(check, "held_seconds")));
-	else if (string_of(check, "reason")[0] == '\0')
-		(void)snprintf(text, size, "ok in %.1f ms", ms);
-	else
-		(void)snprintf(text, size, "%.128s%s", string_of(check, "reason"),
-			       json_is_true(get(check, "panic")) ? "; used all the same" : "");
+	result_text(check, text, size);
 	add_hint(get(check, "hint"), text, size);
-	return text;
+	return text[0] != '\0' ? text : NULL;
 }
 
 /* "3", or "3/100" of a backend with a limit. */

@@ -124,6 +124,7 @@ int health_check_from_json(const json_t *json, const char *service, struct healt
 	if (check->type == HEALTH_CHECK_NONE && type_before == HEALTH_CHECK_NONE && !value)
 		return refuse(service, "type", "is missing, must be one of ", HEALTH_CHECK_TYPES,
 			      error);
+	health_check_adopt(check, type_before);
 	json_object_foreach((json_t *)(uintptr_t)json, name, value)
 	{
 		const struct health_check_member *member = health_check_find(name);

@@ -75,8 +75,8 @@ void health_target_free(struct health_target *target);
 void health_target_arm(struct health_target *target, const struct wire_backend *backend,
 		       bool is_anew);
 
-/** Whether checks of it run or wait: it is not in maintenance. */
-bool health_target_is_checked(const struct health_target *target);
+/** Has everybody know of @change, which @target's state has made. */
+void health_target_settle(struct health_target *target, enum health_change change);
 
 /** Has it checked now, unless a check runs. */
 void health_target_hasten(struct health_target *target);

@@ -43,6 +43,13 @@ static void go_down(struct health_state *state, const struct health_check *check
 	state->held_until_ns = now_ns + hold_ns(state, check);
 }
 
+static void go_up(struct health_state *state, uint64_t now_ns)
+{
+	state->is_up = true;
+	state->streak = 0;
+	state->changed_ns = now_ns;
+}
+
 enum health_change health_state_take(struct health_state *state, const struct health_check *check,
 				     bool is_good, uint64_t now_ns)
 {
@@ -62,9 +69,17 @@ enum health_change health_state_take(struct health_state *state, const struct he
 	}
 	if (state->is_up || state->streak < needed || now_ns < state->held_until_ns)
 		return HEALTH_STAYED;
-	state->is_up = true;
-	state->streak = 0;
-	state->changed_ns = now_ns;
+	go_up(state, now_ns);
+	return HEALTH_CAME_UP;
+}
+
+enum health_change health_state_try(struct health_state *state, const struct health_check *check,
+				    uint64_t now_ns)
+{
+	if (state->is_up || now_ns < state->held_until_ns)
+		return HEALTH_STAYED;
+	go_up(state, now_ns);
+	state->streak = (uint8_t)(check->fall - 1);
 	return HEALTH_CAME_UP;
 }
 

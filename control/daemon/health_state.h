@@ -39,6 +39,13 @@ enum health_change health_state_take(struct health_state *state, const struct he
 				     bool is_good, uint64_t now_ns);
 
 /**
+ * Lets one that is down back on trial, for nobody asks whether it is well, unless it is held down: one bad result is
+ * enough against it until a good one.
+ */
+enum health_change health_state_try(struct health_state *state, const struct health_check *check,
+				    uint64_t now_ns);
+
+/**
  * From the start of a check to that of the next, nanoseconds. @random: 32 bits of it, for the jitter, which
  * only shortens.
  */

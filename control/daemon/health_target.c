@@ -69,12 +69,24 @@ static void say_change(const struct health_target *target, const char *what)
 			 target->reason);
 }
 
+void health_target_settle(struct health_target *target, enum health_change change)
+{
+	struct event *ramp = target->service->health->ramp;
+
+	if (change == HEALTH_STAYED)
+		return;
+	say_change(target, target->state.is_up ? "up" : "down");
+	health_publish_soon(target->service);
+	if (change == HEALTH_CAME_UP && check_of(target)->slow_start_ms &&
+	    !evtimer_pending(ramp, NULL))
+		health_set_timer(ramp, HEALTH_RAMP_MS * ms);
+}
+
 static void on_result(void *context, bool is_good, const char *reason)
 {
 	struct health_target *target = context;
 	struct health *health = target->service->health;
 	uint64_t now = daemon_now_ns(), interval, passed = now - target->started_ns;
-	enum health_change change;
 
 	target->probe = NULL;
 	target->took_ns = passed;
@@ -83,14 +95,8 @@ static void on_result(void *context, bool is_good, const char *reason)
 	health->n_checks++;
 	health->n_failed += !is_good;
 	(void)snprintf(target->reason, sizeof(target->reason), "%s", reason);
-	change = health_state_take(&target->state, check_of(target), is_good, now);
-	if (change != HEALTH_STAYED) {
-		say_change(target, target->state.is_up ? "up" : "down");
-		health_publish_soon(target->service);
-	}
-	if (change == HEALTH_CAME_UP && check_of(target)->slow_start_ms &&
-	    !evtimer_pending(health->ramp, NULL))
-		health_set_timer(health->ramp, HEALTH_RAMP_MS * ms);
+	health_target_settle(target,
+			     health_state_take(&target->state, check_of(target), is_good, now));
 	interval =
 		health_state_interval_ns(&target->state, check_of(target), health_random(health));
 	health_set_timer(target->timer, interval > passed ? interval - passed : 0);
@@ -174,14 +180,12 @@ void health_target_arm(struct health_target *target, const struct wire_backend *
 		return;
 	probe_cancel(target->probe);
 	target->probe = NULL;
+	(void)evtimer_del(target->timer);
+	if (check_of(target)->type == HEALTH_CHECK_PASSIVE)
+		return;
 	if (within_ms > FIRST_CHECK_MS)
 		within_ms = FIRST_CHECK_MS;
 	health_set_timer(target->timer, within_ms * ms * health_random(health) >> 32);
-}
-
-bool health_target_is_checked(const struct health_target *target)
-{
-	return target->probe || evtimer_pending(target->timer, NULL);
 }
 
 void health_target_hasten(struct health_target *target)

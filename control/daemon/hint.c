@@ -51,7 +51,7 @@ static uint64_t take_silent(const struct hint_look *before, struct hint_look *no
 }
 
 struct hint_window hint_take(struct hint_look *look,
-			     const struct wire_backend_openings_record *counted, bool has_resets,
+			     const struct wire_backend_openings_record *counted, uint8_t passive,
 			     uint64_t now_ns)
 {
 	const struct hint_look before = *look;
@@ -66,9 +66,12 @@ struct hint_window hint_take(struct hint_look *look,
 	look->n_begun = look->syns - before.syns;
 	look->n_answered = look->syn_acks - before.syn_acks + look->refused - before.refused;
 	window.length_ns = now_ns - before.at_ns;
-	window.n_failed = look->refused - before.refused + take_silent(&before, look);
+	window.n_silent = take_silent(&before, look);
+	if (passive < HEALTH_CHECK_PASSIVE_OPENINGS)
+		window.n_silent = 0;
+	window.n_failed = look->refused - before.refused + window.n_silent;
 	window.n_openings = window.n_failed + look->syn_acks - before.syn_acks;
-	if (has_resets) {
+	if (passive == HEALTH_CHECK_PASSIVE_RESETS) {
 		/* Of flows of this window or of older ones: never more than all. */
 		window.n_failed += look->resets - before.resets;
 		window.n_openings = larger(window.n_openings, window.n_failed);
@@ -76,7 +79,7 @@ struct hint_window hint_take(struct hint_look *look,
 	return window;
 }
 
-static bool is_judged(const struct hint_window *window, const struct health_check *check)
+bool hint_is_judged(const struct hint_window *window, const struct health_check *check)
 {
 	return window->n_openings > 0 && window->n_openings >= check->passive_openings;
 }
@@ -86,6 +89,33 @@ static double share_of(const struct hint_window *window)
 	return (double)window->n_failed / (double)window->n_openings;
 }
 
+bool hint_is_bad(const struct hint_window *window, const struct health_check *check)
+{
+	return hint_is_judged(window, check) && share_of(window) * 100 >= check->passive_percent;
+}
+
+void hint_discount(struct hint_window *window, uint32_t n, const struct health_check *check)
+{
+	uint32_t n_judged = 0, n_well = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		n_judged += hint_is_judged(&window[i], check);
+		n_well += hint_is_judged(&window[i], check) && !hint_is_bad(&window[i], check);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t others = n_judged - hint_is_judged(&window[i], check);
+
+		/* Of one that is well itself silence is no matter. */
+		if (!hint_is_bad(&window[i], check) ||
+		    (n_well > 0 &&
+		     (uint64_t)n_well * 100 >= (uint64_t)others * check->passive_quorum_percent))
+			continue;
+		window[i].n_failed -= window[i].n_silent;
+		window[i].n_openings -= window[i].n_silent;
+		window[i].n_silent = 0;
+	}
+}
+
 /* The window with the least share of failures but for @other; @n: there is none. */
 static uint32_t find_best(const struct hint_window *window, uint32_t n,
 			  const struct health_check *check, uint32_t other)
@@ -93,7 +123,7 @@ static uint32_t find_best(const struct hint_window *window, uint32_t n,
 	uint32_t best = n;
 
 	for (uint32_t i = 0; i < n; i++)
-		if (i != other && is_judged(&window[i], check) &&
+		if (i != other && hint_is_judged(&window[i], check) &&
 		    (best == n || share_of(&window[i]) < share_of(&window[best])))
 			best = i;
 	return best;
@@ -107,8 +137,7 @@ void hint_judge(const struct hint_window *window, uint32_t n, const struct healt
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t rival = i == best ? second : best;
 
-		is_hint[i] = is_judged(&window[i], check) &&
-			     share_of(&window[i]) * 100 >= check->passive_percent &&
+		is_hint[i] = hint_is_bad(&window[i], check) &&
 			     (rival == n || share_of(&window[i]) >= 2 * share_of(&window[rival]));
 	}
 }

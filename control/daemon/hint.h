@@ -27,15 +27,28 @@ struct hint_window {
 	uint64_t length_ns;
 	uint64_t n_openings; /* that were decided, or have waited for a window */
 	uint64_t n_failed;   /* of these */
+	uint64_t n_silent;   /* of the failed, those without any answer */
 };
 
 /**
  * Takes in what is counted at @now_ns, and makes of @look, the look before, this one. Where there was none, or
- * counters began anew, the window is empty. @has_resets: whether a flow that the backend reset is a failure.
+ * counters began anew, the window is empty. @passive: enum health_check_passive, what is a failure.
  */
 struct hint_window hint_take(struct hint_look *look,
-			     const struct wire_backend_openings_record *counted, bool has_resets,
+			     const struct wire_backend_openings_record *counted, uint8_t passive,
 			     uint64_t now_ns);
+
+/** Whether @window has openings enough to say anything. */
+bool hint_is_judged(const struct hint_window *window, const struct health_check *check);
+
+/** Whether too large a share of @window failed: a hint, if the others' are better. */
+bool hint_is_bad(const struct hint_window *window, const struct health_check *check);
+
+/**
+ * Takes silence out of the windows against which it does not count: of those of whose service's other backends that
+ * have openings enough fewer than passive_quorum_percent are well, or none is. For where nobody but clients is asked.
+ */
+void hint_discount(struct hint_window *window, uint32_t n, const struct health_check *check);
 
 /**
  * Of @n windows of a service's backends at one time: @is_hint[i], whether backend i's is a hint. It has openings

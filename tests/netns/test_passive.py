@@ -15,13 +15,15 @@ from held import Held
 from topology import backend4, backend6, backends, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Once in a minute, so that within a test nobody but a hint has anybody checked.
-SELDOM = {"type": "tcp", "interval_ms": 60000, "fast_interval_ms": 500, "timeout_ms": 400, "fall": 3, "rise": 1,
+# Once in half an hour, so that within a test nobody but a hint has anybody checked.
+SELDOM = {"type": "tcp", "interval_ms": 1800000, "fast_interval_ms": 500, "timeout_ms": 400, "fall": 3, "rise": 1,
           "hold_down_ms": 0, "jitter_percent": 0}
 HINTED = {**SELDOM, "passive": "openings", "passive_openings": 5, "passive_window_ms": 500}
 # As of checks in each second: what is ill has lost its new flows by then.
 LOST_WITHIN_SEC = 3
-PORTS = {"web": 80, "web6": 80, "unhinted": 81, "patient": 82, "lone": 83}
+# Nobody is asked; who is out is tried after a second.
+WATCHED = {"type": "passive", "fall": 2, "hold_down_ms": 1000, "passive_openings": 5, "passive_window_ms": 500}
+PORTS = {"web": 80, "web6": 80, "unhinted": 81, "patient": 82, "lone": 83, "watched": 84, "silent": 85, "alone": 86}
 
 
 def services():
@@ -34,6 +36,9 @@ def services():
         "unhinted": (f"{at}:81/tcp", three, embryonic, {"check": SELDOM}),
         "patient": (f"{at}:82/tcp", three, embryonic, {"check": {**HINTED, "timeout_ms": 10000}}),
         "lone": (f"{at}:83/tcp", three[1:2], embryonic, {"check": HINTED}),
+        "watched": (f"{at}:84/tcp", three, embryonic, {"check": WATCHED}),
+        "silent": (f"{at}:85/tcp", three, embryonic, {"check": {**WATCHED, "passive": "openings"}}),
+        "alone": (f"{at}:86/tcp", three[1:2], embryonic, {"check": {**WATCHED, "passive": "openings"}}),
     }
 
 
@@ -45,7 +50,9 @@ def net(files):
         net.start_nginx(files[0])
         net.write_config(services())
         net.start_sluice()
-        wait_until("all to be checked and well", 20, lambda: all(b["health"] == "up" for b in net.json("backend", "list")["backends"]))
+        wait_until("all to be checked and well", 20, lambda: all(
+            b["health"] == ("unknown" if net.services[b["service"]][3]["check"]["type"] == "passive" else "up")
+            for b in net.json("backend", "list")["backends"]))
     except BaseException:
         net.abandon()
         raise
@@ -122,6 +129,14 @@ def recover(net, *services):
     wait_until("backend 2 to be up", 20, lambda: all(second(net, service)["health"] == "up" for service in services))
 
 
+@pytest.fixture(autouse=True)
+def is_well(net):
+    """A backend that is deaf is so to all services, and a check of another one that is due then has seen it."""
+    for service in ("web", "web6", "unhinted", "patient", "lone"):
+        if second(net, service)["health"] == "down":
+            recover(net, service)
+
+
 def is_unmoved(held):
     """Those of the others' flows have the backend that they had."""
     return all(now == was for now, was in zip(held.ask(), held.began) if was != 2)
@@ -189,7 +204,7 @@ def flood(net, service, count):
                   TCP(sport=1024 + i, dport=PORTS[service], flags="S", chksum=1)) for i in range(count)]
 
 
-@pytest.mark.parametrize("service, is_hinted", [("web", False), ("lone", True)])
+@pytest.mark.parametrize("service, is_hinted", [("web", False), ("lone", True), ("watched", False), ("silent", False), ("alone", False)])
 def test_a_flood_from_nowhere_takes_no_backend_down(net, service, is_hinted):
     """Spread over all backends it is nobody's fault; of a backend alone it is a hint, and its check knows better."""
     held = Held(net, PORTS[service])
@@ -197,17 +212,51 @@ def test_a_flood_from_nowhere_takes_no_backend_down(net, service, is_hinted):
     frames = flood(net, service, 900)
     for n in range(0, len(frames), 90):
         net.send_frames(frames[n:n + 90])
-        assert all(b["health"] == "up" for b in backends(net, service).values())
+        assert all(b["health"] != "down" for b in backends(net, service).values())
         time.sleep(0.1)
     wait_until("the flood's flows to end", 30, lambda: (flows := [b["counters"] for b in backends(net, service).values()]) and
                sum(c["unanswered"] for c in flows) >= 400 and
                all(c["syns"] == c["syn_acks"] + c["refused"] + c["unanswered"] for c in flows))
     time.sleep(1)
     for i, backend in backends(net, service).items():
-        assert backend["health"] == "up" and backend["check"]["failed"] == before[i]["failed"], backend
+        assert backend["health"] != "down" and backend["check"]["failed"] == before[i]["failed"], backend
         assert (backend["check"]["hints"] > before[i]["hints"]) == is_hinted, backend
     assert held.ask() == held.began
     held.close()
+
+
+@pytest.mark.parametrize("service, rules", [("watched", REFUSE), ("silent", REFUSE), ("silent", VANISH)], ids=["refuse", "refuse too", "vanish"])
+def test_where_nobody_is_asked_a_backend_is_out_and_comes_back(net, service, rules):
+    """Out after two bad windows, tried after a second and then after more; in again when it answers. No other moves."""
+    held = Held(net, PORTS[service])
+    with Opener(net, service):
+        wait_until("backends 1 to 3 to be known", 10, lambda: all(b["health"] == "up" for b in backends(net, service).values()))
+        start = time.monotonic()
+        with Deaf(net, *rules):
+            backend, took = wait_down(net, service, start)
+            assert took < LOST_WITHIN_SEC
+            assert "openings failed in" in backend["check"]["reason"] and backend["check"]["checks"] == 0, backend
+            assert "openings failed in" in net.sluice("backend", "list", service).stdout
+            # On trial, and out again at the first bad window, each time for longer.
+            wait_until("a second trial", 15, lambda: second(net, service)["check"].get("held_seconds", 0) > 2)
+            assert all(backends(net, service)[i]["health"] == "up" for i in (1, 3))
+        wait_until("it to be back", 20, lambda: second(net, service)["health"] == "up")
+        flows = second(net, service)["counters"]["syn_acks"]
+        time.sleep(2)
+        assert second(net, service)["health"] == "up" and second(net, service)["counters"]["syn_acks"] > flows + 20
+    assert is_unmoved(held)
+    held.close()
+
+
+def test_where_nobody_is_asked_silence_needs_others_that_answer(net):
+    """Of a service's only backend nobody can tell whether it is the backend or the way to it."""
+    with Opener(net, "alone"):
+        with Deaf(net, *VANISH):
+            end = time.monotonic() + 4
+            while time.monotonic() < end:
+                assert second(net, "alone")["health"] == "up"
+                time.sleep(0.1)
+    assert second(net, "alone")["check"]["hints"] == 0
 
 
 def test_counters_that_begin_anew_are_no_hint(net):
@@ -218,7 +267,8 @@ def test_counters_that_begin_anew_are_no_hint(net):
     net.wait_in_step()
     with Opener(net, "web"):
         time.sleep(2)
-        assert all(b["health"] == "up" for b in net.json("backend", "list")["backends"])
+        down = [b for b in net.json("backend", "list")["backends"] if b["health"] == "down"]
+        assert not down, down
         with Deaf(net, *REFUSE):
             _, took = wait_down(net, "web", time.monotonic())
             assert took < LOST_WITHIN_SEC

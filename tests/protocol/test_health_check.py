@@ -83,7 +83,7 @@ def test_a_check_is_kept_and_exported(sluice, api):
     ({"type": "http", "uri": "/"}, ["check.uri", "known are", "expect, command"]),
     ({"type": "http", "timeout_ms": 2001}, ["check.timeout_ms", "interval_ms"]),
     ({"type": "http", "host": "a\r\nX: y"}, ["check.host", "name of a host"]),
-    ({"type": "http", "passive": "on"}, ["check.passive", "on", "off|openings|resets"]),
+    ({"type": "http", "passive": "on"}, ["check.passive", "on", "off|refused|openings|resets"]),
     ({"type": "http", "passive": True}, ["check.passive", "string"]),
     ({"type": "http", "passive_percent": 0}, ["check.passive_percent", "0", "1..100"]),
     ({"type": "http", "passive_percent": 101}, ["check.passive_percent", "101", "1..100"]),
@@ -91,6 +91,11 @@ def test_a_check_is_kept_and_exported(sluice, api):
     ({"type": "http", "passive_openings": 1000001}, ["check.passive_openings", "1000001", "1..1000000"]),
     ({"type": "http", "passive_window_ms": 499}, ["check.passive_window_ms", "499", "500..60000"]),
     ({"type": "http", "passive_window_ms": 60001}, ["check.passive_window_ms", "60001", "500..60000"]),
+    ({"type": "passive", "interval_ms": 1000}, ["check.interval_ms", "does not go with type passive"]),
+    ({"type": "passive", "rise": 1}, ["check.rise", "does not go with type passive"]),
+    ({"type": "tcp", "passive_quorum_percent": 50}, ["check.passive_quorum_percent", "does not go with type tcp"]),
+    ({"type": "passive", "passive_quorum_percent": 0}, ["check.passive_quorum_percent", "0", "1..100"]),
+    ({"type": "passive", "passive_quorum_percent": 101}, ["check.passive_quorum_percent", "101", "1..100"]),
     ({"type": "none", "passive": "openings"}, ["check.passive", "does not go with type none"]),
     ("http", ["check", "object"]),
 ])
@@ -103,10 +108,10 @@ def test_what_is_wrong_is_named(api, check, words):
 
 def test_hints_are_of_tcp_alone(api):
     check = {"type": "icmp", "passive": "openings"}
-    for address in ("203.0.113.11:53/udp", "[2001:db8::11]:0/udp"):
+    for address, refused in (("203.0.113.11:53/udp", check), ("[2001:db8::11]:0/udp", check), ("203.0.113.11:53/udp", {"type": "passive"})):
         with pytest.raises(Refused) as caught:
-            api.call("service.add", name="app", address=address, check=check)
-        assert "service app: check.passive must be off: only of TCP" in caught.value.message
+            api.call("service.add", name="app", address=address, check=refused)
+        assert "service app: check.passive is for TCP alone" in caught.value.message
     api.call("service.add", name="app", address="203.0.113.11:53/udp", check={"type": "icmp"})
     with pytest.raises(Refused):
         api.call("service.set", name="app", check={"passive": "resets"})
@@ -115,6 +120,23 @@ def test_hints_are_of_tcp_alone(api):
     assert [change["text"] for change in answer["changes"]] == [
         "~ service other check.passive openings -> resets check.passive_window_ms 1000 -> 500"]
     assert check_of(api, "other")["passive"] == "resets"
+
+
+def test_where_nobody_is_asked_refusals_are_what_counts_at_least(api):
+    alone = {"type": "passive", "on_down": "reset", "passive": "refused", "fall": 3, "hold_down_ms": 1000, "slow_start_ms": 0,
+             "panic_percent": 1, "passive_percent": 50, "passive_openings": 10, "passive_window_ms": 1000, "passive_quorum_percent": 50}
+    api.call("service.add", name="app", address="203.0.113.11:80/tcp", check={"type": "passive"})
+    assert check_of(api, "app") == alone
+    api.call("service.set", name="app", check={"passive": "openings", "passive_quorum_percent": 80})
+    assert check_of(api, "app") == alone | {"passive": "openings", "passive_quorum_percent": 80}
+    assert api.call("service.set", name="app", check={"passive": "off"})["n_changes"] == 1
+    assert check_of(api, "app")["passive"] == "refused"
+    # What says something with the other type alone gets its default.
+    api.call("service.set", name="app", check={"type": "tcp", "fall": 5})
+    assert {key: check_of(api, "app")[key] for key in ("interval_ms", "rise", "jitter_percent", "fall", "passive")} == {
+        "interval_ms": 2000, "rise": 2, "jitter_percent": 10, "fall": 5, "passive": "refused"}
+    api.call("service.set", name="app", check={"type": "passive"})
+    assert check_of(api, "app") == alone | {"fall": 5}
 
 
 def test_a_backend_that_is_checked_tells_of_hints(api):

@@ -697,7 +697,13 @@ Test(cli, backends_that_are_checked_show_how_it_went)
 		"\"check\":{\"checks\":2,\"reason\":\"\",\"took_seconds\":1,\"held_seconds\":3.9,"
 		"\"hint\":{\"failed\":14,\"openings\":20,\"seconds\":1,\"ago_seconds\":61}}},"
 		"{\"service\":\"web\",\"address\":\"10.0.0.5:80\",\"health\":\"unknown\","
-		"\"check\":{\"checks\":0,\"reason\":\"\"}}]}",
+		"\"check\":{\"checks\":0,\"reason\":\"\"}},"
+		"{\"service\":\"web\",\"address\":\"10.0.0.6:80\",\"health\":\"down\","
+		"\"check\":{\"checks\":0,\"reason\":\"9 of 9 openings failed in 1.0 "
+		"s\",\"held_seconds\":2}},"
+		"{\"service\":\"web\",\"address\":\"10.0.0.7:80\",\"health\":\"up\","
+		"\"check\":{\"checks\":0,\"reason\":\"\","
+		"\"hint\":{\"failed\":9,\"openings\":9,\"seconds\":1,\"ago_seconds\":1}}}]}",
 		"{}",
 		"SERVICE  ADDRESS      STATE  HEALTH   WEIGHT  SHARE  NEIGHBOUR  FLOWS  OPEN  "
 		"PACKETS-IN  BYTES-IN  PACKETS-OUT  BYTES-OUT  LAST-CHECK\n"
@@ -716,7 +722,15 @@ Test(cli, backends_that_are_checked_show_how_it_went)
 		"-         -            -          -  ok in 1000.0 ms; held down for 4 s more\n"
 		"web      10.0.0.5:80  -      unknown       -      -  -              -     -       "
 		"    "
-		"-         -            -          -  -\n");
+		"-         -            -          -  -\n"
+		"web      10.0.0.6:80  -      down          -      -  -              -     -       "
+		"    "
+		"-         -            -          -  9 of 9 openings failed in 1.0 s; held down "
+		"for 2 s "
+		"more\n"
+		"web      10.0.0.7:80  -      up            -      -  -              -     -       "
+		"    "
+		"-         -            -          -  hint: 9 of 9 openings failed in 1.0 s\n");
 }
 
 Test(cli, backends_with_roles_show_them_and_whom_new_flows_go_to)

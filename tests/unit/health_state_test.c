@@ -142,3 +142,47 @@ Test(health_state, the_weight_rises_after_coming_up)
 	check.slow_start_ms = 0;
 	cr_expect_eq(health_state_share(&state, &check, 2000 * ms), 100);
 }
+
+Test(health_state, who_is_tried_is_held_down_first_and_one_bad_result_is_enough)
+{
+	struct health_check check = check_of(2, 3);
+	struct health_state state;
+	uint64_t now = 1000 * ms;
+
+	check.hold_down_ms = 100;
+	health_state_recall(&state, true, now);
+	cr_expect_eq(health_state_try(&state, &check, now), HEALTH_STAYED, "it is up");
+	for (int i = 0; i < 3; i++)
+		(void)health_state_take(&state, &check, false, now);
+	cr_assert_not(state.is_up);
+	cr_expect_eq(health_state_try(&state, &check, now + 99 * ms), HEALTH_STAYED);
+	now += 100 * ms;
+	cr_expect_eq(health_state_try(&state, &check, now), HEALTH_CAME_UP);
+	cr_expect_eq(health_state_take(&state, &check, false, now + ms), HEALTH_WENT_DOWN);
+	cr_expect_eq(state.held_until_ns, now + ms + 200 * ms, "twice as long");
+	now += 201 * ms;
+	cr_expect_eq(health_state_try(&state, &check, now), HEALTH_CAME_UP);
+	cr_expect_eq(health_state_take(&state, &check, true, now), HEALTH_STAYED);
+	cr_expect_eq(health_state_take(&state, &check, false, now), HEALTH_STAYED);
+	cr_expect_eq(health_state_take(&state, &check, false, now), HEALTH_STAYED);
+	cr_expect_eq(health_state_take(&state, &check, false, now), HEALTH_WENT_DOWN,
+		     "a good result ends the trial");
+}
+
+/* Whatever comes, who is down is tried again: in a day of bad results more than a thousand times. */
+Test(health_state, nobody_stays_out_for_ever)
+{
+	struct health_check check = check_of(1, 3);
+	struct health_state state;
+	unsigned n_tried = 0;
+
+	check.hold_down_ms = 1000;
+	health_state_recall(&state, true, 0);
+	for (uint64_t at = 1; at <= 86400; at++)
+		if (state.is_up)
+			(void)health_state_take(&state, &check, false, at * 1000 * ms);
+		else
+			n_tried +=
+				health_state_try(&state, &check, at * 1000 * ms) == HEALTH_CAME_UP;
+	cr_expect_gt(n_tried, 1000);
+}

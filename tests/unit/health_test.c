@@ -309,3 +309,35 @@ Test(health, what_is_known_of_those_that_stay_is_kept, .timeout = 60)
 	desired_free(next);
 	close_world(&world);
 }
+
+/* Neither a daemon without a dataplane nor a check that asks nobody finds anything out. */
+Test(health, where_nobody_is_asked_nothing_is_known, .timeout = 60)
+{
+	const struct timeval while_looking = {.tv_usec = 700000};
+	struct desired_service *service;
+	struct health_view view;
+	struct world world;
+
+	open_world(&world);
+	service = edit(&world);
+	service->check.type = HEALTH_CHECK_PASSIVE;
+	service->check.passive_window_ms = 500;
+	health_check_settle(&service->check);
+	health_follow(world.daemon.health, world.daemon.desired);
+	(void)event_base_loopexit(world.daemon.base, &while_looking);
+	(void)event_base_dispatch(world.daemon.base);
+	cr_expect_eq(totals_of(&world).n_unknown, N_BACKENDS);
+	cr_expect_eq(totals_of(&world).n_checks, 0);
+	cr_expect_eq(totals_of(&world).n_hints, 0);
+	health_look(world.daemon.health, service, &service->backend[0], &view);
+	cr_expect_eq(view.word, HEALTH_UNKNOWN);
+	/* Asked again, they are known soon. */
+	service = edit(&world);
+	service->check.type = HEALTH_CHECK_TCP;
+	health_check_adopt(&service->check, HEALTH_CHECK_PASSIVE);
+	service->check.interval_ms = 50;
+	service->check.hold_down_ms = 0;
+	health_follow(world.daemon.health, world.daemon.desired);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	close_world(&world);
+}

@@ -14,6 +14,9 @@ uint64_t daemon_now_ns(void)
 
 enum {
 	N_BACKENDS = 4,
+	REFUSED = HEALTH_CHECK_PASSIVE_REFUSED,
+	OPENINGS = HEALTH_CHECK_PASSIVE_OPENINGS,
+	RESETS = HEALTH_CHECK_PASSIVE_RESETS,
 };
 
 static const uint64_t second = 1000000000;
@@ -23,7 +26,7 @@ struct counted {
 	uint64_t syns, syn_acks, refused, unanswered, resets;
 };
 
-static struct hint_window take(struct hint_look *look, struct counted counted, bool has_resets,
+static struct hint_window take(struct hint_look *look, struct counted counted, uint8_t passive,
 			       uint64_t at)
 {
 	const struct wire_backend_openings_record record = {.syns = counted.syns,
@@ -32,7 +35,7 @@ static struct hint_window take(struct hint_look *look, struct counted counted, b
 							    .unanswered = counted.unanswered,
 							    .resets = counted.resets};
 
-	return hint_take(look, &record, has_resets, at * second);
+	return hint_take(look, &record, passive, at * second);
 }
 
 static void expect_window(struct hint_window window, uint64_t n_failed, uint64_t n_openings)
@@ -46,8 +49,8 @@ Test(hint, the_first_look_says_nothing)
 {
 	struct hint_look look = {0};
 
-	expect_window(take(&look, (struct counted){900, 100, 700, 100, 9}, true, 1), 0, 0);
-	expect_window(take(&look, (struct counted){920, 114, 706, 100, 9}, false, 2), 6, 20);
+	expect_window(take(&look, (struct counted){900, 100, 700, 100, 9}, RESETS, 1), 0, 0);
+	expect_window(take(&look, (struct counted){920, 114, 706, 100, 9}, OPENINGS, 2), 6, 20);
 }
 
 Test(hint, answers_and_refusals_of_the_window_count)
@@ -55,8 +58,8 @@ Test(hint, answers_and_refusals_of_the_window_count)
 	struct hint_look look = {0};
 	struct hint_window window;
 
-	(void)take(&look, (struct counted){10, 10, 0, 0, 0}, false, 1);
-	window = take(&look, (struct counted){30, 16, 14, 0, 0}, false, 3);
+	(void)take(&look, (struct counted){10, 10, 0, 0, 0}, OPENINGS, 1);
+	window = take(&look, (struct counted){30, 16, 14, 0, 0}, OPENINGS, 3);
 	expect_window(window, 14, 20);
 	cr_expect_eq(window.length_ns, 2 * second);
 }
@@ -66,24 +69,24 @@ Test(hint, those_that_wait_for_a_window_are_silent_once)
 {
 	struct hint_look look = {0};
 
-	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, false, 1);
-	expect_window(take(&look, (struct counted){120, 100, 0, 0, 0}, false, 2), 0, 0);
-	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, false, 3), 20, 20);
-	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, false, 4), 20, 20);
-	expect_window(take(&look, (struct counted){140, 100, 0, 20, 0}, false, 5), 0, 0);
-	expect_window(take(&look, (struct counted){150, 110, 0, 40, 0}, false, 6), 0, 10);
-	expect_window(take(&look, (struct counted){150, 110, 0, 40, 0}, false, 7), 0, 0);
+	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, OPENINGS, 1);
+	expect_window(take(&look, (struct counted){120, 100, 0, 0, 0}, OPENINGS, 2), 0, 0);
+	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, OPENINGS, 3), 20, 20);
+	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, OPENINGS, 4), 20, 20);
+	expect_window(take(&look, (struct counted){140, 100, 0, 20, 0}, OPENINGS, 5), 0, 0);
+	expect_window(take(&look, (struct counted){150, 110, 0, 40, 0}, OPENINGS, 6), 0, 10);
+	expect_window(take(&look, (struct counted){150, 110, 0, 40, 0}, OPENINGS, 7), 0, 0);
 }
 
 Test(hint, an_answer_beside_those_that_wait_is_no_failure)
 {
 	struct hint_look look = {0};
 
-	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, false, 1);
-	(void)take(&look, (struct counted){140, 100, 0, 0, 0}, false, 2);
-	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, false, 3), 40, 40);
-	expect_window(take(&look, (struct counted){147, 107, 0, 0, 0}, false, 4), 0, 7);
-	expect_window(take(&look, (struct counted){147, 107, 0, 0, 0}, false, 5), 0, 0);
+	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, OPENINGS, 1);
+	(void)take(&look, (struct counted){140, 100, 0, 0, 0}, OPENINGS, 2);
+	expect_window(take(&look, (struct counted){140, 100, 0, 0, 0}, OPENINGS, 3), 40, 40);
+	expect_window(take(&look, (struct counted){147, 107, 0, 0, 0}, OPENINGS, 4), 0, 7);
+	expect_window(take(&look, (struct counted){147, 107, 0, 0, 0}, OPENINGS, 5), 0, 0);
 }
 
 /* Taken for failed, answered after all; those that end later without an answer are others. */
@@ -91,19 +94,19 @@ Test(hint, a_late_answer_leaves_no_credit)
 {
 	struct hint_look look = {0};
 
-	(void)take(&look, (struct counted){0}, false, 1);
-	(void)take(&look, (struct counted){40, 0, 0, 0, 0}, false, 2);
-	expect_window(take(&look, (struct counted){40, 0, 0, 0, 0}, false, 3), 40, 40);
-	expect_window(take(&look, (struct counted){40, 40, 0, 0, 0}, false, 4), 0, 40);
-	expect_window(take(&look, (struct counted){60, 40, 0, 20, 0}, false, 5), 20, 20);
+	(void)take(&look, (struct counted){0}, OPENINGS, 1);
+	(void)take(&look, (struct counted){40, 0, 0, 0, 0}, OPENINGS, 2);
+	expect_window(take(&look, (struct counted){40, 0, 0, 0, 0}, OPENINGS, 3), 40, 40);
+	expect_window(take(&look, (struct counted){40, 40, 0, 0, 0}, OPENINGS, 4), 0, 40);
+	expect_window(take(&look, (struct counted){60, 40, 0, 20, 0}, OPENINGS, 5), 20, 20);
 }
 
 Test(hint, flows_that_end_sooner_than_a_window_are_silent)
 {
 	struct hint_look look = {0};
 
-	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, false, 1);
-	expect_window(take(&look, (struct counted){120, 105, 0, 15, 0}, false, 2), 15, 20);
+	(void)take(&look, (struct counted){100, 100, 0, 0, 0}, OPENINGS, 1);
+	expect_window(take(&look, (struct counted){120, 105, 0, 15, 0}, OPENINGS, 2), 15, 20);
 }
 
 /* A backend whose answers all come 3 s late: as many come as go. */
@@ -115,7 +118,7 @@ Test(hint, a_slow_backend_fails_no_openings_once_its_answers_come)
 	for (uint64_t at = 1; at < 20; at++) {
 		struct hint_window window =
 			take(&look, (struct counted){at * 50, at > 3 ? (at - 3) * 50 : 0, 0, 0, 0},
-			     false, at);
+			     OPENINGS, at);
 
 		n_failed += at > 4 ? window.n_failed : 0;
 	}
@@ -132,7 +135,7 @@ Test(hint, silence_among_answers_is_seen_when_flows_end_at_the_latest)
 		for (uint64_t at = 1; at <= 40; at++) {
 			struct counted counted = {at * 100, at * (100 - lost), 0,
 						  at > 5 ? (at - 5) * lost : 0, 0};
-			struct hint_window window = take(&look, counted, false, at);
+			struct hint_window window = take(&look, counted, OPENINGS, at);
 
 			sum += window.n_failed;
 			if (at > 30)
@@ -148,10 +151,10 @@ Test(hint, resets_count_where_they_shall_and_never_beyond_all)
 	struct hint_look look = {0}, other = {0};
 	const struct counted before = {0}, after = {20, 20, 0, 0, 700};
 
-	(void)take(&look, before, true, 1);
-	expect_window(take(&look, after, true, 2), 700, 700);
-	(void)take(&other, before, false, 1);
-	expect_window(take(&other, after, false, 2), 0, 20);
+	(void)take(&look, before, RESETS, 1);
+	expect_window(take(&look, after, RESETS, 2), 700, 700);
+	(void)take(&other, before, OPENINGS, 1);
+	expect_window(take(&other, after, OPENINGS, 2), 0, 20);
 }
 
 /* Each counter alone says that another program counts, or that the place was another backend's. */
@@ -166,20 +169,20 @@ Test(hint, counters_that_began_anew_say_nothing)
 
 	for (size_t i = 0; i < SL_ARRAY_LEN(anew); i++) {
 		look = (struct hint_look){0};
-		(void)take(&look, before, true, 1);
-		expect_window(take(&look, anew[i], true, 2), 0, 0);
+		(void)take(&look, before, RESETS, 1);
+		expect_window(take(&look, anew[i], RESETS, 2), 0, 0);
 	}
-	(void)take(&look, before, true, 1);
-	(void)take(&look, anew[0], true, 2);
-	expect_window(take(&look, (struct counted){20, 6, 14, 0, 0}, true, 3), 14, 20);
+	(void)take(&look, before, RESETS, 1);
+	(void)take(&look, anew[0], RESETS, 2);
+	expect_window(take(&look, (struct counted){20, 6, 14, 0, 0}, RESETS, 3), 14, 20);
 }
 
 Test(hint, a_clock_that_stands_makes_no_window)
 {
 	struct hint_look look = {0};
 
-	(void)take(&look, (struct counted){0}, false, 5);
-	expect_window(take(&look, (struct counted){20, 0, 20, 0, 0}, false, 5), 0, 0);
+	(void)take(&look, (struct counted){0}, OPENINGS, 5);
+	expect_window(take(&look, (struct counted){20, 0, 20, 0, 0}, OPENINGS, 5), 0, 0);
 }
 
 /* ---- judging ---- */
@@ -244,4 +247,70 @@ Test(hint, one_backend_and_none)
 	is_hint = false;
 	hint_judge(&window, 0, &check, &is_hint);
 	cr_expect_not(is_hint);
+}
+
+/* ---- silence ---- */
+
+Test(hint, silence_counts_where_it_shall)
+{
+	struct hint_look look = {0}, other = {0};
+	const struct counted before = {0}, after = {40, 6, 14, 20, 9};
+	struct hint_window window;
+
+	(void)take(&look, before, REFUSED, 1);
+	expect_window(take(&look, after, REFUSED, 2), 14, 20);
+	(void)take(&other, before, OPENINGS, 1);
+	window = take(&other, after, OPENINGS, 2);
+	expect_window(window, 34, 40);
+	cr_expect_eq(window.n_silent, 20);
+}
+
+static const struct quorum_row {
+	const char *name;
+	uint32_t quorum;
+	struct {
+		uint64_t n_silent, n_failed, n;
+	} window[N_BACKENDS];
+	const char *counts; /* a + for each whose silence stays */
+} quorum_rows[] = {
+	/* clang-format off */
+	{"all others answer", 100, {{20, 20, 20}, {0, 0, 20}, {0, 0, 20}, {0, 0, 20}}, "+..."},
+	{"half of two others", 50, {{20, 20, 20}, {0, 0, 20}, {20, 20, 20}, {0, 0, 0}}, "+.+."},
+	{"a third of them", 50, {{20, 20, 20}, {0, 0, 20}, {20, 20, 20}, {20, 20, 20}}, "-.--"},
+	{"a third is enough", 33, {{20, 20, 20}, {0, 0, 20}, {20, 20, 20}, {20, 20, 20}}, "+.++"},
+	{"nobody else has openings", 1, {{20, 20, 20}, {0, 0, 0}, {0, 0, 9}, {0, 0, 0}}, "-..."},
+	{"nobody answers", 1, {{20, 20, 20}, {20, 20, 20}, {20, 20, 20}, {20, 20, 20}}, "----"},
+	/* clang-format on */
+};
+
+Test(hint, silence_needs_others_that_answer)
+{
+	for (size_t i = 0; i < SL_ARRAY_LEN(quorum_rows); i++) {
+		const struct quorum_row *row = &quorum_rows[i];
+		const struct health_check check = {.passive_percent = 50,
+						   .passive_openings = 10,
+						   .passive_quorum_percent = row->quorum};
+		struct hint_window window[N_BACKENDS] = {0};
+
+		for (uint32_t k = 0; k < N_BACKENDS; k++)
+			window[k] = (struct hint_window){.n_silent = row->window[k].n_silent,
+							 .n_failed = row->window[k].n_failed,
+							 .n_openings = row->window[k].n};
+		hint_discount(window, N_BACKENDS, &check);
+		for (uint32_t k = 0; k < N_BACKENDS; k++)
+			cr_expect_eq(window[k].n_silent,
+				     row->counts[k] == '+' ? row->window[k].n_silent : 0,
+				     "%s: backend %u", row->name, k);
+	}
+}
+
+/* A refusal is the backend's own word and stays. */
+Test(hint, refusals_stay_where_silence_does_not_count)
+{
+	const struct health_check check = {
+		.passive_percent = 50, .passive_openings = 10, .passive_quorum_percent = 50};
+	struct hint_window window = {.n_silent = 20, .n_failed = 32, .n_openings = 35};
+
+	hint_discount(&window, 1, &check);
+	expect_window(window, 12, 15);
 }

@@ -125,6 +125,7 @@ static void change_something(struct desired *desired, struct random *random)
 			health_check_init(&service->check);
 			service->check.type = HEALTH_CHECK_TCP;
 			service->check.rise = 1 + (uint32_t)(draw >> 36) % 255;
+			health_check_settle(&service->check);
 			service->canary = (struct share_canary){
 				.share = (uint32_t)(draw >> 36) % SHARE_WHOLE, .group = "v"};
 			return;
