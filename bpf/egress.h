@@ -456,7 +456,7 @@ static __always_inline bool egress_choose_source(struct creation *creation, uint
 	creation->source_port_last = head->head.source_port_last;
 	creation->n_sources = head->head.n_sources;
 	at = head->head.first_source_chunk;
-	chunk = chunk_at(inner, head->head.first_member_chunk[SL_AUDIENCE_ALL]);
+	chunk = chunk_at(inner, head->head.first_member_chunk);
 	if (chunk == NULL)
 		return false;
 	creation->backend = chunk->member[0];

@@ -38,11 +38,9 @@ static __always_inline const union sl_xdp_chunk *chunk_at(void *inner, uint32_t 
  * branch: the verifier would walk all that follows twice.
  */
 
-/** The backend at @position among the members that @audience has, or SL_NO_INDEX. */
-static __always_inline uint32_t member_at(void *inner, const union sl_xdp_chunk *head,
-					  uint32_t audience, uint32_t position)
+/** The backend at @position of the members that stand from chunk @first on, or SL_NO_INDEX. */
+static __always_inline uint32_t member_at(void *inner, uint32_t first, uint32_t position)
 {
-	uint32_t first = head->head.first_member_chunk[audience & (SL_N_AUDIENCES - 1)];
 	const union sl_xdp_chunk *chunk = chunk_at(inner, first + position / SL_XDP_CHUNK_MEMBERS);
 
 	return chunk != NULL ? chunk->member[position % SL_XDP_CHUNK_MEMBERS] : SL_NO_INDEX;
@@ -59,8 +57,9 @@ static __always_inline uint32_t slot_at(void *inner, const union sl_xdp_chunk *h
 	if (chunk == NULL)
 		return SL_NO_INDEX;
 	position = chunk->slot[slot % SL_XDP_CHUNK_SLOTS];
-	return position != SL_NO_BACKEND_SLOT ? member_at(inner, head, SL_AUDIENCE_ALL, position)
-					      : SL_NO_INDEX;
+	return position != SL_NO_BACKEND_SLOT
+		       ? member_at(inner, head->head.first_member_chunk, position)
+		       : SL_NO_INDEX;
 }
 
 static __always_inline bool has_no_room(uint32_t backend)
@@ -70,16 +69,17 @@ static __always_inline bool has_no_room(uint32_t backend)
 	return load != NULL && load->max_flows != 0 && load->flows >= load->max_flows;
 }
 
-/** Of a few members, from where @hash says on: fewest flows for its weight. */
+/** Of a few of those with a weight, from where @hash says on: fewest flows for it. */
 static __always_inline uint32_t least_of(void *inner, const union sl_xdp_chunk *head,
 					 uint32_t audience, uint64_t hash)
 {
-	uint32_t n_members = head->head.n_members[audience & (SL_N_AUDIENCES - 1)];
-	uint32_t position = sl_maglev_slot(hash, n_members);
+	uint32_t first = head->head.first_candidate_chunk[audience & (SL_N_AUDIENCES - 1)];
+	uint32_t n = head->head.n_candidates[audience & (SL_N_AUDIENCES - 1)];
+	uint32_t position = sl_maglev_slot(hash, n);
 	struct sl_least least = {0};
 
-	for (uint32_t i = 0; i < SL_SCHEDULE_CANDIDATES && i < n_members; i++) {
-		uint32_t backend = member_at(inner, head, audience, position);
+	for (uint32_t i = 0; i < SL_SCHEDULE_CANDIDATES && i < n; i++) {
+		uint32_t backend = member_at(inner, first, position);
 		const struct sl_backend *record = bpf_map_lookup_elem(&backends, &backend);
 		const struct sl_load *load = bpf_map_lookup_elem(&loads, &backend);
 
@@ -87,7 +87,7 @@ static __always_inline uint32_t least_of(void *inner, const union sl_xdp_chunk *
 			sl_least_offer(&least, backend,
 				       record->weight[audience & (SL_N_AUDIENCES - 1)], load->flows,
 				       load->max_flows);
-		position = position + 1 < n_members ? position + 1 : 0;
+		position = position + 1 < n ? position + 1 : 0;
 	}
 	return least.weight != 0 ? least.backend : SL_NO_INDEX;
 }

@@ -120,28 +120,28 @@ SL_INLINE bool lookup_is_full(const struct snapshot *snapshot, uint32_t backend,
 }
 
 /**
- * Of a few members of @service that the choice's audience has, from where its hash says on, the one with the fewest flows for its
- * weight. SL_NO_INDEX: none of them may have another one.
+ * Of a few members of @service with a weight for the choice's audience, from where its hash says on, the one
+ * with the fewest flows for that weight. SL_NO_INDEX: none of them may have another one.
  */
 SL_INLINE uint32_t lookup_least(const struct snapshot *snapshot, const struct sl_service *service,
 				const struct choice *choice, const struct dataplane *dataplane,
 				lookup_flows_of *flows_of)
 {
-	const struct slot_table *canary =
-		choice->audience == SL_AUDIENCE_CANARY
-			? snapshot->canary_slots[service - snapshot->service]
-			: NULL;
-	uint32_t n_members = canary != NULL ? canary->n_members : service->n_members;
-	uint32_t position = sl_maglev_slot(choice->hash, n_members);
+	uint32_t index = (uint32_t)(service - snapshot->service);
+	const struct slot_table *slots = choice->audience == SL_AUDIENCE_CANARY
+						 ? snapshot->canary_slots[index]
+						 : snapshot->slots[index];
+	uint32_t n = slots->n_candidates;
+	uint32_t position = sl_maglev_slot(choice->hash, n);
 	struct sl_least least = {0};
 
-	for (uint32_t i = 0; i < n_members && i < SL_SCHEDULE_CANDIDATES; i++) {
-		uint32_t at = canary != NULL ? canary->slot[canary->n_slots + position] : position;
+	for (uint32_t i = 0; i < n && i < SL_SCHEDULE_CANDIDATES; i++) {
+		uint32_t at = slots->slot[slots->n_slots + position];
 		uint32_t backend = snapshot->member[service->first_member + at];
 
 		sl_least_offer(&least, backend, snapshot->backend[backend].weight[choice->audience],
 			       flows_of(dataplane, backend), snapshot->max_flows[backend]);
-		position = position + 1 < n_members ? position + 1 : 0;
+		position = position + 1 < n ? position + 1 : 0;
 	}
 	return least.weight != 0 ? least.backend : SL_NO_INDEX;
 }

@@ -555,8 +555,8 @@ void snapshot_free(struct snapshot *snapshot)
 
 static uint64_t table_bytes(const struct slot_table *table)
 {
-	return table != NULL ? sizeof(*table) +
-				       (table->n_slots + table->n_members) * sizeof(table->slot[0])
+	return table != NULL ? sizeof(*table) + (table->n_slots + table->n_candidates) *
+							sizeof(table->slot[0])
 			     : 0;
 }
 

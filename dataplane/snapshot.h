@@ -28,9 +28,8 @@ struct staging; /* the desired state, mutable; private to snapshot.c */
 struct slot_table {
 	uint32_t n_references; /* counted by the control thread alone */
 	uint32_t n_slots;
-	/* Of the canary's: members with a weight for it, whose positions stand behind the slots. */
-	uint32_t n_members;
-	uint16_t slot[]; /* position among the service's members; SL_NO_BACKEND_SLOT: none */
+	uint32_t n_candidates; /* members with a weight, whose positions stand behind the slots */
+	uint16_t slot[];       /* position among the service's members; SL_NO_BACKEND_SLOT: none */
 };
 
 /** An open-addressed index, of the four below; a bucket holds an index of its kind or SL_NO_INDEX. */

@@ -86,13 +86,13 @@ static bool same_table(const struct snapshot *snapshot, const struct snapshot *p
 	return true;
 }
 
-/* Who of @backend, the service's, takes new flows of the canary's clients, behind the slots. */
-static void fill_canary_members(struct slot_table *table, const struct maglev_backend *backend,
-				uint32_t n)
+/* Who of @backend, the service's, takes new flows, behind the slots. */
+static void fill_candidates(struct slot_table *table, const struct maglev_backend *backend,
+			    uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		if (backend[i].weight != 0)
-			table->slot[table->n_slots + table->n_members++] = (uint16_t)i;
+			table->slot[table->n_slots + table->n_candidates++] = (uint16_t)i;
 }
 
 /* Fills the table of @job, which nobody else has. 0 or negative errno. */
@@ -115,8 +115,7 @@ static int fill_table(const struct snapshot *snapshot, const struct job *job)
 		backend[i].protocol = record->protocol;
 		backend[i].weight = member->weight[job->audience];
 	}
-	if (job->audience == SL_AUDIENCE_CANARY)
-		fill_canary_members(table, backend, record->n_members);
+	fill_candidates(table, backend, record->n_members);
 	if (is_in_turn(record))
 		status = turns_fill(backend, record->n_members, table->slot, record->n_slots);
 	else
@@ -177,7 +176,7 @@ static struct slot_table *table_new(const struct sl_service *service)
 		return NULL;
 	table->n_references = 1;
 	table->n_slots = service->n_slots;
-	table->n_members = 0;
+	table->n_candidates = 0;
 	return table;
 }
 

@@ -491,22 +491,33 @@ static uint32_t n_slot_chunks(uint32_t n_slots)
 	return (n_slots + SL_XDP_CHUNK_SLOTS - 1) / SL_XDP_CHUNK_SLOTS;
 }
 
-/* The slots and members that the canary's clients have, from chunk @at on. Returns where they end. */
+/* Those of @audience, from chunk @at on. Returns where they end. */
+static uint32_t fill_candidates(union sl_xdp_chunk *chunk, const struct snapshot *snapshot,
+				uint32_t index, enum sl_audience audience, uint32_t at)
+{
+	const struct sl_service *service = &snapshot->service[index];
+	const struct slot_table *slots = audience == SL_AUDIENCE_CANARY
+						 ? snapshot->canary_slots[index]
+						 : snapshot->slots[index];
+
+	chunk[0].head.n_candidates[audience] = slots->n_candidates;
+	chunk[0].head.first_candidate_chunk[audience] = at;
+	for (uint32_t i = 0; i < slots->n_candidates; i++)
+		chunk[at + i / SL_XDP_CHUNK_MEMBERS].member[i % SL_XDP_CHUNK_MEMBERS] =
+			snapshot->member[service->first_member + slots->slot[slots->n_slots + i]];
+	return at + n_member_chunks(slots->n_candidates);
+}
+
+/* The slots and candidates that the canary's clients have, from chunk @at on. Returns where they end. */
 static uint32_t fill_canary(union sl_xdp_chunk *chunk, const struct snapshot *snapshot,
 			    uint32_t index, uint32_t at)
 {
-	const struct sl_service *service = &snapshot->service[index];
 	const struct slot_table *slots = snapshot->canary_slots[index];
 
 	chunk[0].head.first_slot_chunk[SL_AUDIENCE_CANARY] = at;
 	memcpy(&chunk[at], slots->slot, slots->n_slots * sizeof(slots->slot[0]));
 	at += n_slot_chunks(slots->n_slots);
-	chunk[0].head.n_members[SL_AUDIENCE_CANARY] = slots->n_members;
-	chunk[0].head.first_member_chunk[SL_AUDIENCE_CANARY] = at;
-	for (uint32_t i = 0; i < slots->n_members; i++)
-		chunk[at + i / SL_XDP_CHUNK_MEMBERS].member[i % SL_XDP_CHUNK_MEMBERS] =
-			snapshot->member[service->first_member + slots->slot[slots->n_slots + i]];
-	return at + n_member_chunks(slots->n_members);
+	return fill_candidates(chunk, snapshot, index, SL_AUDIENCE_CANARY, at);
 }
 
 static void fill_sources(union sl_xdp_chunk *chunk, const struct snapshot *snapshot, uint32_t index,
@@ -530,15 +541,18 @@ static void fill_chunks(union sl_xdp_chunk *chunk, const struct snapshot *snapsh
 
 	chunk[0].head.hash_key = snapshot->hash_key;
 	chunk[0].head.n_slots = slots->n_slots;
-	for (int i = 0; i < SL_N_AUDIENCES; i++) {
-		chunk[0].head.n_members[i] = service->n_members;
-		chunk[0].head.first_slot_chunk[i] = 1;
-		chunk[0].head.first_member_chunk[i] = at;
-	}
+	chunk[0].head.first_member_chunk = at;
 	memcpy(&chunk[1], slots->slot, slots->n_slots * sizeof(slots->slot[0]));
 	memcpy(&chunk[at], &snapshot->member[service->first_member],
 	       service->n_members * sizeof(snapshot->member[0]));
 	at += n_member_chunks(service->n_members);
+	at = fill_candidates(chunk, snapshot, index, SL_AUDIENCE_ALL, at);
+	for (int i = 0; i < SL_N_AUDIENCES; i++) {
+		chunk[0].head.first_slot_chunk[i] = 1;
+		chunk[0].head.n_candidates[i] = slots->n_candidates;
+		chunk[0].head.first_candidate_chunk[i] =
+			chunk[0].head.first_candidate_chunk[SL_AUDIENCE_ALL];
+	}
 	if (snapshot->canary_slots[index] != NULL)
 		at = fill_canary(chunk, snapshot, index, at);
 	if (service->n_sources != 0)
@@ -552,10 +566,11 @@ static uint32_t count_chunks(const struct snapshot *snapshot, uint32_t index)
 	const struct slot_table *canary = snapshot->canary_slots[index];
 	uint32_t n =
 		1 + n_slot_chunks(service->n_slots) + n_member_chunks(service->n_members) +
+		n_member_chunks(snapshot->slots[index]->n_candidates) +
 		((uint32_t)service->n_sources + SL_XDP_CHUNK_SOURCES - 1) / SL_XDP_CHUNK_SOURCES;
 
 	return canary != NULL
-		       ? n + n_slot_chunks(canary->n_slots) + n_member_chunks(canary->n_members)
+		       ? n + n_slot_chunks(canary->n_slots) + n_member_chunks(canary->n_candidates)
 		       : n;
 }
 

@@ -77,14 +77,15 @@ struct sl_xdp_port {
 	uint8_t reserved[3];
 };
 
-/** One element of an inner map. Element 0 is the head; then slots, members, sources. Agent. */
+/** One element of an inner map. Element 0 is the head; then slots, members, candidates, sources. Agent. */
 union sl_xdp_chunk {
 	struct {
 		struct sl_hash_key hash_key; /* chooses the slot */
 		uint32_t n_slots;
+		uint32_t first_member_chunk; /* all of them, by position */
 		/* Without slots of the canary's clients both of each are the same. */
-		uint32_t n_members[SL_N_AUDIENCES]; /* of the canary: those with a weight for it */
-		uint32_t first_member_chunk[SL_N_AUDIENCES];
+		uint32_t n_candidates[SL_N_AUDIENCES]; /* members with a weight for it */
+		uint32_t first_candidate_chunk[SL_N_AUDIENCES];
 		uint32_t first_slot_chunk[SL_N_AUDIENCES];
 		uint32_t first_source_chunk;
 		uint32_t n_sources;         /* 0 unless the mode is fullnat */

@@ -63,8 +63,9 @@ static void fill_slots(const struct program *program, uint32_t service, uint32_t
 				   sizeof(union sl_xdp_chunk), N_CHUNKS, &options);
 	union sl_xdp_chunk head = {.head = {.hash_key = {{1, 2}},
 					    .n_slots = SL_DEFAULT_SLOTS,
-					    .n_members = {1, 1},
-					    .first_member_chunk = {N_CHUNKS - 1, N_CHUNKS - 1},
+					    .first_member_chunk = N_CHUNKS - 1,
+					    .n_candidates = {1, 1},
+					    .first_candidate_chunk = {N_CHUNKS - 1, N_CHUNKS - 1},
 					    .first_slot_chunk = {1, 1}}};
 	union sl_xdp_chunk member = {.member = {backend}};
 	uint32_t last = N_CHUNKS - 1;

@@ -358,7 +358,7 @@ static bool has_limit_reached(const struct model *model, uint32_t backend)
 	return max_flows != 0 && model_open_flows(model, backend) >= max_flows;
 }
 
-/* Fewest flows for its weight, of 16 members from where the hash says on; of the canary's, if it is for these. */
+/* Fewest flows for its weight, of 16 of those that have one, from where the hash says on. */
 static uint32_t least_of(const struct model *model, const struct sl_service *service,
 			 const struct choice *choice)
 {
@@ -369,15 +369,14 @@ static uint32_t least_of(const struct model *model, const struct sl_service *ser
 
 	for (uint32_t i = 0; i < service->n_members && n < MAX_MEMBERS; i++) {
 		member[n] = model->snapshot->member[service->first_member + i];
-		n += choice->audience == SL_AUDIENCE_ALL ||
-		     model->snapshot->backend[member[n]].weight[SL_AUDIENCE_CANARY] != 0;
+		n += model->snapshot->backend[member[n]].weight[choice->audience] != 0;
 	}
 	for (uint32_t i = 0; i < n && i < 16; i++) {
 		uint32_t start = (uint32_t)((choice->hash >> 32) * n >> 32);
 		uint32_t index = member[(start + i) % n];
 		uint32_t weight = model->snapshot->backend[index].weight[choice->audience];
 
-		if (weight == 0 || has_limit_reached(model, index))
+		if (has_limit_reached(model, index))
 			continue;
 		if (best == SL_NO_INDEX || (model_open_flows(model, index) + 1) * best_weight <
 						   (model_open_flows(model, best) + 1) * weight) {

@@ -231,12 +231,12 @@ static uint32_t no_flows(const struct dataplane *dataplane, uint32_t backend)
 	return 0;
 }
 
-/* Two of very many have a weight for the canary's clients: whatever the hash, these are compared. */
-Test(snapshot, the_canarys_few_are_found_among_many)
+/* Two of very many have a weight for @audience: whatever the hash, these are compared. */
+static void find_few_among_many(enum sl_audience audience)
 {
 	struct wire_service service = service_at("web", 0xcb007101u, 80, SL_PROTOCOL_TCP);
 	struct staging *staging = staging_new();
-	struct choice choice = {.audience = SL_AUDIENCE_CANARY};
+	struct choice choice = {.audience = audience};
 	uint32_t n_found[2] = {0, 0};
 	struct snapshot *snapshot;
 
@@ -245,12 +245,13 @@ Test(snapshot, the_canarys_few_are_found_among_many)
 	put_canary_source(staging, &service, 0, 0);
 	for (uint32_t i = 0; i < 40; i++) {
 		struct wire_backend backend = backend_at(&service, 0x0a000001u + i, 8080);
+		uint16_t few = i == 3 || i == 37;
 
-		backend.canary_weight = i == 3 || i == 37;
+		backend.weight = audience == SL_AUDIENCE_ALL ? few : 1;
+		backend.canary_weight = audience == SL_AUDIENCE_ALL ? 1 : few;
 		put_backend(staging, &backend);
 	}
 	snapshot = build(staging, NULL);
-	cr_assert_eq(snapshot->canary_slots[0]->n_members, 2);
 	for (uint32_t i = 0; i < 1000; i++) {
 		uint32_t found;
 
@@ -262,6 +263,17 @@ Test(snapshot, the_canarys_few_are_found_among_many)
 	cr_expect(n_found[0] > 400 && n_found[1] > 400, "%u, %u", n_found[0], n_found[1]);
 	snapshot_free(snapshot);
 	staging_free(staging);
+}
+
+Test(snapshot, the_canarys_few_are_found_among_many)
+{
+	find_few_among_many(SL_AUDIENCE_CANARY);
+}
+
+/* Backups that are idle, backends that are drained: they are no candidates. */
+Test(snapshot, the_few_with_a_weight_are_found_among_many)
+{
+	find_few_among_many(SL_AUDIENCE_ALL);
 }
 
 Test(snapshot, as_many_canary_sources_as_may_be_and_no_more)
@@ -330,7 +342,7 @@ Test(snapshot, unchanged_services_share_their_tables)
 	cr_expect_str_eq(third->service_name[index[0]], "renamed");
 	cr_expect_eq(third->slots[index[2]]->n_slots, 1013);
 	cr_expect_eq(snapshot_table_bytes(third),
-		     3 * sizeof(struct slot_table) + 2 * (1009 + 1009 + 1013));
+		     3 * sizeof(struct slot_table) + 2 * (1009 + 1009 + 1013 + 3 * 4));
 	snapshot_free(second);
 	snapshot_free(third);
 	staging_free(staging);

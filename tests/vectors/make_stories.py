@@ -164,16 +164,17 @@ def chosen(slots, family, protocol, client, sport, service, dport):
     return slots[(hashed(family, protocol, client, sport, service, dport) >> 32) * N_SLOTS >> 32]
 
 
-def least(backends, weights, flows, start, limit=None):
-    """The backend with the fewest flows for its weight, from place @start on; None: none may have more."""
+def least(backends, weights, flows, number, limit=None):
+    """The backend with the fewest flows for its weight, of those with one, from where @number says on; None: none may have more."""
+    candidates = [(backend, weight) for backend, weight in zip(backends, weights) if weight]
+    start = (number >> 32) * len(candidates) >> 32
     best = None
-    for place in (backends[(start + i) % len(backends)] for i in range(len(backends))):
-        weight = weights[backends.index(place)]
-        if not weight or (limit and flows[place] >= limit):
+    for backend, weight in candidates[start:] + candidates[:start]:
+        if limit and flows[backend] >= limit:
             continue
-        if best is None or (flows[place] + 1) * weights[backends.index(best)] < (flows[best] + 1) * weight:
-            best = place
-    return best
+        if best is None or (flows[best[0]] + 1) * weight > (flows[backend] + 1) * best[1]:
+            best = (backend, weight)
+    return best and best[0]
 
 
 class Fragment:
@@ -1106,7 +1107,7 @@ def least_story(family, l4):
     flows = {backend: 0 for backend in backends}
     for story.sport in range(40000, 40016):
         number = hashed(family, protocol, story.client, story.sport, story.service, story.dport)
-        story.backend = least(backends, LEAST_WEIGHTS, flows, (number >> 32) * len(backends) >> 32)
+        story.backend = least(backends, LEAST_WEIGHTS, flows, number)
         flows[story.backend] += 1
         story.forward(flags="S", seq=100)
         story.reply(flags="SA", seq=500, ack=101)
@@ -1145,7 +1146,7 @@ def limit_story(family, l4):
         backend = slots[(number >> 32) * N_SLOTS >> 32]
         if flows[backend] >= MAX_FLOWS:
             n_full += 1
-            backend = least(backends, (1, 1), flows, (number >> 32) * len(backends) >> 32, MAX_FLOWS)
+            backend = least(backends, (1, 1), flows, number, MAX_FLOWS)
         if backend is None:
             story.forward("drop_backends_full", flags="S", seq=100)
             continue
