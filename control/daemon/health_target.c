@@ -8,6 +8,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/events.h"
 #include "control/daemon/health_internal.h"
+#include "control/daemon/reconcile.h"
 #include "log/log.h"
 #include "wire/wire_abi.h"
 
@@ -82,6 +83,17 @@ void health_target_settle(struct health_target *target, enum health_change chang
 		health_set_timer(ramp, HEALTH_RAMP_MS * ms);
 }
 
+/*
+ * While no dataplane is there nobody may get through to the backends, and nobody would be told: a failure then says
+ * nothing of them. Without reconciliation, as in tests, results are what they are.
+ */
+static bool is_telling(const struct health *health, bool is_good)
+{
+	const struct reconcile *reconcile = health->daemon->reconcile;
+
+	return is_good || !reconcile || reconcile_client(reconcile);
+}
+
 static void on_result(void *context, bool is_good, const char *reason)
 {
 	struct health_target *target = context;
@@ -95,8 +107,11 @@ static void on_result(void *context, bool is_good, const char *reason)
 	health->n_checks++;
 	health->n_failed += !is_good;
 	(void)snprintf(target->reason, sizeof(target->reason), "%s", reason);
-	health_target_settle(target,
-			     health_state_take(&target->state, check_of(target), is_good, now));
+	if (is_telling(health, is_good))
+		health_target_settle(
+			target, health_state_take(&target->state, check_of(target), is_good, now));
+	else
+		target->state.streak = 0;
 	interval =
 		health_state_interval_ns(&target->state, check_of(target), health_random(health));
 	health_set_timer(target->timer, interval > passed ? interval - passed : 0);

@@ -340,6 +340,10 @@ def test_what_was_known_outlives_both_programs(net):
         assert "backend3" not in answers(net, topology.SERVICE4)
         assert net.status()["dataplane_generation"] == generation, "nothing was pushed"
         net.stop("dataplane", signal.SIGKILL)
+        checks = [backend_of(net, "web", i)["check"]["checks"] for i in (1, 2)]
+        wait_until("checks without a dataplane", 20, lambda: all(
+            backend_of(net, "web", i)["check"]["checks"] > n + 5 for i, n in zip((1, 2), checks)))
+        assert [backend_of(net, "web", i)["health"] for i in (1, 2, 3)] == ["up", "up", "down"], "nobody is blamed for it"
         net.start_dataplane()
         net.wait_in_step()
         assert backend_of(net, "web", 3)["share"] == 0
