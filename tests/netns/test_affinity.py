@@ -16,8 +16,7 @@ def net(files):
     net = topology.Topology("vdev", workers=2)
 
     def service(port, affinity):
-        return (f"{topology.SERVICE4}:{port}/tcp", [(f"{backend4(i)}:8080", 1) for i in (1, 2, 3)], {},
-                {"scheduler": "round_robin", "affinity": affinity})
+        return topology.service4(port, scheduler="round_robin", affinity=affinity)
 
     try:
         net.make()
@@ -25,8 +24,7 @@ def net(files):
         net.write_config({"stick": service(STICK, {"timeout": 300}), "network": service(NETWORK, {"timeout": 300, "prefix": 24}),
                           "short": service(SHORT, {"timeout": 2})})
         net.start_sluice()
-        for address in CLIENTS:
-            net.run_in("client", "ip", "address", "add", f"{address}/32", "dev", "eth0")
+        net.add_clients(CLIENTS)
     except BaseException:
         net.abandon()
         raise

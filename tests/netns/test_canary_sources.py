@@ -8,7 +8,7 @@ import pytest
 import topology
 from held import N_HELD, Held
 from test_health import QUICK, ill_file
-from topology import backend4, backend6, wait_until
+from topology import backend4, backend6, service4, wait_until
 
 WEB, TURN, LEAST, STICK, LIMIT = range(80, 85)
 INSIDE4 = [f"10.90.1.{i}" for i in (64, 97, 127)]
@@ -23,23 +23,17 @@ NAMES = {"web": WEB, "turn": TURN, "least": LEAST, "stick": STICK, "limit": LIMI
 def net(files):
     net = topology.Topology("vdev", workers=2)
 
-    def service(port, **options):
-        return (f"{topology.SERVICE4}:{port}/tcp", [(f"{backend4(i)}:8080", 1) for i in (1, 2, 3)], {}, options)
-
     try:
         net.make()
         net.start_nginx(files[0])
         net.write_config({
-            "web": service(WEB, check={"type": "http", "path": "/health", **QUICK}),
-            "turn": service(TURN, scheduler="round_robin"), "least": service(LEAST, scheduler="least_connections"),
-            "stick": service(STICK, affinity={"timeout": 300}), "limit": service(LIMIT),
+            "web": service4(WEB, check={"type": "http", "path": "/health", **QUICK}),
+            "turn": service4(TURN, scheduler="round_robin"), "least": service4(LEAST, scheduler="least_connections"),
+            "stick": service4(STICK, affinity={"timeout": 300}), "limit": service4(LIMIT),
             "web6": (f"[{topology.SERVICE6}]:80/tcp", [(f"[{backend6(i)}]:8080", 1) for i in (1, 2, 3)]),
         })
         net.start_sluice()
-        for address in INSIDE4 + OUTSIDE4:
-            net.run_in("client", "ip", "address", "add", f"{address}/32", "dev", "eth0")
-        for address in INSIDE6 + OUTSIDE6:
-            net.run_in("client", "ip", "address", "add", f"{address}/128", "dev", "eth0", "nodad")
+        net.add_clients(INSIDE4 + OUTSIDE4 + INSIDE6 + OUTSIDE6)
         for name in NAMES:
             net.sluice("backend", "set", name, f"{backend4(3)}:8080", "group", "v2")
         net.sluice("backend", "set", "web6", f"[{backend6(3)}]:8080", "group", "v2")

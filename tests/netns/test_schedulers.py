@@ -19,8 +19,7 @@ def net(files):
     net = topology.Topology()
 
     def service(port, scheduler, weights=(1, 1, 1)):
-        return (f"{topology.SERVICE4}:{port}/tcp", [(f"{backend4(i + 1)}:8080", w) for i, w in enumerate(weights)], {},
-                {"scheduler": scheduler})
+        return topology.service4(port, weights, scheduler=scheduler)
 
     try:
         net.make()
@@ -29,8 +28,7 @@ def net(files):
                           "least": service(LEAST, "least_connections"), "origin": service(ORIGIN, "source_hash"),
                           "limit": service(LIMIT, "maglev")})
         net.start_sluice()
-        for address in CLIENTS:
-            net.run_in("client", "ip", "address", "add", f"{address}/32", "dev", "eth0")
+        net.add_clients(CLIENTS)
     except BaseException:
         net.abandon()
         raise

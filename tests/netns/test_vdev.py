@@ -76,7 +76,8 @@ def test_malformed_frame_gets_its_own_verdict(net, name, packet, verdict):
     net.send_frames([frame] * 10)
     topology.wait_until(f"10 frames with verdict {verdict}", 5,
                         lambda: net.counters()["verdicts"][verdict] - before >= 10)
-    assert net.counters()["verdicts"][verdict] - before == 10
+    # ARP of the kernels has this verdict too, and comes when it likes.
+    assert net.counters()["verdicts"][verdict] - before == 10 or verdict == "punt_ethertype"
     if "another service" in name:
         net.sluice("service", "delete", "other")
 

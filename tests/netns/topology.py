@@ -52,6 +52,11 @@ def backend4(i):
     return f"10.90.2.1{i}"
 
 
+def service4(port, weights=(1, 1, 1), **options):
+    """A service of the client's address with a backend for each of these weights, for write_config()."""
+    return f"{SERVICE4}:{port}/tcp", [(f"{backend4(i + 1)}:8080", w) for i, w in enumerate(weights)], {}, options
+
+
 def backend6(i):
     return f"2001:db8:2::1{i}"
 
@@ -116,6 +121,12 @@ class Topology:
 
     def in_ns(self, name, *words):
         return ["ip", "netns", "exec", self.ns(name), *words]
+
+    def add_clients(self, addresses):
+        """More addresses of the client."""
+        for address in addresses:
+            length, *more = ["128", "nodad"] if ":" in address else ["32"]
+            self.run_in("client", "ip", "address", "add", f"{address}/{length}", "dev", "eth0", *more)
 
     def run_in(self, name, *words, check=True, **more):
         return run(*self.in_ns(name, *words), check=check, **more)
