@@ -41,6 +41,8 @@ struct snapshot_index {
 
 struct snapshot {
 	uint64_t id; /* no other snapshot of the process has it */
+	/* The engine's: another one after each change of a next hop; no other snapshot has it. */
+	uint64_t next_hop_stamp;
 	uint64_t generation;
 	uint64_t digest;
 	struct sl_hash_key hash_key;

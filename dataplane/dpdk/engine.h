@@ -142,7 +142,11 @@ struct backend_line {
 #define X(name, unit, help) uint64_t name;
 	SL_BACKEND_TRAFFIC_LIST(X)
 #undef X
-	uint64_t closed; /* of its flows, those in the state of that name */
+	uint32_t closed; /* of its flows, those in the state of that name */
+	/* What the lane needs of the backend, as the snapshot of that stamp has it; see lane_refresh(). */
+	uint16_t epoch;
+	uint16_t adjacency;
+	uint64_t next_hop_stamp;
 } __attribute__((aligned(SL_CACHE_LINE)));
 
 /** One poll-mode core. Written by its own thread alone; counters are read by others. */
@@ -180,6 +184,7 @@ struct worker {
 	uint64_t busy_tsc;         /* of turns that found packets */
 	bool is_busy;              /* the turn before this one did */
 	bool is_full;              /* some receive of this turn took all that one may */
+	bool is_refreshing;        /* the lane met lines of a former stamp in the last burst */
 	uint32_t now;              /* ticks */
 	uint64_t sweep_tsc;
 	uint64_t sweep_tsc_per_entry;
@@ -222,6 +227,7 @@ struct dataplane {
 	struct rte_fib *fib4;
 	struct rte_fib6 *fib6;
 	uint16_t route_generation; /* raised after a change of fib4 or fib6 */
+	uint64_t next_hop_stamp;   /* the last that was given; the control thread's */
 	struct routes *routes;
 	struct punt *punt;
 	uint64_t start_tsc;

@@ -7,28 +7,13 @@
 #include "dataplane/dpdk/flow_table.h"
 
 #include <string.h>
-#include <sys/mman.h>
+
+#include "dataplane/dpdk/pages.h"
 
 enum {
 	SMALL_TABLE = 8192,
 	CROWDED = 6, /* a first bucket with more references than this yields to an emptier second */
 };
-
-static void *memory_new(size_t bytes, bool use_hugepages)
-{
-	void *memory = MAP_FAILED;
-
-	if (use_hugepages)
-		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (memory == MAP_FAILED)
-		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
-		return NULL;
-	madvise(memory, bytes, MADV_HUGEPAGE); /* advice: the table works without */
-	return memory;
-}
 
 /*
  * Two references a flow; at most 0.8 of the places of a large table, 0.4 of a small one, where
@@ -45,13 +30,6 @@ static uint32_t bucket_count(uint32_t n_flows)
 	return n;
 }
 
-static size_t round_up(size_t bytes)
-{
-	const size_t hugepage = 2u << 20;
-
-	return (bytes + hugepage - 1) & ~(hugepage - 1);
-}
-
 int flow_table_init(struct flow_table *table, uint8_t family, uint32_t n_flows,
 		    const struct sl_hash_key *key, bool use_hugepages)
 {
@@ -65,10 +43,10 @@ int flow_table_init(struct flow_table *table, uint8_t family, uint32_t n_flows,
 	table->first_free = SL_NO_INDEX;
 	table->bucket_mask = n_buckets - 1;
 	table->key = *key;
-	table->entries_bytes = round_up((size_t)n_flows * table->stride);
-	table->bucket_bytes = round_up((size_t)n_buckets * sizeof(struct flow_bucket));
-	table->entries = memory_new(table->entries_bytes, use_hugepages);
-	table->bucket = memory_new(table->bucket_bytes, use_hugepages);
+	table->entries_bytes = pages_round((size_t)n_flows * table->stride);
+	table->bucket_bytes = pages_round((size_t)n_buckets * sizeof(struct flow_bucket));
+	table->entries = pages_new(table->entries_bytes, use_hugepages);
+	table->bucket = pages_new(table->bucket_bytes, use_hugepages);
 	if (table->entries == NULL || table->bucket == NULL) {
 		flow_table_fini(table);
 		return -ENOMEM;
@@ -78,10 +56,8 @@ int flow_table_init(struct flow_table *table, uint8_t family, uint32_t n_flows,
 
 void flow_table_fini(struct flow_table *table)
 {
-	if (table->entries != NULL)
-		munmap(table->entries, table->entries_bytes);
-	if (table->bucket != NULL)
-		munmap(table->bucket, table->bucket_bytes);
+	pages_free(table->entries, table->entries_bytes);
+	pages_free(table->bucket, table->bucket_bytes);
 	memset(table, 0, sizeof(*table));
 }
 

@@ -291,21 +291,50 @@ SL_INLINE void lane_find(struct worker *worker, const struct snapshot *snapshot,
 			flow = lane_match(worker, lane, i, packet[i], SL_FAMILY_IPV6);
 		lane->flow[i] = flow;
 		if (SL_UNLIKELY(has_many) && flow != NULL) {
-			__builtin_prefetch(&snapshot->backend[flow->backend]);
 			__builtin_prefetch(&worker->backend_counters[flow->backend], 1);
 			__builtin_prefetch(&worker->service_counters[flow->service], 1);
+			if (SL_UNLIKELY(worker->is_refreshing))
+				__builtin_prefetch(&snapshot->backend[flow->backend]);
 		}
 	}
 }
 
+/*
+ * Copies what the lane needs of the flow's backend into the line where it counts, which most packets touch
+ * in place of the snapshot's record. False: the flow has no backend that takes its packets.
+ */
+static inline bool lane_refresh(struct worker *worker, const struct snapshot *snapshot,
+				const struct sl_flow *flow, uint64_t stamp)
+{
+	struct backend_line *line = &worker->backend_counters[flow->backend];
+	const struct sl_backend *backend = lookup_flow_backend(snapshot, flow);
+
+	worker->is_refreshing = true;
+	if (backend == NULL)
+		return false;
+	line->epoch = backend->epoch;
+	line->adjacency = __atomic_load_n(&backend->adjacency, __ATOMIC_RELAXED);
+	line->next_hop_stamp = stamp;
+	return true;
+}
+
+/* Whether the flow's backend takes its packets; its line then says where they go. */
+static inline bool lane_has_backend(struct worker *worker, const struct snapshot *snapshot,
+				    const struct sl_flow *flow, uint64_t stamp)
+{
+	const struct backend_line *line = &worker->backend_counters[flow->backend];
+
+	return SL_LIKELY(line->next_hop_stamp == stamp && line->epoch == flow->backend_epoch) ||
+	       lane_refresh(worker, snapshot, flow, stamp);
+}
+
 /* The next hop of a packet of @flow in @direction, without a branch on that. */
 static inline uint16_t lane_adjacency(struct worker *worker, struct sl_flow *flow,
-				      const struct sl_backend *backend, uint16_t generation,
-				      uint32_t direction)
+				      uint16_t generation, uint32_t direction)
 {
 	uint32_t is_stale = (flow->route_generation != generation) |
 			    (flow->client_adjacency < SL_ADJACENCY_FIRST);
-	uint16_t to_backend = backend->adjacency;
+	uint16_t to_backend = worker->backend_counters[flow->backend].adjacency;
 	uint16_t to_client = flow->client_adjacency;
 
 	if (SL_UNLIKELY((is_stale & direction) != 0))
@@ -329,21 +358,22 @@ SL_INLINE void lane_route(struct worker *worker, const struct snapshot *snapshot
 {
 	uint16_t generation =
 		__atomic_load_n(&worker->dataplane->route_generation, __ATOMIC_ACQUIRE);
+	uint64_t stamp = __atomic_load_n(&snapshot->next_hop_stamp, __ATOMIC_ACQUIRE);
 
+	worker->is_refreshing = false;
 	for (uint16_t i = 0; i < n; i++) {
 		struct sl_flow *flow = lane->flow[i];
-		const struct sl_backend *backend;
 
 		if (SL_UNLIKELY(flow == NULL))
 			continue;
 		if (only == SL_FAMILY_IPV4)
 			lane_put_column(lane, i, flow);
-		backend = lookup_flow_backend(snapshot, flow);
-		if (SL_UNLIKELY(backend == NULL || sl_flow_has_header(flow)))
+		if (SL_UNLIKELY(!lane_has_backend(worker, snapshot, flow, stamp) ||
+				sl_flow_has_header(flow)))
 			lane->flow[i] = NULL;
 		else
-			lane->adjacency[i] = lane_adjacency(worker, flow, backend, generation,
-							    lane->reference[i] & 1);
+			lane->adjacency[i] =
+				lane_adjacency(worker, flow, generation, lane->reference[i] & 1);
 	}
 }
 

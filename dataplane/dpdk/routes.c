@@ -287,6 +287,12 @@ static bool resolve_backend(struct dataplane *dataplane, struct sl_backend *back
 	return is_new;
 }
 
+/* Release: who sees the new stamp finds the next hops that it is of. */
+static void renew_stamp(struct dataplane *dataplane, struct snapshot *snapshot)
+{
+	__atomic_store_n(&snapshot->next_hop_stamp, ++dataplane->next_hop_stamp, __ATOMIC_RELEASE);
+}
+
 void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snapshot)
 {
 	bool is_changed = false;
@@ -297,6 +303,7 @@ void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snaps
 		if (backend->family != SL_FAMILY_NONE && !backend->is_outside)
 			is_changed |= resolve_backend(dataplane, backend);
 	}
+	renew_stamp(dataplane, snapshot);
 	if (is_changed)
 		routes_install(dataplane->routes);
 }
@@ -311,6 +318,7 @@ void routes_resolve_fresh(struct dataplane *dataplane, struct snapshot *snapshot
 	}
 	for (uint32_t i = 0; i < snapshot->n_fresh; i++)
 		is_changed |= resolve_backend(dataplane, &snapshot->backend[snapshot->fresh[i]]);
+	renew_stamp(dataplane, snapshot);
 	if (is_changed)
 		routes_install(dataplane->routes);
 }

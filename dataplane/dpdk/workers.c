@@ -23,6 +23,7 @@
 #include "dataplane/dpdk/engine.h"
 #include "dataplane/dpdk/flow_events.h"
 #include "dataplane/dpdk/fragment.h"
+#include "dataplane/dpdk/pages.h"
 #include "dataplane/dpdk/sweep.h"
 #include "log/log.h"
 
@@ -64,15 +65,10 @@ int workers_new(struct dataplane *dataplane)
 	return 0;
 }
 
-/* @n cache lines of zeros; the caller's to free(). */
-static void *lines_new(size_t n)
-{
-	void *lines = aligned_alloc(SL_CACHE_LINE, n * SL_CACHE_LINE);
-
-	if (lines != NULL)
-		memset(lines, 0, n * SL_CACHE_LINE);
-	return lines;
-}
+enum {
+	SERVICE_LINES_BYTES = SL_MAX_SERVICES * SL_CACHE_LINE,
+	BACKEND_LINES_BYTES = SL_MAX_BACKENDS * SL_CACHE_LINE,
+};
 
 _Static_assert(sizeof(struct service_line) == SL_CACHE_LINE &&
 		       sizeof(struct backend_line) == SL_CACHE_LINE,
@@ -91,8 +87,8 @@ static int worker_open(struct dataplane *dataplane, struct worker *worker)
 					 &dataplane->flow_key, dataplane->has_hugepages);
 	if (status != 0)
 		return status;
-	worker->service_counters = lines_new(SL_MAX_SERVICES);
-	worker->backend_counters = lines_new(SL_MAX_BACKENDS);
+	worker->service_counters = pages_new(SERVICE_LINES_BYTES, dataplane->has_hugepages);
+	worker->backend_counters = pages_new(BACKEND_LINES_BYTES, dataplane->has_hugepages);
 	worker->backend_openings = calloc(SL_MAX_BACKENDS, sizeof(*worker->backend_openings));
 	worker->source_flows = calloc(SL_MAX_BACKENDS, sizeof(*worker->source_flows));
 	worker->fragments = fragments_new();
@@ -127,8 +123,8 @@ static void worker_close(struct worker *worker)
 	worker->hold.n = 0;
 	flow_table_fini(&worker->flows4);
 	flow_table_fini(&worker->flows6);
-	free(worker->service_counters);
-	free(worker->backend_counters);
+	pages_free(worker->service_counters, SERVICE_LINES_BYTES);
+	pages_free(worker->backend_counters, BACKEND_LINES_BYTES);
 	free(worker->backend_openings);
 	free(worker->source_flows);
 	fragments_free(worker->fragments);

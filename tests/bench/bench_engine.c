@@ -352,6 +352,7 @@ int engine_commit(struct engine *engine, const struct engine_options *options,
 		return status;
 	}
 	set_next_hops(snapshot);
+	snapshot->next_hop_stamp = 1;
 	/* Release, as the engine does it. */
 	__atomic_store_n(&engine->dataplane.snapshot, snapshot, __ATOMIC_RELEASE);
 	return 0;
