@@ -140,6 +140,9 @@ static const struct method_param params_config_apply[] = {TEXT, FILE_NAME, MUTAT
 static const struct method_param params_config_rollback[] = {
 	INTEGER("generation", true, 1, INT64_MAX, "one of those that generation.list names"), MUTATION,
 };
+static const struct method_param params_generation_diff[] = {
+	INTEGER("generation", true, 1, INT64_MAX, "one of those that generation.list names"),
+};
 
 /* Methods without parameters share one empty list. */
 #define NO_PARAMS NULL, 0
@@ -170,6 +173,7 @@ static const struct method_param params_config_rollback[] = {
 #define PARAMS_config_apply   PARAMS(config_apply)
 #define PARAMS_config_rollback PARAMS(config_rollback)
 #define PARAMS_generation_list NO_PARAMS
+#define PARAMS_generation_diff PARAMS(generation_diff)
 #define PARAMS_config_export  NO_PARAMS
 #define PARAMS_events_subscribe PARAMS(events_subscribe)
 #define PARAMS_methods        NO_PARAMS

@@ -43,7 +43,8 @@ struct rpc_error;
 	X(CONFIG_PLAN,    config_plan,    "config.plan",    false, "what config.apply of a text would do to slots and live flows; change nothing") \
 	X(CONFIG_APPLY,   config_apply,   "config.apply",   true,  "replace all services owned by the file with those of a text") \
 	X(CONFIG_ROLLBACK, config_rollback, "config.rollback", true, "make the state what it was at a kept generation, as a new generation") \
-	X(GENERATION_LIST, generation_list, "generation.list", false, "the generations that config.rollback can go back to") \
+	X(GENERATION_LIST, generation_list, "generation.list", false, "the generations that config.rollback can go back to, and how many changes followed") \
+	X(GENERATION_DIFF, generation_diff, "generation.diff", false, "what has been changed since a kept generation; config.rollback to it undoes that") \
 	X(CONFIG_EXPORT,  config_export,  "config.export",  false, "the running state as a configuration text") \
 	X(EVENTS_SUBSCRIBE, events_subscribe, "events.subscribe", false, "have events sent on this connection from now on, each as a notification") \
 	X(METHODS,        methods,        "methods",        false, "this table")

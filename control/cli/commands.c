@@ -30,6 +30,8 @@
 	 .help = "for how long clients keep their backend, and by how much of their address, a member at a time"}
 #define FLAG(w, text)               {.word = w, .name = w, .kind = VALUE_FLAG, .is_own = true, .help = text}
 #define FILE_NAME(text)             {.name = "file", .value = "FILE", .kind = VALUE_FILE, .help = text}
+#define GENERATION \
+	{.name = "generation", .value = "N", .kind = VALUE_GENERATION, .help = "one of those that generation list names"}
 #define SOURCE_SET \
 	{.word = "source", .name = "source", .value = "ADDR", .kind = VALUE_ADDRESS, \
 	 .help = "source address that fullnat and snat use; all that are given replace all there were, \"none\" " \
@@ -390,19 +392,31 @@ static const struct command table[] = {
 		.description =
 			"Makes all services, those of the API too, and who owns them what they were at generation N, whole "
 			"or not at all, as a new generation. Each apply, rollback and reload of the configuration file "
-			"keeps what it made and what it replaced; generation list says which there are. The "
+			"keeps what it made and what it replaced; generation list says which there are. To the newest of them, "
+			"it undoes what was changed by hand since, which generation diff N shows. The "
 			"configuration file is not touched: sluiced takes it again when it is told to reload it, or when "
 			"it starts and the file has changed.",
 		.example = {"sluice rollback 41", "sluice rollback 41 --dry-run"},
-		.param = {{.name = "generation", .value = "N", .kind = VALUE_GENERATION, .help = "one of those that generation list names"}},
+		.param = {GENERATION},
 		.n_params = 1,
 	},
 	{
 		.noun = "generation", .verb = "list", .method = "generation.list", .print = output_generations,
 		.description =
 			"Lists the generations that rollback can go back to, the newest first, and what made each: apply, "
-			"rollback, file (read by sluiced at its start or on SIGHUP), or changes over the API.",
+			"rollback, file (read by sluiced at its start or on SIGHUP), or changes over the API. If the state "
+			"is none of them it comes first, with how many changes lead to it from the newest; rollback to that "
+			"one undoes them.",
 		.example = {"sluice generation list"},
+	},
+	{
+		.noun = "generation", .verb = "diff", .method = "generation.diff", .print = output_diff,
+		.description =
+			"Shows the changes that lead from generation N to the state as it is, one a line: + added, - deleted, ~ "
+			"changed. Of the newest in generation list, these are the changes made by hand since.",
+		.example = {"sluice generation diff 44"},
+		.param = {GENERATION},
+		.n_params = 1,
 	},
 	{
 		.noun = "export", .method = "config.export", .print = output_export,

@@ -125,14 +125,43 @@ void output_changes(FILE *out, const json_t *result, const json_t *own)
 	(void)fputc('\n', out);
 }
 
+/* The state where it is none that is kept: how much leads to it from the newest. */
+static void add_current(struct table *table, const json_t *result, const json_t *current)
+{
+	json_int_t n_changes = integer_of(current, "n_changes");
+	json_int_t since = integer_of(current, "since");
+	char text[128] = "current";
+
+	if (since && n_changes)
+		(void)snprintf(text, sizeof(text),
+			       "current: %" JSON_INTEGER_FORMAT
+			       " change%s since %" JSON_INTEGER_FORMAT
+			       ", see \"generation diff %" JSON_INTEGER_FORMAT "\"",
+			       n_changes, n_changes == 1 ? "" : "s", since, since);
+	else if (since)
+		(void)snprintf(text, sizeof(text), "current: no change since %" JSON_INTEGER_FORMAT,
+			       since);
+	table_row(table);
+	table_cell_json(table, get(result, "generation"));
+	table_cell_json(table, get(current, "made"));
+	table_cell(table, n_changes ? "changes" : "");
+	table_cell_json(table, get(current, "services"));
+	table_cell_json(table, get(current, "backends"));
+	table_cell(table, text);
+}
+
 void output_generations(FILE *out, const json_t *result, const json_t *own)
 {
 	static const char *const names[] = {"made", "origin", "services", "backends", NULL};
+	const json_t *current = get(result, "current");
 	const json_t *generations = get(result, "generations");
 	size_t n = json_array_size(generations);
-	struct table *table = n ? table_new(">GENERATION|MADE|BY|>SERVICES|>BACKENDS|STATE") : NULL;
+	struct table *table =
+		n || current ? table_new(">GENERATION|MADE|BY|>SERVICES|>BACKENDS|STATE") : NULL;
 
 	(void)own;
+	if (current)
+		add_current(table, result, current);
 	for (size_t i = 0; i < n; i++) {
 		const json_t *generation = json_array_get(generations, i);
 		const char *damage = json_string_value(get(generation, "damage"));

@@ -123,13 +123,15 @@ static void keep_former(const struct step *step)
 /* What was acknowledged stays so, whether it can be kept or not. */
 static void keep(struct step *step, const struct state *state)
 {
-	const struct daemon *daemon = step->daemon;
+	struct daemon *daemon = step->daemon;
 	char text[STATE_MAX_ERROR];
 
 	if (!step->change->origin || !daemon->state_dir)
 		return;
 	step->is_kept = generation_keep(daemon->state_dir, state, step->change->origin, text) == 0;
-	if (!step->is_kept)
+	if (step->is_kept)
+		former_remember(&daemon->former, state->generation, state->desired);
+	else
 		log_err("%s: generation %" PRIu64 " cannot be gone back to", text,
 			state->generation);
 }

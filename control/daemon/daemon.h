@@ -10,6 +10,7 @@
 
 #include <sluice/base.h>
 
+#include "control/daemon/former.h"
 #include "control/daemon/journal.h"
 
 struct api;
@@ -35,6 +36,7 @@ struct daemon {
 	struct desired *desired; /* never NULL; replaced whole */
 	struct desired
 		*live; /* the same with health, roles and canaries laid over; NULL: no different */
+	struct former former;        /* what changes by hand are counted from */
 	struct health *health;       /* NULL: nobody checks */
 	bool may_exec;               /* whether checks may be programs */
 	struct events *events;       /* NULL: nobody wants to know */

@@ -289,6 +289,7 @@ static int start(const struct options *options, const struct config *config, uin
 	}
 	raise_file_limit();
 	code = run(&daemon, config, digest, &api, fd);
+	former_fini(&daemon.former);
 	desired_free(daemon.live);
 	desired_free(daemon.desired);
 	return code;

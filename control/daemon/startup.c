@@ -14,6 +14,7 @@
 #include "control/daemon/config_text.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
+#include "control/daemon/generation.h"
 #include "control/daemon/state.h"
 #include "log/log.h"
 
@@ -120,6 +121,8 @@ int startup_state(struct daemon *daemon, const struct config *config, uint64_t d
 	daemon->generation = state.generation;
 	daemon->hash_key = state.hash_key;
 	daemon->file_digest = state.file_digest;
+	if (generation_is_kept(daemon->state_dir, &state))
+		former_remember(&daemon->former, state.generation, state.desired);
 	if (note[0])
 		log_err("%s", note);
 	log_info("%s: generation %" PRIu64 ", %zu services, %zu backends", daemon->state_dir,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "control/daemon/desired.h"
@@ -91,6 +92,22 @@ int state_save(const char *dir, const struct state *state, struct journal *journ
 out:
 	free(text);
 	return status;
+}
+
+int64_t state_written_sec(const char *dir)
+{
+	const char *const names[] = {state_name, journal_name};
+	int64_t last = 0;
+
+	for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
+		char path[STATE_MAX_PATH];
+		struct stat file;
+
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		if (stat(path, &file) == 0 && file.st_mtime > last)
+			last = file.st_mtime;
+	}
+	return last;
 }
 
 /* @journal: begins with what the file says. */

@@ -44,5 +44,8 @@ int state_load(const char *dir, struct state *state, struct journal *journal,
 int state_save(const char *dir, const struct state *state, struct journal *journal, bool *is_new,
 	       char *error) SL_MUST_USE;
 
+/** When the state of @dir was last written, seconds of CLOCK_REALTIME; 0: there is none. */
+int64_t state_written_sec(const char *dir);
+
 /** The digest of a file's text, for file_digest; never 0. */
 uint64_t state_text_digest(const char *text, size_t length);

@@ -64,10 +64,13 @@ ANSWERS = {
                          for n in range(2, 15)]}],
         "warnings": [{"kind": "reset", "service": "web", "text": "service web: 2 flows end\x1b[2J"}]},
     "generation.list": {
-        "generation": 5, "limit": 32, "generations": [
-            {"number": 5, "current": True, "made": "2026-11-29T15:44:02Z", "origin": "apply", "services": 1,
+        "generation": 7, "limit": 32,
+        "current": {"services": 1, "backends": 3, "made": "2026-11-29T16:02:31Z", "since": 5, "n_changes": 2},
+        "generations": [
+            {"number": 5, "current": False, "made": "2026-11-29T15:44:02Z", "origin": "apply", "services": 1,
              "backends": 2, "bytes": 900},
             {"number": 3, "damage": "it is not as long as its first line says"}]},
+    "generation.diff": {"generation": 7, "since": 5, "changes": CHANGED["changes"], "n_changes": 1},
     "config.diff": {"generation": 4, "changes": CHANGED["changes"], "n_changes": 1},
     "config.check": {"ok": True, "services": 1, "backends": 1},
     "config.export": {"text": "services: []\n"},
@@ -147,6 +150,9 @@ COMMANDS = [
      "generation 5, applied"),
     ("rollback 3", "config.rollback", {"generation": 3}, "applied; cannot be gone back to"),
     ("generation list", "generation.list", {}, "damaged: it is not as long as"),
+    ("generation list", "generation.list", {},
+     '  7  2026-11-29T16:02:31Z  changes         1         3  current: 2 changes since 5, see "generation diff 5"'),
+    ("generation diff 5", "generation.diff", {"generation": 5}, "~ backend web changed"),
     ("export", "config.export", {}, "services: []"),
     ("methods", "methods", {}, "METHOD"),
 ]

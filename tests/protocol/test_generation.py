@@ -114,6 +114,47 @@ def test_rollback_judges_dry_and_by_generation(sluice, api):
     assert sorted((sluice.state_dir / "generations").iterdir()) == files
 
 
+def test_changes_by_hand_are_counted_shown_and_undone(sluice, api):
+    first = api.call("status")["generation"]
+    assert "current" not in api.call("generation.list"), "it is in the list"
+    before = state(api)
+    api.call("backend.set", service="web", address="10.0.0.2:8080", weight=7)
+    api.call("backend.add", service="web", address="10.0.0.9:8080")
+    listed = api.call("generation.list")
+    assert listed["generation"] == first + 2 and listed["generations"][0]["number"] == first
+    current = listed["current"]
+    assert (current["since"], current["n_changes"], current["services"], current["backends"]) == (first, 2, 1, 3)
+    assert current["made"] >= listed["generations"][0]["made"]
+    shown = api.call("generation.diff", generation=first)
+    assert (shown["generation"], shown["since"], shown["n_changes"]) == (first + 2, first, 2)
+    assert [c["text"] for c in shown["changes"]] == ["~ backend web 10.0.0.2:8080 weight 1 -> 7",
+                                                    "+ backend web 10.0.0.9:8080 weight 1 state ready"]
+    # A sluiced that starts with them counts from the disk.
+    api = restart(sluice, "sluiced")
+    again = api.call("generation.list")["current"]
+    assert (again["since"], again["n_changes"]) == (first, 2)
+    undone = api.call("config.rollback", generation=first)
+    assert undone["n_changes"] == 2 and state(api) == before
+    assert api.call("generation.diff", generation=first)["n_changes"] == 0
+    listed = api.call("generation.list")
+    assert "current" not in listed and [(g["number"], g["origin"]) for g in listed["generations"]] == \
+        [(undone["generation"], "rollback"), (first + 2, "changes"), (first, "file")]
+
+
+def test_a_damaged_newest_is_not_counted_from(sluice, api):
+    first = api.call("status")["generation"]
+    second = apply(sluice, api, web(2))["generation"]
+    restart(sluice, "sluiced")
+    api = sluice.connect()
+    path = sluice.state_dir / "generations" / str(second)
+    path.write_bytes(path.read_bytes()[:-1])
+    api.call("backend.set", service="web", address="10.0.0.2:8080", weight=7)
+    current = api.call("generation.list")["current"]
+    assert (current["since"], current["n_changes"]) == (first, 1)
+    assert refusal(api.call, "generation.diff", generation=second).code == STORAGE
+    assert refusal(api.call, "generation.diff", generation=999).code == NOT_FOUND
+
+
 @pytest.mark.parametrize("value", [0, -1, "1", 1.5, None])
 def test_a_number_that_is_none_is_refused(api, value):
     assert refusal(api.call, "config.rollback", generation=value).code == PARAMS
