@@ -58,20 +58,43 @@ SL_INLINE uint32_t lookup_slot(const struct snapshot *snapshot, uint32_t service
 		       : SL_NO_INDEX;
 }
 
+/** What chooses the slot of a packet with @tuple to @service. @hash: sl_flow_hash() under the snapshot's key. */
+SL_INLINE uint64_t lookup_hash_by(const struct snapshot *snapshot, const struct sl_service *service,
+				  const struct sl_tuple *tuple, uint64_t hash)
+{
+	return SL_UNLIKELY(service->scheduler == WIRE_SCHEDULER_SOURCE_HASH)
+		       ? sl_source_hash(&snapshot->hash_key, tuple)
+		       : hash;
+}
+
+/** The same for whoever has no such hash yet. */
+SL_INLINE uint64_t lookup_hash(const struct snapshot *snapshot, const struct sl_service *service,
+			       const struct sl_tuple *tuple)
+{
+	return service->scheduler == WIRE_SCHEDULER_SOURCE_HASH
+		       ? sl_source_hash(&snapshot->hash_key, tuple)
+		       : sl_flow_hash(&snapshot->hash_key, tuple);
+}
+
+/** lookup_choose() for whoever has the @hash, lookup_hash() of @tuple, already. */
+SL_INLINE struct choice lookup_choose_by(const struct snapshot *snapshot, uint32_t service,
+					 const struct sl_tuple *tuple, uint64_t hash)
+{
+	struct choice choice;
+
+	choice.hash = hash;
+	choice.slot = sl_maglev_slot(hash, snapshot->service[service].n_slots);
+	choice.audience = lookup_audience(snapshot, service, &tuple->source, tuple->family);
+	choice.backend = lookup_slot(snapshot, service, choice.audience, choice.slot);
+	return choice;
+}
+
 /** By the hash: also where the scheduler is another, for packets that make no flow. */
 SL_INLINE struct choice lookup_choose(const struct snapshot *snapshot, uint32_t service,
 				      const struct sl_tuple *tuple)
 {
-	const struct sl_service *record = &snapshot->service[service];
-	struct choice choice;
-
-	choice.hash = record->scheduler == WIRE_SCHEDULER_SOURCE_HASH
-			      ? sl_source_hash(&snapshot->hash_key, tuple)
-			      : sl_flow_hash(&snapshot->hash_key, tuple);
-	choice.slot = sl_maglev_slot(choice.hash, record->n_slots);
-	choice.audience = lookup_audience(snapshot, service, &tuple->source, tuple->family);
-	choice.backend = lookup_slot(snapshot, service, choice.audience, choice.slot);
-	return choice;
+	return lookup_choose_by(snapshot, service, tuple,
+				lookup_hash(snapshot, &snapshot->service[service], tuple));
 }
 
 /** As @choice, of one of the canary's clients, but as for all clients: the canary has no room. */
@@ -185,6 +208,20 @@ SL_INLINE bool lookup_is_first(const struct sl_packet *packet)
 SL_INLINE bool lookup_may_begin(const struct sl_service *service, const struct sl_packet *packet)
 {
 	return !lookup_needs_flow(service) || lookup_is_first(packet);
+}
+
+/** What @backend answers in the flow of mode nat in which the client sends @tuple. */
+SL_INLINE struct sl_tuple lookup_reply(const struct sl_backend *backend,
+				       const struct sl_tuple *tuple)
+{
+	return (struct sl_tuple){
+		.protocol = tuple->protocol,
+		.family = tuple->family,
+		.source = backend->addr,
+		.source_port = backend->port != 0 ? backend->port : tuple->destination_port,
+		.destination = tuple->source,
+		.destination_port = tuple->source_port,
+	};
 }
 
 /** What the client sends in the flow of mode nat whose reply, of @backend, is @reply. */

@@ -15,6 +15,7 @@
 
 #include "dataplane/dpdk/dispatch.h"
 #include "dataplane/dpdk/egress.h"
+#include "dataplane/dpdk/foresee.h"
 #include "dataplane/dpdk/handoff.h"
 #include "dataplane/dpdk/schedule.h"
 #include "dataplane/dpdk/source.h"
@@ -67,27 +68,34 @@ static enum sl_verdict refusal(struct worker *worker, const struct sl_service *s
 
 /* Mode nat: the client's former flow yields its way back to the next, if it may. */
 static int insert_nat(struct worker *worker, const struct snapshot *snapshot,
-		      struct flow_table *table, struct sl_flow *flow, uint64_t hash)
+		      struct flow_table *table, struct sl_flow *flow, uint64_t hash,
+		      const struct foreseen *foreseen)
 {
+	struct flow_hashes hashes = {.of = {hash}};
 	struct sl_flow *other = NULL;
-	int error = flow_table_insert(table, flow, hash, &other);
+	int error;
 
+	hashes.of[SL_DIRECTION_REPLY] = foreseen != NULL && foreseen->backend == flow->backend
+						? foreseen->reply_hash
+						: flow_table_reply_hash(table, flow);
+	error = flow_table_insert_of(table, flow, &hashes, &other);
 	if (error != -EEXIST || !lookup_flow_yields(snapshot, other))
 		return error;
 	worker_end_flow(worker, table, other);
-	return flow_table_insert(table, flow, hash, &other);
+	return flow_table_insert_of(table, flow, &hashes, &other);
 }
 
 /**
- * Puts a new flow into the table. @sequence: of a TCP packet, host order. @mark: the packet's, or NULL.
+ * Puts a new flow into the table. @sequence: of a TCP packet, host order. @outcome: the packet's.
  * NULL: there is none, and *@why is the packet's verdict, or SL_VERDICT_NONE if it is to be balanced
  * without.
  */
 static struct sl_flow *create_flow(struct worker *worker, const struct snapshot *snapshot,
 				   const struct sl_tuple *client_tuple, uint64_t hash,
 				   uint32_t backend_index, uint32_t sequence,
-				   const struct steering_mark *mark, enum sl_verdict *why)
+				   const struct outcome *outcome, enum sl_verdict *why)
 {
+	const struct steering_mark *mark = outcome->mark;
 	const struct sl_backend *backend = &snapshot->backend[backend_index];
 	const struct sl_service *service = &snapshot->service[backend->service];
 	struct flow_table *table = worker_table(worker, client_tuple->family);
@@ -116,7 +124,7 @@ static struct sl_flow *create_flow(struct worker *worker, const struct snapshot 
 	else if (SL_UNLIKELY(mark != NULL && mark->is_taken))
 		error = -EEXIST;
 	else
-		error = insert_nat(worker, snapshot, table, flow, hash);
+		error = insert_nat(worker, snapshot, table, flow, hash, outcome->foreseen);
 	if (error != 0) {
 		*why = refusal(worker, service, error);
 		flow_table_cancel(table, flow);
@@ -167,7 +175,11 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 			struct sl_packet *packet, uint64_t hash, struct rte_mbuf *frame,
 			struct outcome *outcome)
 {
-	struct choice choice = lookup_choose(snapshot, service, &packet->tuple);
+	const struct sl_tuple *tuple = &packet->tuple;
+	struct choice choice =
+		outcome->foreseen != NULL
+			? lookup_choose_by(snapshot, service, tuple, outcome->foreseen->hash)
+			: lookup_choose(snapshot, service, tuple);
 	const struct sl_backend *backend;
 	struct sl_flow *flow = NULL;
 	enum sl_verdict why = SL_VERDICT_NONE;
@@ -193,7 +205,7 @@ static void balance_new(struct worker *worker, const struct snapshot *snapshot, 
 			return;
 		}
 		flow = create_flow(worker, snapshot, &packet->tuple, hash, chosen,
-				   packet->tcp_sequence, outcome->mark, &why);
+				   packet->tcp_sequence, outcome, &why);
 	}
 	if (flow != NULL) {
 		if (SL_UNLIKELY(snapshot->service[service].flags & SL_SERVICE_AFFINITY) &&
@@ -258,7 +270,7 @@ static void balance_orphan(struct worker *worker, const struct snapshot *snapsho
 		if (flow_table_find(worker_table(worker, client.family), hash, &client,
 				    &direction) == NULL)
 			flow = create_flow(worker, snapshot, &client, hash, backend_index, 0,
-					   outcome->mark, &why);
+					   outcome, &why);
 	}
 	if (flow != NULL) {
 		flow->flags |= SL_FLOW_FROM_REPLY;
@@ -285,7 +297,8 @@ static void balance_unknown(struct worker *worker, const struct snapshot *snapsh
 	if (SL_UNLIKELY(outcome->mark != NULL) &&
 	    handoff_ask(worker, snapshot, packet, hash, outcome))
 		return;
-	service = lookup_service(snapshot, &packet->tuple);
+	service = outcome->foreseen != NULL ? outcome->foreseen->service
+					    : lookup_service(snapshot, &packet->tuple);
 	if (service != SL_NO_INDEX) {
 		if (SL_UNLIKELY(lookup_is_own_address(snapshot, &packet->tuple.source,
 						      packet->tuple.family))) {
@@ -415,35 +428,6 @@ static void balance_error(struct worker *worker, const struct snapshot *snapshot
 		balance_backend_error(worker, snapshot, backend, packet, frame, outcome);
 	else
 		outcome->verdict = SL_VERDICT_PUNT_ICMP;
-}
-
-void balance_foresee(struct worker *worker, const struct snapshot *snapshot,
-		     const struct sl_packet *packet)
-{
-	struct flow_table *table = worker_table(worker, packet->tuple.family);
-	const struct sl_backend *backend;
-	struct sl_tuple reply;
-	struct choice choice;
-	uint32_t service;
-
-	/* Under a flood. */
-	if (!flow_table_has_room(table))
-		return;
-	service = lookup_service(snapshot, &packet->tuple);
-	if (service == SL_NO_INDEX || snapshot->service[service].mode != WIRE_MODE_NAT)
-		return;
-	choice = lookup_choose(snapshot, service, &packet->tuple);
-	if (choice.backend == SL_NO_INDEX)
-		return;
-	backend = &snapshot->backend[choice.backend];
-	reply = (struct sl_tuple){
-		.source = backend->addr,
-		.source_port = backend->port != 0 ? backend->port : packet->tuple.destination_port,
-		.destination = packet->tuple.source,
-		.destination_port = packet->tuple.source_port,
-		.protocol = packet->tuple.protocol,
-		.family = packet->tuple.family};
-	flow_table_prefetch(table, sl_flow_hash(&table->key, &reply));
 }
 
 void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,

@@ -17,13 +17,6 @@
 void balance_packet(struct worker *worker, struct snapshot *snapshot, struct rte_mbuf *frame,
 		    struct sl_packet *packet, uint64_t hash, struct outcome *outcome);
 
-/**
- * Asks for what balance_packet() will need if @packet, which the index does not know, begins a flow of mode
- * nat: its slot, and the index's place of its replies. Worth while for several packets one after the other.
- */
-void balance_foresee(struct worker *worker, const struct snapshot *snapshot,
-		     const struct sl_packet *packet);
-
 /** Counts what a packet said of @backend, by index. */
 void balance_count_news(struct worker *worker, uint32_t backend, const struct sl_flow_news *news);
 

@@ -171,12 +171,13 @@ static void reference_take(struct flow_table *table, uint64_t hash, uint32_t ref
 		first->n_spilled--;
 }
 
-int flow_table_insert(struct flow_table *table, struct sl_flow *flow, uint64_t hash,
-		      struct sl_flow **other)
+int flow_table_insert_of(struct flow_table *table, struct sl_flow *flow,
+			 const struct flow_hashes *hashes, struct sl_flow **other)
 {
 	uint32_t reference = (flow_table_index(table, flow) + 1) << 1;
 	struct sl_tuple reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
-	uint64_t reply_hash = sl_flow_hash(&table->key, &reply);
+	uint64_t hash = hashes->of[SL_DIRECTION_FORWARD];
+	uint64_t reply_hash = hashes->of[SL_DIRECTION_REPLY];
 	enum sl_direction direction;
 
 	*other = flow_table_find(table, reply_hash, &reply, &direction);

@@ -236,18 +236,35 @@ SL_INLINE bool flow_table_has_room(const struct flow_table *table)
 struct sl_flow *flow_table_take(struct flow_table *table, bool *is_embryonic_full);
 void flow_table_cancel(struct flow_table *table, struct sl_flow *flow);
 
-/**
- * Makes a filled entry findable in both directions. @hash: of its client-side tuple.
- * 0, -EEXIST (@other has the reply tuple), -ENOSPC (both buckets of one of the keys are full);
- * on an error the entry is still the caller's.
- */
-int flow_table_insert(struct flow_table *table, struct sl_flow *flow, uint64_t hash,
-		      struct sl_flow **other) SL_MUST_USE;
-
 /** The hashes of a flow's tuples, by direction. */
 struct flow_hashes {
 	uint64_t of[2];
 };
+
+/**
+ * Makes a filled entry findable in both directions. @hashes: of its tuples.
+ * 0, -EEXIST (@other has the reply tuple), -ENOSPC (both buckets of one of the keys are full);
+ * on an error the entry is still the caller's.
+ */
+int flow_table_insert_of(struct flow_table *table, struct sl_flow *flow,
+			 const struct flow_hashes *hashes, struct sl_flow **other) SL_MUST_USE;
+
+/** The hash of what the backend of @flow, which is filled, sends. */
+SL_INLINE uint64_t flow_table_reply_hash(const struct flow_table *table, const struct sl_flow *flow)
+{
+	struct sl_tuple reply = sl_flow_tuple(flow, SL_DIRECTION_REPLY);
+
+	return sl_flow_hash(&table->key, &reply);
+}
+
+/** flow_table_insert_of() for whoever has but the @hash of the client-side tuple. */
+SL_INLINE SL_MUST_USE int flow_table_insert(struct flow_table *table, struct sl_flow *flow,
+					    uint64_t hash, struct sl_flow **other)
+{
+	struct flow_hashes hashes = {.of = {hash, flow_table_reply_hash(table, flow)}};
+
+	return flow_table_insert_of(table, flow, &hashes, other);
+}
 
 /** Those of @flow; and asks for the buckets, which flow_table_remove_of() will need. */
 SL_INLINE struct flow_hashes flow_table_hashes(const struct flow_table *table,

@@ -6,6 +6,12 @@
  */
 #include "dataplane/dpdk/sweep.h"
 
+#include "dataplane/dpdk/hash_burst.h"
+
+enum {
+	HASHED_AT_ONCE = HASH_BURST / 2, /* flows, with a column for each direction */
+};
+
 static bool flow_is_over(const struct worker *worker, const struct snapshot *snapshot,
 			 const struct sl_flow *flow)
 {
@@ -20,6 +26,32 @@ static bool flow_is_over(const struct worker *worker, const struct snapshot *sna
 	    backend->family == SL_FAMILY_NONE || backend->epoch != flow->backend_epoch)
 		return true;
 	return worker->now - flow->last_seen > service->timeout_ticks[sl_flow_timeout(flow)];
+}
+
+/* The hashes of the @n flows of @table, whose buckets are asked for. */
+static void hash_flows(const struct flow_table *table, struct sl_flow *const *flow, uint32_t n,
+		       struct flow_hashes *hashes)
+{
+	struct hash_words words;
+
+	for (uint32_t first = 0; first < n; first += HASHED_AT_ONCE) {
+		_Alignas(64) uint64_t hash[HASH_BURST];
+		uint32_t n_columns = 0;
+
+		for (uint32_t i = first; i < n && n_columns < HASH_BURST; i++) {
+			for (int direction = 0; direction < 2; direction++) {
+				struct sl_tuple tuple =
+					sl_flow_tuple(flow[i], (enum sl_direction)direction);
+
+				hash_put(&words, n_columns++, &tuple);
+			}
+		}
+		hash_burst(&table->key, &words, n_columns, flow[first]->family, hash);
+		for (uint32_t column = 0; column < n_columns; column++) {
+			hashes[first + column / 2].of[column % 2] = hash[column];
+			flow_table_prefetch(table, hash[column]);
+		}
+	}
 }
 
 /* Looks at @n entries. What is over ends after all were looked at: its buckets are on their way. */
@@ -40,9 +72,9 @@ static void sweep_table(struct worker *worker, const struct snapshot *snapshot,
 		flow = flow_table_at(table, table->sweep_at++);
 		if (flow->state == SL_FLOW_FREE || !flow_is_over(worker, snapshot, flow))
 			continue;
-		hashes[n_over] = flow_table_hashes(table, flow);
 		over[n_over++] = flow;
 	}
+	hash_flows(table, over, n_over, hashes);
 	for (uint32_t i = 0; i < n_over; i++)
 		worker_end_flow_of(worker, table, over[i], &hashes[i]);
 }

@@ -23,6 +23,7 @@
 
 #include "dataplane/dpdk/balance.h"
 #include "dataplane/dpdk/capture.h"
+#include "dataplane/dpdk/foresee.h"
 #include "dataplane/dpdk/fragment.h"
 #include "dataplane/dpdk/lane.h"
 #include "dataplane/dpdk/refuse.h"
@@ -45,6 +46,7 @@ struct burst {
 	uint64_t hash[BURST_SIZE];
 	uint64_t known; /* bits of those whose hash the lane has found, and asked for its places */
 	struct outcome outcome[BURST_SIZE];
+	struct foreseen foreseen[BURST_SIZE];
 	uint32_t since[BURST_SIZE]; /* ticks; of packets that come from the hold */
 };
 
@@ -406,16 +408,10 @@ static void burst_mark(struct worker *worker, struct burst *burst, bool is_new)
 
 /* Of packets that begin flows, if there are several: each waits for its memory while others do. */
 static void burst_foresee(struct worker *worker, const struct snapshot *snapshot,
-			  const struct burst *burst)
+			  struct burst *burst)
 {
-	if (burst->n < MANY_NEW)
-		return;
-	for (uint16_t i = 0; i < burst->n; i++)
-		if (burst->outcome[i].verdict == SL_VERDICT_NONE &&
-		    dispatch_is_plain(&burst->parsed[i]) &&
-		    (burst->parsed[i].tuple.protocol == SL_PROTOCOL_UDP ||
-		     sl_flow_is_opening(&burst->parsed[i])))
-			balance_foresee(worker, snapshot, &burst->parsed[i]);
+	if (burst->n >= MANY_NEW)
+		foresee(worker, snapshot, burst->parsed, burst->outcome, burst->foreseen, burst->n);
 }
 
 /* Steps 3, 4 and 5: the flow, else a new one, and the rewrite. */

@@ -17,6 +17,8 @@ struct refusal {
 	const union sl_addr *from; /* of the snapshot; NULL: from where the packet went */
 };
 
+struct foreseen;
+
 /** What was decided for one packet of a burst. */
 struct outcome {
 	enum sl_verdict verdict;
@@ -29,6 +31,7 @@ struct outcome {
 	uint32_t service;       /* LOOKUP_EGRESS_OUT: the client's */
 	/* The packet's; NULL: it is this worker's alone, as far as there is a choice. */
 	struct steering_mark *mark;
+	const struct foreseen *foreseen; /* NULL: nothing was foreseen of it; see foresee.h */
 };
 
 /** The room for a mark in @packet; what stands there may be of the buffer's former use. */
