@@ -37,16 +37,20 @@ static uint64_t overdue(const struct hint_look *before, const struct hint_look *
 	return excess(before->n_begun, before->n_answered + now->n_answered);
 }
 
+static uint64_t waiting(const struct hint_look *look)
+{
+	return excess(look->syns, look->syn_acks + look->refused + look->unanswered);
+}
+
 /* Failed are those that are overdue, and those that ended without having been. */
 static uint64_t take_silent(const struct hint_look *before, struct hint_look *now)
 {
 	uint64_t n_overdue = overdue(before, now);
 	uint64_t n_known = before->n_silent + n_overdue;
 	uint64_t n_ended = now->unanswered - before->unanswered;
-	uint64_t n_waiting = excess(now->syns, now->syn_acks + now->refused + now->unanswered);
 
 	/* Some of them may have got an answer after all. */
-	now->n_silent = smaller(excess(n_known, n_ended), n_waiting);
+	now->n_silent = smaller(excess(n_known, n_ended), waiting(now));
 	return n_overdue + excess(n_ended, n_known);
 }
 
@@ -61,8 +65,11 @@ struct hint_window hint_take(struct hint_look *look,
 #define X(name, unit, help) look->name = counted->name;
 	SL_BACKEND_OPENING_LIST(X)
 #undef X
-	if (before.at_ns == 0 || now_ns <= before.at_ns || began_anew(&before, counted))
+	if (before.at_ns == 0 || now_ns <= before.at_ns || began_anew(&before, counted)) {
+		/* What waits already is a former time's: its end is to say nothing of this one. */
+		look->n_silent = waiting(look);
 		return window;
+	}
 	look->n_begun = look->syns - before.syns;
 	look->n_answered = look->syn_acks - before.syn_acks + look->refused - before.refused;
 	window.length_ns = now_ns - before.at_ns;

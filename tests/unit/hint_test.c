@@ -53,6 +53,17 @@ Test(hint, the_first_look_says_nothing)
 	expect_window(take(&look, (struct counted){920, 114, 706, 100, 9}, OPENINGS, 2), 6, 20);
 }
 
+/* As of a backend that was ill, was taken in again by hand, and is well. */
+Test(hint, what_waited_at_the_first_look_ends_without_a_word)
+{
+	struct hint_look look = {0};
+
+	(void)take(&look, (struct counted){140, 100, 0, 10, 0}, OPENINGS, 1);
+	expect_window(take(&look, (struct counted){140, 100, 0, 30, 0}, OPENINGS, 2), 0, 0);
+	expect_window(take(&look, (struct counted){152, 110, 2, 40, 0}, OPENINGS, 3), 2, 12);
+	expect_window(take(&look, (struct counted){160, 110, 2, 48, 0}, OPENINGS, 4), 8, 8);
+}
+
 Test(hint, answers_and_refusals_of_the_window_count)
 {
 	struct hint_look look = {0};
@@ -132,17 +143,17 @@ Test(hint, silence_among_answers_is_seen_when_flows_end_at_the_latest)
 		struct hint_look look = {0};
 		uint64_t sum = 0;
 
-		for (uint64_t at = 1; at <= 40; at++) {
+		for (uint64_t at = 1; at <= 50; at++) {
 			struct counted counted = {at * 100, at * (100 - lost), 0,
 						  at > 5 ? (at - 5) * lost : 0, 0};
 			struct hint_window window = take(&look, counted, OPENINGS, at);
 
 			sum += window.n_failed;
-			if (at > 30)
+			if (at > 40)
 				cr_expect_eq(window.n_failed, lost, "%lu of 100 at %lu: %lu", lost,
 					     at, window.n_failed);
 		}
-		cr_expect(sum <= 40 * lost && sum >= 33 * lost, "%lu of 100: %lu", lost, sum);
+		cr_expect(sum <= 50 * lost && sum >= 42 * lost, "%lu of 100: %lu", lost, sum);
 	}
 }
 
