@@ -802,19 +802,48 @@ static void print_saturation(FILE *out, const json_t *ratios)
 		line(out, "saturation", used ? text : "far from every limit");
 }
 
+/* "12 s", "7 min", "30 h": one number is enough for how long somebody is away. */
+static void away_text(double seconds, char *text, size_t size)
+{
+	if (seconds < 120)
+		(void)snprintf(text, size, "%.0f s", seconds);
+	else if (seconds < 120 * 60)
+		(void)snprintf(text, size, "%.0f min", seconds / 60);
+	else
+		(void)snprintf(text, size, "%.0f h", seconds / 3600);
+}
+
+/* Who is away, for how long, and what nobody knows because of it. */
+static void print_away(FILE *out, const json_t *status)
+{
+	json_int_t n_blind = integer_of(get(status, "health"), "blind");
+	const char *reason = string_of(status, "reason");
+	char text[WORDS_SIZE], away[32] = "", blind[64] = "";
+
+	if (get(status, "away_seconds"))
+		away_text(json_number_value(get(status, "away_seconds")), away, sizeof(away));
+	if (n_blind)
+		(void)snprintf(blind, sizeof(blind),
+			       "; health of %" JSON_INTEGER_FORMAT " backend%s unknown", n_blind,
+			       n_blind == 1 ? "" : "s");
+	(void)snprintf(text, sizeof(text), "not answering%s%s%s%s%.300s", away[0] ? " for " : "",
+		       away, blind, reason[0] ? ": " : "", reason);
+	line(out, "dataplane", text);
+}
+
 static void print_dataplane(FILE *out, const json_t *status)
 {
-	bool is_connected = json_is_true(get(status, "connected"));
-	const char *reason = string_of(status, is_connected ? "engine_reason" : "reason");
-	const char *engine = is_connected ? string_of(status, "engine") : "not connected";
+	const char *reason = string_of(status, "engine_reason");
 	bool has_reason = reason[0] && strcmp(reason, "-") != 0;
 	char text[WORDS_SIZE];
 
-	(void)snprintf(text, sizeof(text), "%.64s%s%.400s%s", engine, has_reason ? " (" : "",
-		       has_reason ? reason : "", has_reason ? ")" : "");
-	line(out, "dataplane", text);
-	if (!is_connected)
+	if (!json_is_true(get(status, "connected"))) {
+		print_away(out, status);
 		return;
+	}
+	(void)snprintf(text, sizeof(text), "%.64s%s%.400s%s", string_of(status, "engine"),
+		       has_reason ? " (" : "", has_reason ? reason : "", has_reason ? ")" : "");
+	line(out, "dataplane", text);
 	line(out, "in step", json_is_true(get(status, "in_step")) ? "yes" : "no");
 	(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
 		       integer_of(status, "flows"), integer_of(status, "flows_capacity"));

@@ -248,6 +248,12 @@ static void on_ramp(evutil_socket_t fd, short events, void *context)
 
 /* ---- what the dataplane remembers ---- */
 
+void health_hear_dataplane(struct health *health, bool is_there)
+{
+	if (health)
+		health->dataplane_ns = is_there ? daemon_now_ns() : 0;
+}
+
 static void recall_service(struct health_service *service, struct client *client)
 {
 	uint32_t n;
@@ -287,7 +293,7 @@ static enum health_word word_of(const struct health_target *target,
 {
 	if (!target || backend->state == WIRE_STATE_MAINT)
 		return HEALTH_UNCHECKED;
-	if (!target->state.is_proven)
+	if (!target->state.is_proven || (target->state.is_up && target->is_blind))
 		return HEALTH_UNKNOWN;
 	return target->state.is_up ? HEALTH_UP : HEALTH_DOWN;
 }
@@ -333,6 +339,7 @@ static void count_service(const struct health_service *service, struct health_to
 		totals->n_up += word == HEALTH_UP;
 		totals->n_down += word == HEALTH_DOWN;
 		totals->n_unknown += word == HEALTH_UNKNOWN;
+		totals->n_blind += word == HEALTH_UNKNOWN && service->target[k]->is_blind;
 	}
 }
 

@@ -23,7 +23,7 @@ struct health;
 
 enum health_word {
 	HEALTH_UNCHECKED = 0, /* nobody checks it */
-	HEALTH_UNKNOWN,       /* it will be; until then it is used */
+	HEALTH_UNKNOWN, /* it will be, or its checks fail without a dataplane; until then it is used */
 	HEALTH_UP,
 	HEALTH_DOWN,
 };
@@ -52,6 +52,7 @@ struct health_view {
 
 struct health_totals {
 	uint32_t n_backends, n_up, n_down, n_unknown; /* of those that are checked */
+	uint32_t n_blind; /* of n_unknown, those whose checks fail without a dataplane */
 	uint32_t n_running;
 	uint32_t n_panics; /* services */
 	uint64_t n_checks, n_failed;
@@ -63,6 +64,12 @@ struct health_totals {
 /** @may_exec: whether checks of type exec run programs. NULL: out of memory. */
 struct health *health_new(struct daemon *daemon, bool may_exec);
 void health_free(struct health *health);
+
+/**
+ * That a dataplane is there from now on, or none, as at the beginning. While there is none checks may not get through
+ * to the backends, and nobody would be told: one that was begun then and fails says nothing.
+ */
+void health_hear_dataplane(struct health *health, bool is_there);
 
 /** From now on the backends of @desired are checked. What is known of those that stay is kept. */
 void health_follow(struct health *health, const struct desired *desired);

@@ -28,6 +28,7 @@ struct health_target {
 	uint64_t started_ns, took_ns;
 	uint64_t n_checks, n_failed;
 	char reason[PROBE_MAX_REASON];
+	bool is_blind;         /* the last check failed without a dataplane */
 	struct hint_look look; /* at its openings, the last one */
 	struct health_hint hint;
 	uint64_t n_hints;
@@ -52,6 +53,7 @@ struct health {
 	struct event *publish, *ramp;
 	struct health_service **service; /* sorted by name */
 	size_t n_services;
+	uint64_t dataplane_ns; /* CLOCK_MONOTONIC, since when one is there; 0: none is */
 	uint64_t random;
 	uint64_t window_ns;
 	uint32_t n_started; /* since window_ns */

@@ -8,7 +8,6 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/events.h"
 #include "control/daemon/health_internal.h"
-#include "control/daemon/reconcile.h"
 #include "log/log.h"
 #include "wire/wire_abi.h"
 
@@ -83,15 +82,25 @@ void health_target_settle(struct health_target *target, enum health_change chang
 		health_set_timer(ramp, HEALTH_RAMP_MS * ms);
 }
 
-/*
- * While no dataplane is there nobody may get through to the backends, and nobody would be told: a failure then says
- * nothing of them. Without reconciliation, as in tests, results are what they are.
- */
-static bool is_telling(const struct health *health, bool is_good)
+/* See health_hear_dataplane(). */
+static bool is_telling(const struct health_target *target, bool is_good)
 {
-	const struct reconcile *reconcile = health->daemon->reconcile;
+	uint64_t there_ns = target->service->health->dataplane_ns;
 
-	return is_good || !reconcile || reconcile_client(reconcile);
+	return is_good || (there_ns != 0 && target->started_ns >= there_ns);
+}
+
+/* Takes the result into what the backend is taken for. */
+static void take_result(struct health_target *target, bool is_good, const char *reason)
+{
+	target->is_blind = !is_telling(target, is_good);
+	(void)snprintf(target->reason, sizeof(target->reason), "%s%s",
+		       target->is_blind ? "without a dataplane: " : "", reason);
+	if (target->is_blind)
+		target->state.streak = 0;
+	else
+		health_target_settle(target, health_state_take(&target->state, check_of(target),
+							       is_good, daemon_now_ns()));
 }
 
 static void on_result(void *context, bool is_good, const char *reason)
@@ -106,12 +115,7 @@ static void on_result(void *context, bool is_good, const char *reason)
 	target->n_failed += !is_good;
 	health->n_checks++;
 	health->n_failed += !is_good;
-	(void)snprintf(target->reason, sizeof(target->reason), "%s", reason);
-	if (is_telling(health, is_good))
-		health_target_settle(
-			target, health_state_take(&target->state, check_of(target), is_good, now));
-	else
-		target->state.streak = 0;
+	take_result(target, is_good, reason);
 	interval =
 		health_state_interval_ns(&target->state, check_of(target), health_random(health));
 	health_set_timer(target->timer, interval > passed ? interval - passed : 0);
@@ -189,6 +193,7 @@ void health_target_arm(struct health_target *target, const struct wire_backend *
 		target->probe = NULL;
 		(void)evtimer_del(target->timer);
 		health_state_init(&target->state);
+		target->is_blind = false;
 		return;
 	}
 	if (!is_idle && !is_anew)

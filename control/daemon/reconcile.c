@@ -21,6 +21,7 @@
 #include "control/daemon/desired.h"
 #include "control/daemon/diff.h"
 #include "control/daemon/events.h"
+#include "control/daemon/health.h"
 #include "control/daemon/plan.h"
 #include "log/log.h"
 
@@ -38,6 +39,7 @@ struct reconcile {
 	bool is_synced;
 	bool is_refused;     /* the dataplane refuses the state, and that has been told */
 	uint64_t generation; /* the dataplane's */
+	uint64_t away_ns;    /* CLOCK_MONOTONIC, since when it is not UP; not read while it is */
 	unsigned retry_ms;
 	char reason[SL_MAX_ERROR];
 	struct event *timer;    /* DOWN: connect; UP and not synced: push again */
@@ -69,9 +71,12 @@ static void go_down(struct reconcile *reconcile, const char *reason)
 		event_free(reconcile->readable);
 		reconcile->readable = NULL;
 	}
-	if (reconcile->is_up)
+	if (reconcile->is_up) {
 		events_add(reconcile->daemon->events, EVENT_DATAPLANE_LOST,
 			   json_pack("{s:s}", "reason", reason));
+		health_hear_dataplane(reconcile->daemon->health, false);
+		reconcile->away_ns = daemon_now_ns();
+	}
 	client_free(reconcile->client);
 	reconcile->client = NULL;
 	reconcile->is_up = false;
@@ -194,6 +199,7 @@ static void compare(struct reconcile *reconcile)
 
 	reconcile->generation = hello->generation;
 	reconcile->is_up = true;
+	health_hear_dataplane(daemon->health, true);
 	log_info("%s: engine %s, version %s, pid %u, generation %" PRIu64, reconcile->path,
 		 hello->engine, hello->program_version, hello->pid, hello->generation);
 	events_add(daemon->events, EVENT_DATAPLANE_CONNECTED,
@@ -268,6 +274,7 @@ struct reconcile *reconcile_new(struct daemon *daemon, const char *socket_path)
 		return NULL;
 	reconcile->daemon = daemon;
 	reconcile->retry_ms = FIRST_RETRY_MS;
+	reconcile->away_ns = daemon_now_ns();
 	reconcile->path = strdup(socket_path);
 	reconcile->timer = event_new(daemon->base, -1, 0, on_timer, reconcile);
 	if (!reconcile->path || !reconcile->timer) {
@@ -298,6 +305,11 @@ void reconcile_free(struct reconcile *reconcile)
 struct client *reconcile_client(const struct reconcile *reconcile)
 {
 	return reconcile && reconcile->is_up ? reconcile->client : NULL;
+}
+
+uint64_t reconcile_away_ns(const struct reconcile *reconcile)
+{
+	return !reconcile || reconcile->is_up ? 0 : reconcile->away_ns;
 }
 
 bool reconcile_is_synced(const struct reconcile *reconcile)

@@ -36,6 +36,9 @@ void reconcile_free(struct reconcile *reconcile);
 /** The connection for reading calls, or NULL while there is none. Borrowed until the loop turns. */
 struct client *reconcile_client(const struct reconcile *reconcile);
 
+/** Since when the dataplane is not connected, CLOCK_MONOTONIC; 0: it is. */
+uint64_t reconcile_away_ns(const struct reconcile *reconcile);
+
 /** True while the dataplane is connected and holds the daemon's state. */
 bool reconcile_is_synced(const struct reconcile *reconcile);
 

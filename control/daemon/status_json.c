@@ -101,6 +101,11 @@ static void add_dataplane(json_t *status, const struct daemon *daemon)
 	json_decref(some);
 	if (is_connected)
 		add_lists(status, client);
+	else if (reconcile_away_ns(daemon->reconcile))
+		json_object_set_new(
+			status, "away_seconds",
+			json_real((double)(daemon_now_ns() - reconcile_away_ns(daemon->reconcile)) /
+				  1e9));
 }
 
 static json_t *health_to_json(const struct daemon *daemon)
@@ -108,13 +113,14 @@ static json_t *health_to_json(const struct daemon *daemon)
 	struct health_totals totals;
 
 	health_count(daemon->health, &totals);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "backends",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "backends",
 			 (json_int_t)totals.n_backends, "up", (json_int_t)totals.n_up, "down",
 			 (json_int_t)totals.n_down, "unknown", (json_int_t)totals.n_unknown,
-			 "panics", (json_int_t)totals.n_panics, "running",
-			 (json_int_t)totals.n_running, "checks", (json_int_t)totals.n_checks,
-			 "failed", (json_int_t)totals.n_failed, "delayed",
-			 (json_int_t)totals.n_delayed, "hints", (json_int_t)totals.n_hints);
+			 "blind", (json_int_t)totals.n_blind, "panics", (json_int_t)totals.n_panics,
+			 "running", (json_int_t)totals.n_running, "checks",
+			 (json_int_t)totals.n_checks, "failed", (json_int_t)totals.n_failed,
+			 "delayed", (json_int_t)totals.n_delayed, "hints",
+			 (json_int_t)totals.n_hints);
 }
 
 json_t *status_to_json(const struct daemon *daemon)

@@ -897,7 +897,7 @@ def test_real_a_reload_that_is_refused_names_each_problem_in_a_line(real):
 def test_real_without_a_dataplane(real):
     real.kill("sluice-memory")
     end = time.monotonic() + 20
-    while "not connected" not in run("-c", real.config, "status")[1]:
+    while "not answering for" not in run("-c", real.config, "status")[1]:
         assert time.monotonic() < end
         time.sleep(0.05)
     assert run("-c", real.config, "service", "list")[0] == DONE

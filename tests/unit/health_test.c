@@ -76,6 +76,7 @@ static void open_world(struct world *world)
 	service->check.hold_down_ms = 0;
 	cr_assert_eq(desired_add(world->daemon.desired, service, &error), RPC_OK);
 	world->daemon.health = health_new(&world->daemon, false);
+	health_hear_dataplane(world->daemon.health, true);
 	health_follow(world->daemon.health, world->daemon.desired);
 }
 
@@ -153,6 +154,71 @@ Test(health, what_is_down_is_laid_over_the_desired_state, .timeout = 60)
 	await(&world, N_BACKENDS, 0);
 	cr_expect_eq(daemon_live(&world.daemon)->service[0], world.daemon.desired->service[0],
 		     "where there is nothing to say the service is shared");
+	close_world(&world);
+}
+
+/* Turns the loop until so many of those that are unknown fail without a dataplane. */
+static void await_blind(struct world *world, uint32_t n)
+{
+	const struct timeval step = {.tv_usec = 10000};
+
+	for (int i = 0; i < 1000 && totals_of(world).n_blind != n; i++) {
+		(void)event_base_loopexit(world->daemon.base, &step);
+		(void)event_base_dispatch(world->daemon.base);
+	}
+	cr_assert_eq(totals_of(world).n_blind, n);
+}
+
+Test(health, without_a_dataplane_who_fails_is_unknown_and_stays_used, .timeout = 60)
+{
+	struct health_view view;
+	struct world world;
+	uint64_t n_failed;
+
+	open_world(&world);
+	await(&world, GOOD, N_BACKENDS - GOOD);
+	health_hear_dataplane(world.daemon.health, false);
+	(void)shutdown(world.fd[0], SHUT_RDWR);
+	await_blind(&world, 1);
+	n_failed = totals_of(&world).n_failed;
+	while (totals_of(&world).n_failed < n_failed + 20)
+		(void)event_base_loop(world.daemon.base, EVLOOP_ONCE);
+	cr_expect_eq(totals_of(&world).n_up, GOOD - 1, "those that answer are up");
+	cr_expect_eq(totals_of(&world).n_down, N_BACKENDS - GOOD, "who was down is");
+	cr_expect_eq(totals_of(&world).n_unknown, 1);
+	cr_expect_eq(live_backend(&world, 0)->health, WIRE_HEALTH_UP);
+	for (uint32_t k = 0; k < N_BACKENDS; k++) {
+		const struct desired_service *service = world.daemon.desired->service[0];
+
+		health_look(world.daemon.health, service, &service->backend[k], &view);
+		if (service->backend[k].wire.port == world.port[0])
+			cr_expect(view.word == HEALTH_UNKNOWN &&
+					  strstr(view.reason, "without a dataplane: ") ==
+						  view.reason,
+				  "%s", view.reason);
+	}
+	health_hear_dataplane(world.daemon.health, true);
+	await(&world, GOOD - 1, N_BACKENDS - GOOD + 1);
+	cr_expect_eq(totals_of(&world).n_blind, 0);
+	close_world(&world);
+}
+
+/* One refusal is enough against a backend that nobody knows, if its check was begun with a dataplane. */
+Test(health, a_check_that_was_begun_without_a_dataplane_says_nothing, .timeout = 60)
+{
+	struct world world;
+
+	open_world(&world);
+	for (int i = 0; i < GOOD; i++)
+		(void)shutdown(world.fd[i], SHUT_RDWR);
+	health_hear_dataplane(world.daemon.health, false);
+	while (totals_of(&world).n_running == 0)
+		(void)event_base_loop(world.daemon.base, EVLOOP_ONCE);
+	health_hear_dataplane(world.daemon.health, true);
+	while (totals_of(&world).n_checks == 0)
+		(void)event_base_loop(world.daemon.base, EVLOOP_ONCE);
+	cr_expect_eq(totals_of(&world).n_down, 0);
+	await(&world, 0, N_BACKENDS);
 	close_world(&world);
 }
 

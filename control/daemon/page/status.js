@@ -129,7 +129,7 @@ function backendState(backend) {
 	if (backend.in_use === false && backend.role !== 'active')
 		return {kind: 'up', word: backend.role + ', stands by', rank: 0};
 	if (backend.health === 'unknown')
-		return {kind: 'unknown', word: 'not checked yet', rank: 1};
+		return {kind: 'unknown', word: check.checks > 0 ? 'unknown' : 'not checked yet', rank: 1};
 	if (backend.health === 'unchecked')
 		return {kind: 'ready', word: 'ready', rank: 0};
 	return {kind: 'up', word: check.weight_percent < 100 ? 'up, ' + check.weight_percent + ' % of its weight' : 'up', rank: 0};
@@ -152,7 +152,7 @@ function serviceState(service) {
 	if (n.drain || n.maint)
 		return {kind: 'drain', word: (n.up + n.unknown + n.unchecked) + ' of ' + all + idle, rank: 3};
 	if (n.unknown)
-		return {kind: 'unknown', word: n.unknown + ' not checked yet', rank: 1};
+		return {kind: 'unknown', word: n.unknown + ' unknown', rank: 1};
 	return {kind: n.unchecked ? 'ready' : 'up', word: all + (n.unchecked ? ' ready' : ' up'), rank: 0};
 }
 
