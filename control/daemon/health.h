@@ -56,7 +56,7 @@ struct health_totals {
 	uint32_t n_running;
 	uint32_t n_panics; /* services */
 	uint64_t n_checks, n_failed;
-	uint64_t n_delayed; /* begun later than they should have been: there are too many */
+	uint64_t n_delayed; /* checks begun later than they should have been: there are too many */
 	uint64_t
 		n_hints; /* what clients' flows said: windows of a backend in which too many openings failed */
 };

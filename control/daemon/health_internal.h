@@ -29,6 +29,7 @@ struct health_target {
 	uint64_t n_checks, n_failed;
 	char reason[PROBE_MAX_REASON];
 	bool is_blind;         /* the last check failed without a dataplane */
+	bool is_delayed;       /* the next one should have begun, and is counted so */
 	struct hint_look look; /* at its openings, the last one */
 	struct health_hint hint;
 	uint64_t n_hints;

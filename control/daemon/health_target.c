@@ -147,9 +147,12 @@ static void on_due(evutil_socket_t fd, short events, void *context)
 		target->probe = probe_start(health->prober, check_of(target), &target->at,
 					    on_result, target);
 	}
-	if (target->probe)
+	if (target->probe) {
+		target->is_delayed = false;
 		return;
-	health->n_delayed++;
+	}
+	health->n_delayed += !target->is_delayed;
+	target->is_delayed = true;
 	health_set_timer(target->timer, WINDOW_MS * ms + (health_random(health) & 0xfffff));
 }
 

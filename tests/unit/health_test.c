@@ -222,6 +222,36 @@ Test(health, a_check_that_was_begun_without_a_dataplane_says_nothing, .timeout =
 	close_world(&world);
 }
 
+/* Ten times as many as may begin: each is begun late, after many attempts. */
+Test(health, a_check_that_is_late_is_counted_once, .timeout = 60)
+{
+	enum { N_MANY = 2000 };
+	struct desired_service *service;
+	struct wire_address address;
+	struct desired_backend *backend = calloc(N_MANY, sizeof(*backend));
+	struct world world;
+
+	open_world(&world);
+	health_hear_dataplane(world.daemon.health, false); /* nothing is to be told of them */
+	service = edit(&world);
+	address = service->wire.address;
+	for (uint32_t k = 0; k < N_MANY; k++)
+		backend[k].wire = (struct wire_backend){.service = address,
+							.addr.word = {sl_to_be32(0x7f000001 + k)},
+							.port = world.port[GOOD],
+							.state = WIRE_STATE_READY,
+							.weight = 1};
+	free(service->backend);
+	desired_service_fill(service, backend, N_MANY);
+	health_follow(world.daemon.health, world.daemon.desired);
+	while (totals_of(&world).n_checks < N_MANY)
+		(void)event_base_loop(world.daemon.base, EVLOOP_ONCE);
+	cr_expect_gt(totals_of(&world).n_delayed, 0);
+	cr_expect_leq(totals_of(&world).n_delayed, totals_of(&world).n_checks + N_MANY,
+		      "%lu of %lu", totals_of(&world).n_delayed, totals_of(&world).n_checks);
+	close_world(&world);
+}
+
 Test(health, when_none_is_up_all_that_take_flows_are_used, .timeout = 60)
 {
 	struct desired_service *service;
