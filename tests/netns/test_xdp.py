@@ -148,21 +148,21 @@ class Links:
 
 def test_200_replacements_lose_no_datagram(net):
     """Under 1,000 datagrams a second in 30 flows. A start of the agent takes over a second, most of it
-    the verifier's; so 20 of the 200 are the agent killed and started again, at whatever moment that
-    meets, and 180 are replacements alone: the program that the killed agent had loaded and the one of
+    the verifier's; so 8 of the 200 are the agent killed and started again, at whatever moment that
+    meets, and 192 are replacements alone: the program that the killed agent had loaded and the one of
     its successor, both on the same tables, take turns on the pinned attachments, as each start does it."""
     stream = Stream(net)
     links = Links(net)
     rng = random.Random(11)
     replaced = 0
     try:
-        for _ in range(20):
+        for _ in range(8):
             former = links.program()
             time.sleep(rng.random() / 5)
             restart(net)
             replaced += 1
             programs = [former, links.program()]
-            for i in range(9):
+            for i in range(24):
                 links.replace(programs[i % 2])
                 replaced += 1
                 time.sleep(rng.random() / 25)
@@ -173,7 +173,7 @@ def test_200_replacements_lose_no_datagram(net):
         links.close()
         result = stream.stop()
     print(replaced, result["sent"])
-    assert replaced == 200 and result["sent"] > 10000, result
+    assert replaced == 200 and result["sent"] > 5000, result
     assert result["lost"] == [] and result["strayed"] == 0 and result["twice"] == 0, result
     assert result["backends"] == 3
     net.wait_in_step()
@@ -261,11 +261,11 @@ def test_generations_of_routes_that_a_dead_agent_left_are_used_up(net):
 
     before = generation()
     net.stop("dataplane", signal.SIGKILL)
-    time.sleep(8)
+    time.sleep(4)
     starts = net.log("dataplane").count("ready: engine xdp")
     net.start_dataplane()
     topology.wait_until("the next agent", 30, lambda: net.log("dataplane").count("ready: engine xdp") > starts)
-    assert generation() - before > 6
+    assert generation() - before > 2
     net.wait_in_step()
 
 
@@ -414,13 +414,12 @@ def test_second_agent_is_refused_before_it_touches_anything(net, options):
     wait_for_traffic(net, 2)
 
 
-@pytest.mark.parametrize("port,name", [('pci: "0000:03:00.0"', "0000:03:00.0"),
-                                       ('vdev: "net_null0"', "net_null0")])
-def test_ports_of_dpdk_are_refused(net, port, name):
+def test_ports_of_dpdk_are_refused(net):
     with dead_dataplane(net):
-        said = refusal(net, config=changed_config(net, ("interface: eth2", port)))
-        assert f"port {name}: the xdp engine attaches to kernel interfaces" in said, said
-        wait_for_traffic(net, 2)
+        for port, name in (('pci: "0000:03:00.0"', "0000:03:00.0"), ('vdev: "net_null0"', "net_null0")):
+            said = refusal(net, config=changed_config(net, ("interface: eth2", port)))
+            assert f"port {name}: the xdp engine attaches to kernel interfaces" in said, said
+            wait_for_traffic(net, 2)
 
 
 # -- pins that do not fit
@@ -513,6 +512,7 @@ def test_corrupt_state_is_refused_and_crashes_nothing(net):
 
 # -- which engine
 
+@topology.hugepages_alone()
 def test_engines_agree_who_is_to_run(net):
     auto = changed_config(net, ("engine: xdp", "engine: auto"))
     judged = {}
