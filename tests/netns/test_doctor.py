@@ -48,13 +48,14 @@ def expect_mended(net, check, thing, verdict, config=None):
 
 @contextlib.contextmanager
 def hugepages_restored():
-    with open("/proc/sys/vm/nr_hugepages") as file:
-        before = file.read()
-    try:
-        yield
-    finally:
-        with open("/proc/sys/vm/nr_hugepages", "w") as file:
-            file.write(before)
+    with topology.hugepages_alone():
+        with open("/proc/sys/vm/nr_hugepages") as file:
+            before = file.read()
+        try:
+            yield
+        finally:
+            with open("/proc/sys/vm/nr_hugepages", "w") as file:
+                file.write(before)
 
 
 def test_ports_are_examined_before_anything_runs(host):

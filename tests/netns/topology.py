@@ -12,6 +12,8 @@ With one arm, all of them stand on the bridge, and the backends have no route to
     client eth0, lb eth1, b1, b2, b3 eth0 --- net (bridge)
 """
 
+import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -80,6 +82,14 @@ def run(*words, check=True, **more):
     return done
 
 
+@contextlib.contextmanager
+def hugepages_alone():
+    """No other test that runs on this machine sees or changes how many hugepages there are meanwhile."""
+    with open("/proc/sys/vm/nr_hugepages") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class Topology:
     """The namespaces of one module's tests. `kind` says how the balancer's ports are named."""
 
@@ -119,6 +129,10 @@ class Topology:
     def ip(self, name, *words):
         return run("ip", "-n", self.ns(name), *words)
 
+    def ip_batch(self, name, lines):
+        """As many calls of ip(), of one process."""
+        return run("ip", "-n", self.ns(name), "-batch", "-", input="\n".join(lines))
+
     def in_ns(self, name, *words):
         return ["ip", "netns", "exec", self.ns(name), *words]
 
@@ -143,11 +157,11 @@ class Topology:
         self.run_in(name, "sh", "-c", f"for file in /sys/class/net/{device}/queues/rx-*/rps_cpus; "
                     f"do echo {mask} >$file; done")
 
-    def add_addresses(self, name, device, *addresses):
-        for address in addresses:
-            nodad = ["nodad"] if ":" in address else []
-            self.ip(name, "addr", "add", address, "dev", device, *nodad)
-        self.ip(name, "link", "set", device, "up")
+    def add_addresses(self, name, device, *addresses, gateways=()):
+        """And the ways to everywhere else."""
+        nodad = {address: " nodad" if ":" in address else "" for address in addresses}
+        self.ip_batch(name, [*(f"addr add {address} dev {device}{nodad[address]}" for address in addresses),
+                             f"link set {device} up", *(f"route add default via {gateway}" for gateway in gateways)])
 
     def make(self):
         for name in self.names:
@@ -169,18 +183,14 @@ class Topology:
             self.ip("client", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1",
                     "netns", self.ns("lb"))
         self.spread("client", "eth0")
-        self.add_addresses("client", "eth0", f"{CLIENT4}/24", f"{CLIENT6}/64")
-        self.ip("client", "route", "add", "default", "via", OWN4)
-        self.ip("client", "route", "add", "default", "via", "2001:db8:1::1")
+        self.add_addresses("client", "eth0", f"{CLIENT4}/24", f"{CLIENT6}/64", gateways=(OWN4, "2001:db8:1::1"))
         for i in (1, 2, 3):
             self.ip(f"b{i}", "link", "add", "eth0", "type", "veth", "peer", "name", f"b{i}",
                     "netns", self.ns("net"))
             self.ip("net", "link", "set", f"b{i}", "master", "br0", "up")
             self.spread(f"b{i}", "eth0")
-            self.add_addresses(f"b{i}", "eth0", f"{backend4(i)}/24", f"{backend6(i)}/64")
-            if not self.one_arm:
-                self.ip(f"b{i}", "route", "add", "default", "via", "10.90.2.1")
-                self.ip(f"b{i}", "route", "add", "default", "via", "2001:db8:2::1")
+            self.add_addresses(f"b{i}", "eth0", f"{backend4(i)}/24", f"{backend6(i)}/64",
+                               gateways=() if self.one_arm else ("10.90.2.1", "2001:db8:2::1"))
             self.quiet(f"b{i}", "eth0")
             self.quiet("net", f"b{i}")
         for name, device in (("client", "eth0"), ("net", "lb"), *(("lb", port) for port in self.ports)):
@@ -282,11 +292,10 @@ class Topology:
             file.write("\n".join(lines) + "\n")
 
     def start_dataplane(self):
-        # Workers that poll on every processor there is would have half of the time of whom they serve.
-        # A list of cores is a benchmark's, which has the machine to itself.
-        polls_all = (ENGINE == "dpdk" and isinstance(self.workers, int)
-                     and max(self.max_workers or 0, self.workers) >= os.cpu_count())
-        courtesy = ["nice", "-n", "5"] if polls_all else []
+        # Workers poll all the time, and would have half of the time of whom they serve, and of tests beside
+        # these. A list of cores is a benchmark's, which has the machine to itself.
+        is_shared = ENGINE == "dpdk" and isinstance(self.workers, int)
+        courtesy = ["nice", "-n", "5"] if is_shared else []
         self.start("dataplane", "lb", *courtesy, os.path.join(BUILD, f"sluice-{ENGINE}"), "-c", self.config)
 
     def hang_up(self):
