@@ -402,6 +402,7 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "generation", .verb = "list", .method = "generation.list", .print = output_generations,
+		.summary = "the generations that rollback can go back to, and how many changes followed",
 		.description =
 			"Lists the generations that rollback can go back to, the newest first, and what made each: apply, "
 			"rollback, file (read by sluiced at its start or on SIGHUP), or changes over the API. If the state "
@@ -411,6 +412,7 @@ static const struct command table[] = {
 	},
 	{
 		.noun = "generation", .verb = "diff", .method = "generation.diff", .print = output_diff,
+		.summary = "what has been changed since a kept generation; rollback to it undoes that",
 		.description =
 			"Shows the changes that lead from generation N to the state as it is, one a line: + added, - deleted, ~ "
 			"changed. Of the newest in generation list, these are the changes made by hand since.",

@@ -96,8 +96,14 @@ bool doctor_runs(const struct doctor *doctor, const char *engine)
 
 void doctor_check_config(struct doctor *doctor)
 {
+	const char *other = json_string_value(json_object_get(doctor->status, "config_file"));
+
 	if (doctor->config)
 		doctor_report(doctor, DOCTOR_GOOD, doctor->config_file, "is read", NULL, NULL);
+	else if (other && strcmp(other, doctor->config_file) != 0)
+		doctor_report(doctor, DOCTOR_FAULT, doctor->config_file, doctor->config_problem,
+			      "a configuration", "sluice doctor -c %s   # what sluiced reads",
+			      other);
 	else
 		doctor_report(doctor, DOCTOR_FAULT, doctor->config_file, doctor->config_problem,
 			      "a configuration", "sluice check %s", doctor->config_file);

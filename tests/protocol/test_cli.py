@@ -87,7 +87,7 @@ ANSWERS = {
                 "steps": [{"step": "parse", "text": "a tcp packet"}]},
     "counters": {"verdicts": {"forward": 7, "reply": 0}, "events": {"rx": 7}, "workers": []},
     "status": {"generation": 4, "digest": "00", "version": "0.1.0", "uptime_seconds": 93784,
-               "services": 1, "backends": 1, "connected": True, "in_step": True,
+               "services": 1, "backends": 1, "config_file": "/srv/sluice.yaml", "connected": True, "in_step": True,
                "engine": "memory", "engine_reason": "for tests", "dataplane_generation": 4,
                "flows": 3, "flows_capacity": 1048576, "reason": "",
                "ports": [{"name": "eth1", "driver": "net_af_xdp", "kernel_interface": "eth1",
@@ -389,6 +389,10 @@ def test_doctor_hears_the_daemon_if_it_answers(fake, config):
     found = {f["check"]: f for f in json.loads(run("-j", "-c", config, "doctor", socket_path=fake.path)[1])["findings"]}
     assert found["daemon"]["verdict"] == found["daemon.step"]["verdict"] == "good"
     assert (found["daemon.engine"]["verdict"], found["daemon.engine"]["found"]) == ("warning", "memory")
+    config.unlink()  # sluiced reads another one
+    found = {f["check"]: f for f in json.loads(run("-j", "-c", config, "doctor", socket_path=fake.path)[1])["findings"]}
+    assert found["config"]["command"].startswith("sluice doctor -c /srv/sluice.yaml ")
+    config.write_text("dataplane:\n  engine: dpdk\n  ports:\n    - vdev: net_null0\n")
     fake.answer = b""
     found = {f["check"]: f for f in json.loads(run("-j", "-c", config, "doctor", socket_path=fake.path)[1])["findings"]}
     assert found["daemon"]["verdict"] == "note" and "closed without an answer" in found["daemon"]["found"]
