@@ -22,10 +22,10 @@
 #include <sluice/packet/parse.h>
 
 #include "dataplane/dpdk/balance.h"
+#include "dataplane/dpdk/burst.h"
 #include "dataplane/dpdk/capture.h"
-#include "dataplane/dpdk/foresee.h"
 #include "dataplane/dpdk/fragment.h"
-#include "dataplane/dpdk/lane.h"
+#include "dataplane/dpdk/hand_over.h"
 #include "dataplane/dpdk/refuse.h"
 #include "dataplane/dpdk/rss.h"
 #include "dataplane/dpdk/sweep.h"
@@ -34,20 +34,6 @@
 enum {
 	MANY_NEW = 4, /* packets of a burst that are left by the lane */
 	TX_TRIES = 4, /* a full queue is given this many chances to drain */
-};
-
-/** What a burst knows of its packets; lives on the worker's stack. */
-struct burst {
-	struct lane lane;
-	uint16_t n;
-	uint16_t n_fragments; /* of these */
-	struct rte_mbuf *packet[BURST_SIZE];
-	struct sl_packet parsed[BURST_SIZE];
-	uint64_t hash[BURST_SIZE];
-	uint64_t known; /* bits of those whose hash the lane has found, and asked for its places */
-	struct outcome outcome[BURST_SIZE];
-	struct foreseen foreseen[BURST_SIZE];
-	uint32_t since[BURST_SIZE]; /* ticks; of packets that come from the hold */
 };
 
 /* Nearly all are of two kinds, which are counted side by side and not one after the other. */
@@ -283,21 +269,6 @@ static void burst_peek(struct worker *worker, const struct burst *burst)
 				&may_be_second);
 }
 
-void worker_hand_off(struct worker *worker, struct rte_mbuf *packet, uint32_t to)
-{
-	struct dataplane *dataplane = worker->dataplane;
-	struct steering_mark *mark = worker_mark(dataplane, packet);
-
-	/* The bound is never met, unless workers disagree for longer than a change takes. */
-	if (SL_UNLIKELY(mark->n_hops++ >= STEERING_MAX_HOPS) ||
-	    rte_ring_enqueue(dataplane->worker[to]->handoff, packet) != 0) {
-		worker->counters.verdict[SL_VERDICT_DROP_HANDOFF_FULL]++;
-		rte_pktmbuf_free(packet);
-		return;
-	}
-	worker->counters.event[SL_EVENT_HANDOFF]++;
-}
-
 static bool has_to_check(const struct worker *worker, const struct port *port)
 {
 	return worker->n_checked[port - worker->dataplane->port] <
@@ -482,6 +453,7 @@ static void burst_leave(struct burst *burst, uint16_t i, uint16_t left)
 	burst->packet[left] = burst->packet[i];
 	burst->hash[left] = burst->lane.hash[i];
 	burst->known |= (uint64_t)(burst->lane.family[i] != LANE_LEFT) << left;
+	burst->column[left] = (uint8_t)i;
 }
 
 /* Nearly all packets go by the lane, and leave the burst here. */
@@ -542,6 +514,14 @@ static void burst_decide(struct worker *worker, struct snapshot *snapshot, struc
 	burst_balance(worker, snapshot, burst);
 }
 
+/* Whether frames may be another worker's, which is who the steering says. */
+static bool is_shared(const struct worker *worker)
+{
+	const struct steering *steering = worker->steering;
+
+	return (steering->n_workers > 1 || worker->id != 0) && steering->n_former == 0;
+}
+
 /* @from: the port whose @queue the burst came from; NULL: this worker's own ring or hold. */
 static void worker_burst(struct worker *worker, struct burst *burst, struct port *from,
 			 uint16_t queue)
@@ -561,6 +541,8 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 	else if (SL_LIKELY(snapshot != NULL) && !worker->is_retrying &&
 		 !(from != NULL && SL_UNLIKELY(has_to_check(worker, from))))
 		burst_pass(worker, snapshot, burst);
+	if (SL_UNLIKELY(burst->known != 0 && from != NULL && is_shared(worker)))
+		hand_over(worker, snapshot, burst);
 	if (SL_LIKELY(burst->n == 0))
 		return;
 	burst_parse(worker, burst, from == NULL && !worker->is_retrying);
