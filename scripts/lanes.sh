@@ -49,10 +49,11 @@ wait_lanes() {
 	lanes=()
 }
 
-# run COMMAND...: in a lane. bash has what runs in the background ignore INT, and what that starts would, too.
+# run COMMAND...: in a lane. bash has what runs in the background ignore INT, and what that starts would, too. A
+# terminal's INT is not for it: it would be a second one, in the midst of what the first had it take down.
 run() {
 	local status=0
-	env --default-signal=INT "$@" &
+	setsid env --default-signal=INT "$@" &
 	child=$!
 	wait "$child" || status=$?
 	child=

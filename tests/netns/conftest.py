@@ -25,18 +25,20 @@ def files():
     root = pathlib.Path(tempfile.mkdtemp(prefix="sluice-bodies-"))
     root.chmod(0o755)
     digests = {}
-    for name, size in SIZES.items():
-        digest = hashlib.sha256()
-        with open(root / name, "wb") as file:
-            left = size
-            while left > 0:
-                chunk = os.urandom(min(left, 1 << 20))
-                digest.update(chunk)
-                file.write(chunk)
-                left -= len(chunk)
-        digests[name] = digest.hexdigest()
-    yield root, digests
-    shutil.rmtree(root)
+    try:
+        for name, size in SIZES.items():
+            digest = hashlib.sha256()
+            with open(root / name, "wb") as file:
+                left = size
+                while left > 0:
+                    chunk = os.urandom(min(left, 1 << 20))
+                    digest.update(chunk)
+                    file.write(chunk)
+                    left -= len(chunk)
+            digests[name] = digest.hexdigest()
+        yield root, digests
+    finally:
+        shutil.rmtree(root)
 
 
 def services():
