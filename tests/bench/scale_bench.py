@@ -4,13 +4,15 @@
 """scale_bench.py [--engine memory|dpdk] [--services N] [--backends N] [--rounds N]: what an operator waits for.
 
 One configuration file of N services of N backends each. Prints a line a command of `sluice`, with the median of
-its times and the longest: start (until the dataplane holds the file), check, diff, plan and apply of a file in
-which one backend in ten weighs otherwise, rollback, list, the metrics, the status page, and a new sluiced that
-finds its dataplane. As root; dpdk is driven by net_null, without hugepages.
+its times and the longest, and the medians of the CPU seconds of sluiced, of the dataplane but for its workers,
+and of `sluice`: start (until the dataplane holds the file), check, diff, plan and apply of a file in which one
+backend in ten weighs otherwise, rollback, list, the metrics, the status page, and a new sluiced that finds its
+dataplane. As root; dpdk is driven by net_null, without hugepages.
 """
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -24,6 +26,38 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("SLUICE_BUILD", os.path.join(TOP, "build"))
 METRICS_PORT = 9119
 PATIENCE_SEC = 120
+TICKS_SEC = os.sysconf("SC_CLK_TCK")
+
+
+def read_ticks(stat):
+    """Name and CPU seconds of the process or thread whose /proc file this is; ("", 0): it is gone."""
+    try:
+        with open(stat) as file:
+            head, tail = file.read().rsplit(")", 1)
+    except OSError:
+        return "", 0
+    fields = tail.split()
+    return head.split("(", 1)[1], (int(fields[11]) + int(fields[12])) / TICKS_SEC
+
+
+def cpu_seconds(process):
+    """Of all its threads, those that are gone too, but for workers, which poll."""
+    seconds = read_ticks(f"/proc/{process.pid}/stat")[1]
+    try:
+        threads = os.listdir(f"/proc/{process.pid}/task")
+    except OSError:
+        return 0
+    for thread in threads:
+        name, of_thread = read_ticks(f"/proc/{process.pid}/task/{thread}/stat")
+        if "worker" in name:
+            seconds -= of_thread
+    return seconds
+
+
+def children_seconds():
+    """CPU seconds of all children that were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class Instance:
@@ -52,9 +86,14 @@ class Instance:
         self.programs[program] = subprocess.Popen([os.path.join(BUILD, program), "-c", self.config],
                                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def sluice(self, *words):
-        return subprocess.run([os.path.join(BUILD, "sluice"), "-j", "-s", os.path.join(self.dir, "control.sock"), "--timeout", "60", *words],
+    def sluice(self, *words, form=("-j",)):
+        return subprocess.run([os.path.join(BUILD, "sluice"), *form, "-s", os.path.join(self.dir, "control.sock"), "--timeout", "60", *words],
                               capture_output=True, text=True)
+
+    def cpu(self):
+        """CPU seconds so far of sluiced, of the dataplane and of `sluice`."""
+        running = self.programs
+        return [cpu_seconds(running["sluiced"]), cpu_seconds(running[f"sluice-{self.options.engine}"]), children_seconds()]
 
     def wait_in_step(self):
         end = time.monotonic() + PATIENCE_SEC
@@ -77,27 +116,40 @@ class Instance:
 
 
 class Times:
-    """Seconds by what was waited for."""
+    """What was waited for, by its name: seconds, and CPU seconds of the three programs."""
 
-    def __init__(self):
+    def __init__(self, instance):
+        self.instance = instance
         self.taken = {}
+        self.used = {}
 
-    def take(self, name, work):
+    def take(self, name, work, before=None):
+        """@before: the CPU seconds to count from, where not from now."""
+        before = before or self.instance.cpu()
         start = time.monotonic()
         result = work()
         self.taken.setdefault(name, []).append(time.monotonic() - start)
+        self.used.setdefault(name, []).append([now - then for now, then in zip(self.instance.cpu(), before)])
         return result
 
     def show(self):
+        print(f"{'':34}   seconds     at most    CPU: sluiced  dataplane  sluice  sum")
         for name, seconds in self.taken.items():
-            print(f"{name:34} {statistics.median(seconds):7.3f} s, at most {max(seconds):7.3f} s, of {len(seconds)}", flush=True)
+            used = [statistics.median(column) for column in zip(*self.used[name])]
+            print(f"{name:34} {statistics.median(seconds):9.3f} {max(seconds):11.3f}    {used[0]:12.2f} {used[1]:10.2f} {used[2]:7.2f} {sum(used):5.2f}",
+                  flush=True)
+
+
+def run(times, instance, name, *words, form=("-j",)):
+    done = times.take(name, lambda: instance.sluice(*words, form=form))
+    if done.returncode:
+        sys.exit(f"{name}: {done.stdout[:400]}{done.stderr[:400]}")
+    return done.stdout
 
 
 def ask(times, instance, name, *words):
-    done = times.take(name, lambda: instance.sluice(*words))
-    if done.returncode:
-        sys.exit(f"{name}: {done.stdout[:400]}{done.stderr[:400]}")
-    return json.loads(done.stdout) if done.stdout else {}
+    output = run(times, instance, name, *words)
+    return json.loads(output) if output else {}
 
 
 def fetch(path):
@@ -115,7 +167,8 @@ def one_round(times, instance):
     ask(times, instance, "rollback", "rollback", str(generation))
     ask(times, instance, "service list", "service", "list")
     ask(times, instance, "backend list of one service", "backend", "list", "service0")
-    ask(times, instance, "backend list of all", "backend", "list")
+    ask(times, instance, "backend list of all, -j", "backend", "list")
+    run(times, instance, "backend list of all, text", "backend", "list", form=())
     ask(times, instance, "one backend's weight", "backend", "set", "service1", "10.0.1.1:8080", "weight", "3")
     ask(times, instance, "export", "export")
     time.sleep(1.1)  # what was served is a second old by then
@@ -131,16 +184,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-plan", dest="plan", action="store_false")
     options = parser.parse_args()
-    times, instance = Times(), Instance(options)
+    instance = Instance(options)
+    times = Times(instance)
     try:
         instance.start(f"sluice-{options.engine}")
         instance.start("sluiced")
-        times.take("start of both, until in step", instance.wait_in_step)
+        times.take("start of both, until in step", instance.wait_in_step, before=[0, 0, children_seconds()])
         for _ in range(options.rounds):
             one_round(times, instance)
             instance.stop("sluiced", signal.SIGKILL)
             instance.start("sluiced")
-            times.take("sluiced anew, until in step", instance.wait_in_step)
+            now = instance.cpu()
+            times.take("sluiced anew, until in step", instance.wait_in_step, before=[0, *now[1:]])
         times.show()
     finally:
         instance.remove()
