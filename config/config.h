@@ -143,7 +143,8 @@ enum config_part {
 };
 
 /**
- * The same for a program that uses a part of the file. If nothing is wrong but what stands
+ * The same for a program that uses a part of the file: services are then held against YAML alone, for they can
+ * be a hundred thousand lines. If nothing is wrong but what stands
  * elsewhere in it, the part is taken all the same: 0, with the errors in @problems, and @out has
  * defaults for all that is not of the part.
  */

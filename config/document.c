@@ -42,6 +42,10 @@ struct composer {
 	size_t n_anchors;
 	size_t n_nodes;
 	bool has_document;
+	const char *skipped; /* key of the top level, whose value is passed over; NULL: none */
+	bool is_passing;     /* over that value */
+	size_t n_passed;     /* mappings and lists in it that are open */
+	bool has_passed_anchor;
 };
 
 static struct config_mark mark_at(yaml_mark_t at)
@@ -130,6 +134,9 @@ static int add_alias(struct composer *composer, const yaml_event_t *event)
 	for (size_t i = composer->n_anchors; i > 0; i--)
 		if (strcmp(composer->anchor[i - 1].name, name) == 0)
 			return attach(composer, composer->anchor[i - 1].node);
+	/* Who knows all of the file knows better. */
+	if (composer->has_passed_anchor)
+		return -EAGAIN;
 	return REFUSE(composer, event, "alias \"%.40s\" has no anchor before it", name);
 }
 
@@ -156,6 +163,15 @@ static void keep_marks(struct composer *composer, const yaml_event_t *event, int
 	added->end_mark = event->end_mark;
 }
 
+/* Whether a scalar, as the next event, is the key whose value is passed over. */
+static bool is_skipped(const struct composer *composer, const yaml_event_t *event)
+{
+	return composer->skipped != NULL && composer->depth == 1 && composer->level[0].key == 0 &&
+	       yaml_document_get_node(composer->document, composer->level[0].node)->type ==
+		       YAML_MAPPING_NODE &&
+	       strcmp((const char *)event->data.scalar.value, composer->skipped) == 0;
+}
+
 static int add_scalar(struct composer *composer, const yaml_event_t *event)
 {
 	const yaml_char_t *anchor = event->data.scalar.anchor;
@@ -164,6 +180,9 @@ static int add_scalar(struct composer *composer, const yaml_event_t *event)
 
 	if (status != 0)
 		return status;
+	composer->is_passing = is_skipped(composer, event);
+	if (composer->is_passing)
+		return 0;
 	node = yaml_document_add_scalar(composer->document, NULL, event->data.scalar.value,
 					(int)event->data.scalar.length, event->data.scalar.style);
 	if (node == 0)
@@ -215,8 +234,32 @@ static int close_level(struct composer *composer, const yaml_event_t *event)
 	return add_anchor(composer, event, level->anchor, level->node);
 }
 
+/* What is passed over shall not be deeper, or more, than what is read. */
+static int pass_over(struct composer *composer, const yaml_event_t *event)
+{
+	const yaml_char_t *anchor = NULL;
+
+	if (event->type == YAML_SCALAR_EVENT)
+		anchor = event->data.scalar.anchor;
+	else if (event->type == YAML_SEQUENCE_START_EVENT)
+		anchor = event->data.sequence_start.anchor;
+	else if (event->type == YAML_MAPPING_START_EVENT)
+		anchor = event->data.mapping_start.anchor;
+	composer->has_passed_anchor |= anchor != NULL;
+	if (event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT) {
+		composer->n_passed--;
+	} else if (event->type != YAML_SCALAR_EVENT && event->type != YAML_ALIAS_EVENT) {
+		if (composer->depth + composer->n_passed++ == MAX_DEPTH)
+			return REFUSE(composer, event, "nested too deep (limit %d)", MAX_DEPTH);
+	}
+	composer->is_passing = composer->n_passed > 0;
+	return check_node(composer, event, NULL, NULL);
+}
+
 static int take(struct composer *composer, const yaml_event_t *event)
 {
+	if (composer->is_passing)
+		return pass_over(composer, event);
 	switch (event->type) {
 	case YAML_DOCUMENT_START_EVENT:
 		if (composer->has_document)
@@ -268,11 +311,14 @@ bool document_is_null(const yaml_node_t *node)
 	       (text[0] == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
 }
 
-int document_read(const char *name, const char *text, size_t length, yaml_document_t *document,
-		  struct config_problems *problems)
+static int read_skipping(const char *name, const char *text, size_t length, const char *skipped,
+			 yaml_document_t *document, struct config_problems *problems)
 {
-	struct composer composer = {
-		.name = name, .text = text, .document = document, .problems = problems};
+	struct composer composer = {.name = name,
+				    .text = text,
+				    .document = document,
+				    .problems = problems,
+				    .skipped = skipped};
 	const struct config_mark start = {1, 1};
 	const yaml_node_t *root;
 	int status;
@@ -295,5 +341,15 @@ int document_read(const char *name, const char *text, size_t length, yaml_docume
 	}
 	if (status != 0)
 		yaml_document_delete(document);
+	return status;
+}
+
+int document_read(const char *name, const char *text, size_t length, const char *skipped,
+		  yaml_document_t *document, struct config_problems *problems)
+{
+	int status = read_skipping(name, text, length, skipped, document, problems);
+
+	if (status == -EAGAIN)
+		status = read_skipping(name, text, length, NULL, document, problems);
 	return status;
 }

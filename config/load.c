@@ -372,7 +372,9 @@ static void warn_of_no_programs(const struct reader *reader)
 static int load(struct reader *reader, const char *text, size_t length)
 {
 	struct config *config = reader->config;
-	int status = document_read(reader->name, text, length, &reader->document, reader->problems);
+	const char *skipped = reader->is_without_services ? "services" : NULL;
+	int status = document_read(reader->name, text, length, skipped, &reader->document,
+				   reader->problems);
 
 	if (status != 0)
 		return status;
@@ -393,11 +395,14 @@ static int load(struct reader *reader, const char *text, size_t length)
 	return 0;
 }
 
-/* @only: see struct reader; NULL: the whole file, judged whole. */
-static int load_text(const char *name, const char *text, size_t length, const char *const *only,
-		     struct config **out, struct config_problems *problems)
+/* @part: of which program the text is read; @only: see struct reader. */
+static int load_text(const char *name, const char *text, size_t length, enum config_part part,
+		     const char *const *only, struct config **out, struct config_problems *problems)
 {
-	struct reader reader = {.name = name, .problems = problems, .only = only};
+	struct reader reader = {.name = name,
+				.problems = problems,
+				.only = only,
+				.is_without_services = part != CONFIG_PART_ALL};
 	const struct config_mark start = {1, 1};
 	int status;
 
@@ -423,7 +428,7 @@ static int load_text(const char *name, const char *text, size_t length, const ch
 int config_load_text(const char *name, const char *text, size_t length, struct config **out,
 		     struct config_problems *problems)
 {
-	return load_text(name, text, length, NULL, out, problems);
+	return load_text(name, text, length, CONFIG_PART_ALL, NULL, out, problems);
 }
 
 /* All of the file, or a byte more than it may have. 0; -EINVAL: see @problems; -ENOMEM. */
@@ -463,7 +468,7 @@ static int take_part(const char *path, const char *text, size_t length, enum con
 	const char *const *only = part == CONFIG_PART_RUN_DIR ? run_dir : dataplane;
 	struct config_problems of_part = {0};
 
-	return load_text(path, text, length, only, out, &of_part);
+	return load_text(path, text, length, part, only, out, &of_part);
 }
 
 int config_load_part(const char *path, enum config_part part, struct config **out,
@@ -477,7 +482,7 @@ int config_load_part(const char *path, enum config_part part, struct config **ou
 	status = read_file(path, &text, &length, problems);
 	if (status != 0)
 		return status;
-	status = load_text(path, text, length, NULL, out, problems);
+	status = load_text(path, text, length, part, NULL, out, problems);
 	if (status == -EINVAL && part != CONFIG_PART_ALL)
 		status = take_part(path, text, length, part, out);
 	free(text);

@@ -21,7 +21,8 @@ struct reader {
 	struct config *config;
 	struct config_problems *problems;
 	const char *const *only; /* keys of the top level that are read, ended by NULL; NULL: all */
-	uint32_t n_visited;      /* nodes; aliases can make a small file large */
+	bool is_without_services; /* which are neither read nor judged */
+	uint32_t n_visited;       /* nodes; aliases can make a small file large */
 	bool is_out_of_memory;
 };
 

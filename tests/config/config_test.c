@@ -632,20 +632,36 @@ Test(config, a_part_is_taken_if_what_is_wrong_is_elsewhere)
 		"run_dir: /run/other\ndataplane: {workers: 2}\nservices: [{title: web}]\n";
 	static const char bad_dataplane[] =
 		"run_dir: /run/other\ndataplane: {wokers: 2}\nservices: []\n";
+	static const char bad_metrics[] = "run_dir: /run/other\ndataplane: {workers: 2}\n"
+					  "metrics: {listen: nowhere}\nservices: []\n";
 	static const char bad_run_dir[] = "run_dir: other\n";
+	static const char in_services[] = "services: [&there {workers: 2}]\nrun_dir: /run/other\n"
+					  "dataplane: *there\n";
+	static const char nowhere[] = "services: [&here {workers: 2}]\nrun_dir: /run/other\n"
+				      "dataplane: *there\n";
+	static const char as_value[] = "run_dir: services\nservices: {workers: 3}\n";
+	static const char deep[] = "run_dir: /run/other\nservices: [[[[[[[[1]]]]]]]]\n";
 	static const struct {
 		const char *text;
 		enum config_part part;
 		int status;
+		bool is_told;
 	} row[] = {
-		{bad_service, CONFIG_PART_ALL, -EINVAL},
-		{bad_service, CONFIG_PART_DATAPLANE, 0},
-		{bad_service, CONFIG_PART_RUN_DIR, 0},
-		{bad_dataplane, CONFIG_PART_DATAPLANE, -EINVAL},
-		{bad_dataplane, CONFIG_PART_RUN_DIR, 0},
-		{bad_run_dir, CONFIG_PART_DATAPLANE, -EINVAL},
-		{bad_run_dir, CONFIG_PART_RUN_DIR, -EINVAL},
-		{"run_dir: [", CONFIG_PART_RUN_DIR, -EINVAL},
+		{bad_service, CONFIG_PART_ALL, -EINVAL, true},
+		{bad_service, CONFIG_PART_DATAPLANE, 0, false},
+		{bad_service, CONFIG_PART_RUN_DIR, 0, false},
+		{bad_metrics, CONFIG_PART_ALL, -EINVAL, true},
+		{bad_metrics, CONFIG_PART_DATAPLANE, 0, true},
+		{bad_dataplane, CONFIG_PART_DATAPLANE, -EINVAL, true},
+		{bad_dataplane, CONFIG_PART_RUN_DIR, 0, true},
+		{bad_run_dir, CONFIG_PART_DATAPLANE, -EINVAL, true},
+		{bad_run_dir, CONFIG_PART_RUN_DIR, -EINVAL, true},
+		{in_services, CONFIG_PART_DATAPLANE, 0, true}, /* all was read, for the alias */
+		{nowhere, CONFIG_PART_DATAPLANE, -EINVAL, true},
+		{as_value, CONFIG_PART_DATAPLANE, -EINVAL, true},
+		{deep, CONFIG_PART_DATAPLANE, -EINVAL, true},
+		{"run_dir: /run/other\nservices: [", CONFIG_PART_DATAPLANE, -EINVAL, true},
+		{"run_dir: [", CONFIG_PART_RUN_DIR, -EINVAL, true},
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
@@ -656,7 +672,7 @@ Test(config, a_part_is_taken_if_what_is_wrong_is_elsewhere)
 		write_file(path, row[i].text);
 		cr_expect_eq(config_load_part(path, row[i].part, &config, &problems), row[i].status,
 			     "row %zu", i);
-		cr_expect_gt(problems.n_errors, 0, "row %zu: nothing is told", i);
+		cr_expect_eq(problems.n_errors > 0, row[i].is_told, "row %zu", i);
 		cr_expect_eq(config != NULL, row[i].status == 0, "row %zu", i);
 		if (config != NULL)
 			cr_expect_str_eq(config->run_dir, "/run/other");

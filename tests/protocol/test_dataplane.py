@@ -32,11 +32,20 @@ def await_log(sluice, text):
         time.sleep(0.02)
 
 
-def test_a_broken_service_is_a_warning_to_the_dataplane(sluice):
+def test_a_broken_service_is_nothing_to_the_dataplane(sluice):
+    sluice.start_dataplane()
+    await_log(sluice, "ready: engine memory")
+    assert "warning: " not in sluice.log.read_text()
+    sluice.programs["sluice-memory"].send_signal(signal.SIGHUP)
+    await_log(sluice, "reload: dataplane.workers is 1 as before")
+
+
+def test_what_is_the_daemons_is_a_warning_to_the_dataplane(sluice):
+    sluice.config.write_text(sluice.config.read_text() + "helth: {exec: true}\n")
     sluice.start_dataplane()
     await_log(sluice, "ready: engine memory")
     log = sluice.log.read_text()
-    assert f'warning: {sluice.config}:9:34: services[0].backends[0]: unknown key "heft"' in log
+    assert f'warning: {sluice.config}:10:1: unknown key "helth", did you mean "health"?' in log
     assert f"warning: {sluice.config}: what is wrong is none of this program's" in log
     sluice.programs["sluice-memory"].send_signal(signal.SIGHUP)
     await_log(sluice, "reload: dataplane.workers is 1 as before")
