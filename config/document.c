@@ -8,6 +8,7 @@
 #include "config/document.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config/problem.h"
@@ -16,6 +17,7 @@ enum {
 	MAX_DEPTH = 8, /* the schema's deepest value stands at 6 */
 	MAX_ANCHORS = 256,
 	MAX_ANCHOR_TEXT = 64,
+	FIRST_ROOM = 4, /* of a mapping or list; libyaml doubles it */
 };
 
 struct anchor {
@@ -155,12 +157,75 @@ static int check_node(struct composer *composer, const yaml_event_t *event,
 	return 0;
 }
 
-static void keep_marks(struct composer *composer, const yaml_event_t *event, int node)
+/*
+ * Appends @node, where @event stands; its number, from 1, or 0: out of memory. yaml_document_add_scalar() and
+ * the like give each a copy of its text, and of a tag that nobody reads: that is half of all memory here.
+ * What is in it has to be malloc()'s, for yaml_document_delete().
+ */
+static int add_node(struct composer *composer, const yaml_event_t *event, yaml_node_t node)
 {
-	yaml_node_t *added = yaml_document_get_node(composer->document, node);
+	yaml_document_t *document = composer->document;
+	size_t n = (size_t)(document->nodes.top - document->nodes.start);
 
-	added->start_mark = event->start_mark;
-	added->end_mark = event->end_mark;
+	if (document->nodes.top == document->nodes.end) {
+		yaml_node_t *grown = realloc(document->nodes.start, 2 * n * sizeof(node));
+
+		if (grown == NULL)
+			return 0;
+		document->nodes.start = grown;
+		document->nodes.top = grown + n;
+		document->nodes.end = grown + 2 * n;
+	}
+	node.start_mark = event->start_mark;
+	node.end_mark = event->end_mark;
+	*document->nodes.top++ = node;
+	return (int)n + 1;
+}
+
+/* The event's text is the node's from then on. */
+static int add_scalar_node(struct composer *composer, yaml_event_t *event)
+{
+	int node = add_node(composer, event,
+			    (yaml_node_t){
+				    .type = YAML_SCALAR_NODE,
+				    .data.scalar.value = event->data.scalar.value,
+				    .data.scalar.length = event->data.scalar.length,
+				    .data.scalar.style = event->data.scalar.style,
+			    });
+
+	if (node != 0)
+		event->data.scalar.value = NULL;
+	return node;
+}
+
+static int add_list_node(struct composer *composer, const yaml_event_t *event)
+{
+	yaml_node_t list = {.type = YAML_SEQUENCE_NODE};
+	int node;
+
+	list.data.sequence.style = event->data.sequence_start.style;
+	list.data.sequence.items.start = malloc(FIRST_ROOM * sizeof(yaml_node_item_t));
+	list.data.sequence.items.top = list.data.sequence.items.start;
+	list.data.sequence.items.end = list.data.sequence.items.start + FIRST_ROOM;
+	node = list.data.sequence.items.start != NULL ? add_node(composer, event, list) : 0;
+	if (node == 0)
+		free(list.data.sequence.items.start);
+	return node;
+}
+
+static int add_mapping_node(struct composer *composer, const yaml_event_t *event)
+{
+	yaml_node_t mapping = {.type = YAML_MAPPING_NODE};
+	int node;
+
+	mapping.data.mapping.style = event->data.mapping_start.style;
+	mapping.data.mapping.pairs.start = malloc(FIRST_ROOM * sizeof(yaml_node_pair_t));
+	mapping.data.mapping.pairs.top = mapping.data.mapping.pairs.start;
+	mapping.data.mapping.pairs.end = mapping.data.mapping.pairs.start + FIRST_ROOM;
+	node = mapping.data.mapping.pairs.start != NULL ? add_node(composer, event, mapping) : 0;
+	if (node == 0)
+		free(mapping.data.mapping.pairs.start);
+	return node;
 }
 
 /* Whether a scalar, as the next event, is the key whose value is passed over. */
@@ -172,7 +237,7 @@ static bool is_skipped(const struct composer *composer, const yaml_event_t *even
 	       strcmp((const char *)event->data.scalar.value, composer->skipped) == 0;
 }
 
-static int add_scalar(struct composer *composer, const yaml_event_t *event)
+static int add_scalar(struct composer *composer, yaml_event_t *event)
 {
 	const yaml_char_t *anchor = event->data.scalar.anchor;
 	int status = check_node(composer, event, anchor, event->data.scalar.tag);
@@ -183,11 +248,9 @@ static int add_scalar(struct composer *composer, const yaml_event_t *event)
 	composer->is_passing = is_skipped(composer, event);
 	if (composer->is_passing)
 		return 0;
-	node = yaml_document_add_scalar(composer->document, NULL, event->data.scalar.value,
-					(int)event->data.scalar.length, event->data.scalar.style);
+	node = add_scalar_node(composer, event);
 	if (node == 0)
 		return -ENOMEM;
-	keep_marks(composer, event, node);
 	if (anchor != NULL)
 		status = add_anchor(composer, event, (const char *)anchor, node);
 	return status != 0 ? status : attach(composer, node);
@@ -208,13 +271,9 @@ static int open_level(struct composer *composer, const yaml_event_t *event)
 		return status;
 	if (composer->depth == MAX_DEPTH)
 		return REFUSE(composer, event, "nested too deep (limit %d)", MAX_DEPTH);
-	node = is_list ? yaml_document_add_sequence(composer->document, NULL,
-						    event->data.sequence_start.style)
-		       : yaml_document_add_mapping(composer->document, NULL,
-						   event->data.mapping_start.style);
+	node = is_list ? add_list_node(composer, event) : add_mapping_node(composer, event);
 	if (node == 0)
 		return -ENOMEM;
-	keep_marks(composer, event, node);
 	status = attach(composer, node);
 	if (status != 0)
 		return status;
@@ -256,7 +315,7 @@ static int pass_over(struct composer *composer, const yaml_event_t *event)
 	return check_node(composer, event, NULL, NULL);
 }
 
-static int take(struct composer *composer, const yaml_event_t *event)
+static int take(struct composer *composer, yaml_event_t *event)
 {
 	if (composer->is_passing)
 		return pass_over(composer, event);
