@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
-#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,13 +25,12 @@
 #include "dataplane/flow_log.h"
 #include "dataplane/reload.h"
 #include "dataplane/server.h"
+#include "heap/heap.h"
 #include "log/log.h"
 
 enum {
 	EXIT_REFUSED = 1,
 	EXIT_USAGE = 2,
-	KEPT_BYTES = 256 << 20,      /* of free memory, which is not given back to the kernel */
-	KEPT_BLOCK_BYTES = 32 << 20, /* larger ones are mapped by themselves; glibc takes no more */
 };
 
 struct options {
@@ -388,16 +386,6 @@ static struct config *read_config(const struct options *options)
 	return config;
 }
 
-/*
- * Slot tables come and go by the hundred MB, each as large as what glibc maps and unmaps by itself: the next
- * ones would then be cleared and faulted in page by page, which takes as long as to fill a third of them.
- */
-static void keep_memory(void)
-{
-	(void)mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES);
-	(void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
-}
-
 int main(int argc, char **argv)
 {
 	struct options options = {.config_file = "/etc/sluice/sluice.yaml",
@@ -412,7 +400,7 @@ int main(int argc, char **argv)
 		return status - 1;
 	log_open(program, options.level);
 	signal(SIGPIPE, SIG_IGN);
-	keep_memory();
+	heap_keep();
 	if (options.run_dir != NULL && strlen(options.run_dir) >= CONFIG_MAX_PATH) {
 		log_err("run_dir %s: longer than %d bytes", options.run_dir, CONFIG_MAX_PATH - 1);
 		return EXIT_USAGE;

@@ -26,6 +26,7 @@
 #include "control/daemon/reconcile.h"
 #include "control/daemon/saturation.h"
 #include "control/daemon/startup.h"
+#include "heap/heap.h"
 #include "log/log.h"
 
 #ifndef SLUICE_VERSION
@@ -306,6 +307,7 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	heap_keep();
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (options.log_level && !log_level_from_name(options.log_level, &level)) {
 		(void)fprintf(stderr,
