@@ -654,11 +654,36 @@ bool wire_proxy_protocol_from_name(const char *name, uint8_t *number)
 	return true;
 }
 
+/* @value in decimals at @at; returns what is behind them. */
+static char *put_number(char *at, uint32_t value)
+{
+	char digit[10];
+	size_t n = 0;
+
+	do {
+		digit[n++] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value != 0);
+	while (n > 0)
+		*at++ = digit[--n];
+	return at;
+}
+
+/* As inet_ntop() has it, which asks printf() four times: lists have a hundred thousand of them. */
+static void format_ipv4(const union sl_addr *addr, char *text)
+{
+	for (size_t i = 0; i < 4; i++) {
+		text = put_number(text, addr->byte[i]);
+		*text++ = i < 3 ? '.' : '\0';
+	}
+}
+
 const char *wire_format_addr(const union sl_addr *addr, uint8_t family,
 			     char text[static WIRE_ADDRESS_TEXT])
 {
-	if (inet_ntop(family == SL_FAMILY_IPV6 ? AF_INET6 : AF_INET, addr->byte, text,
-		      WIRE_ADDRESS_TEXT) == NULL)
+	if (family != SL_FAMILY_IPV6)
+		format_ipv4(addr, text);
+	else if (inet_ntop(AF_INET6, addr->byte, text, WIRE_ADDRESS_TEXT) == NULL)
 		snprintf(text, WIRE_ADDRESS_TEXT, "?");
 	return text;
 }
@@ -698,11 +723,18 @@ int wire_compare_listed(const struct wire_listed *a, const struct wire_listed *b
 const char *wire_format_endpoint(const union sl_addr *addr, be16_t port, uint8_t family,
 				 char text[static WIRE_ADDRESS_TEXT])
 {
-	char host[WIRE_ADDRESS_TEXT];
+	bool is_bracketed = family == SL_FAMILY_IPV6;
+	char *end;
 
-	wire_format_addr(addr, family, host);
-	snprintf(text, WIRE_ADDRESS_TEXT, family == SL_FAMILY_IPV6 ? "[%s]:%u" : "%s:%u", host,
-		 sl_from_be16(port));
+	_Static_assert(WIRE_ADDRESS_TEXT >= INET6_ADDRSTRLEN + sizeof("[]:65535"), "room");
+	wire_format_addr(addr, family, text + is_bracketed);
+	if (is_bracketed)
+		text[0] = '[';
+	end = text + strlen(text);
+	if (is_bracketed)
+		*end++ = ']';
+	*end++ = ':';
+	*put_number(end, sl_from_be16(port)) = '\0';
 	return text;
 }
 

@@ -2,7 +2,6 @@
 /* Copyright (c) 2026 The Sluice authors */
 #include "control/daemon/text.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,8 +12,7 @@ void text_addr(const union sl_addr *addr, uint8_t family, char text[static WIRE_
 {
 	text[0] = '\0';
 	if (family == SL_FAMILY_IPV4 || family == SL_FAMILY_IPV6)
-		(void)inet_ntop(family == SL_FAMILY_IPV4 ? AF_INET : AF_INET6, addr, text,
-				WIRE_ADDRESS_TEXT);
+		(void)wire_format_addr(addr, family, text);
 }
 
 void text_backend_address(const struct wire_backend *backend, char text[static WIRE_ADDRESS_TEXT])

@@ -6,6 +6,7 @@
  * SLUICE_WRITE_GOLDEN=1 in the environment.
  */
 #include <criterion/criterion.h>
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,24 @@ Test(wire_golden, names_lead_back_to_their_numbers)
 	cr_expect_str_eq(wire_flow_state_name(0), "free");
 	cr_expect_str_eq(wire_flow_state_name(4), "closed");
 	cr_expect_str_eq(wire_flow_state_name(5), "unknown");
+}
+
+Test(wire_golden, ipv4_addresses_are_written_as_the_library_writes_them)
+{
+	char text[WIRE_ADDRESS_TEXT], expected[WIRE_ADDRESS_TEXT];
+
+	for (uint32_t i = 0; i < 4 * 256; i++) {
+		union sl_addr addr = {.byte = {[0] = 10, [1] = 0, [2] = 255, [3] = 9}};
+
+		addr.byte[i / 256] = (uint8_t)i;
+		cr_assert_not_null(inet_ntop(AF_INET, addr.byte, expected, sizeof(expected)));
+		cr_expect_str_eq(wire_format_addr(&addr, SL_FAMILY_IPV4, text), expected);
+		(void)snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected),
+			       ":%u", i * 63);
+		cr_expect_str_eq(wire_format_endpoint(&addr, sl_to_be16((uint16_t)(i * 63)),
+						      SL_FAMILY_IPV4, text),
+				 expected);
+	}
 }
 
 Test(wire_golden, addresses_are_written_as_people_write_them)
