@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "control/daemon/daemon.h"
 #include "control/daemon/desired.h"
@@ -15,6 +16,7 @@
 #include "control/daemon/health.h"
 #include "control/daemon/reconcile.h"
 #include "control/daemon/state.h"
+#include "control/daemon/state_document.h"
 #include "log/log.h"
 
 /* A change on its way: what it is, and what it was measured to be. */
@@ -152,6 +154,7 @@ static int make_change(struct step *step, struct rpc_error *error)
 		.file_digest = change->file_digest ? change->file_digest : daemon->file_digest,
 		.desired = change->next,
 	};
+	char *text = NULL;
 	int code = RPC_OK;
 
 	if (!step->live)
@@ -162,13 +165,18 @@ static int make_change(struct step *step, struct rpc_error *error)
 		code = reconcile_commit(daemon->reconcile, &wanted, &step->is_applied, error);
 	if (code || change->is_dry_run)
 		return code;
+	/* If it is to be kept, once for the state and what is kept of it. */
+	if (change->origin && daemon->state_dir)
+		state.text = text = state_document_write(&state);
 	code = save(daemon, &state, error);
+	if (!code)
+		keep(step, &state);
+	free(text);
 	if (code) {
 		if (step->is_applied)
 			put_back(step);
 		return code;
 	}
-	keep(step, &state);
 	daemon->generation = state.generation;
 	daemon->hash_key = state.hash_key;
 	daemon->file_digest = state.file_digest;

@@ -251,7 +251,8 @@ static int write_file(const char *dir, int folder, uint64_t number, const char *
 
 int generation_keep(const char *dir, const struct state *state, const char *origin, char *error)
 {
-	char *text = state_document_write(state);
+	char *made = state->text ? NULL : state_document_write(state);
+	const char *text = state->text ? state->text : made;
 	char *head = text ? encode_head(state, origin, text) : NULL;
 	size_t size = head ? strlen(head) + strlen(text) + 2 : 0;
 	char *whole = head ? malloc(size) : NULL;
@@ -274,7 +275,7 @@ int generation_keep(const char *dir, const struct state *state, const char *orig
 out:
 	free(whole);
 	free(head);
-	free(text);
+	free(made);
 	return status;
 }
 

@@ -72,7 +72,8 @@ static int replace(const char *dir, int dir_fd, const char *text, size_t length,
 int state_save(const char *dir, const struct state *state, struct journal *journal, bool *is_new,
 	       char *error)
 {
-	char *text = state_document_write(state);
+	char *made = state->text ? NULL : state_document_write(state);
+	const char *text = state->text ? state->text : made;
 	int dir_fd, status;
 
 	*is_new = false;
@@ -90,7 +91,7 @@ int state_save(const char *dir, const struct state *state, struct journal *journ
 		journal_begin(journal, state, desired_digest(state->desired, &state->hash_key),
 			      (int64_t)strlen(text));
 out:
-	free(text);
+	free(made);
 	return status;
 }
 

@@ -24,6 +24,8 @@ struct state {
 	struct sl_hash_key hash_key;
 	uint64_t file_digest; /* of the -c file as last read; 0: never read */
 	struct desired *desired;
+	const char *
+		text; /* borrowed: what state_document_write() made of it; NULL: nobody has it yet */
 };
 
 /**

@@ -15,39 +15,97 @@
 #include "control/daemon/state.h"
 #include "control/daemon/state_file.h"
 
-static json_t *encode_services(const struct desired *desired)
-{
-	json_t *list = json_array();
+enum {
+	FIRST_CAPACITY = 4096,
+};
 
-	for (size_t i = 0; i < desired->n_services; i++) {
-		if (json_array_append_new(list, service_to_json_whole(desired->service[i]))) {
-			json_decref(list);
-			return NULL;
-		}
-	}
-	return list;
+/* A text that grows. */
+struct text {
+	char *bytes;
+	size_t length;
+	size_t capacity;
+};
+
+/* Makes room for @n more bytes, and the NUL. 0 or -1, as jansson has it. */
+static int reserve(struct text *text, size_t n)
+{
+	size_t capacity = text->capacity ? text->capacity : FIRST_CAPACITY;
+	char *grown;
+
+	while (capacity - text->length <= n)
+		capacity *= 2;
+	if (capacity == text->capacity)
+		return 0;
+	grown = realloc(text->bytes, capacity);
+	if (!grown)
+		return -1;
+	text->bytes = grown;
+	text->capacity = capacity;
+	return 0;
 }
 
-static json_t *encode(const struct state *state)
+static int append(const char *bytes, size_t n, void *data)
+{
+	struct text *text = data;
+
+	if (reserve(text, n))
+		return -1;
+	memcpy(text->bytes + text->length, bytes, n);
+	text->length += n;
+	text->bytes[text->length] = '\0';
+	return 0;
+}
+
+/* Takes over @json, which may be NULL. */
+static int append_json(struct text *text, json_t *json)
+{
+	int status =
+		json ? json_dump_callback(json, append, text, JSON_COMPACT | JSON_PRESERVE_ORDER)
+		     : -1;
+
+	json_decref(json);
+	return status;
+}
+
+/* All but the services. */
+static json_t *encode_head(const struct state *state)
 {
 	const struct desired *desired = state->desired;
 
-	return json_pack("{s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "version", STATE_VERSION,
-			 "generation", (json_int_t)state->generation, "hash_key",
+	return json_pack("{s:i, s:I, s:o, s:o, s:o, s:o}", "version", STATE_VERSION, "generation",
+			 (json_int_t)state->generation, "hash_key",
 			 state_file_key(&state->hash_key), "file",
 			 desired->file ? json_string(desired->file) : json_null(), "file_digest",
 			 state_file_hex(state->file_digest), "digest",
-			 state_file_hex(desired_digest(desired, &state->hash_key)), "services",
-			 encode_services(desired));
+			 state_file_hex(desired_digest(desired, &state->hash_key)));
+}
+
+/* One at a time, a line each: the memory of one is that of the next. */
+static int append_services(struct text *text, const struct desired *desired)
+{
+	int status = append(",\"services\":[", strlen(",\"services\":["), text);
+
+	for (size_t i = 0; !status && i < desired->n_services; i++) {
+		status = append(i ? ",\n" : "\n", i ? 2 : 1, text);
+		if (!status)
+			status = append_json(text, service_to_json_whole(desired->service[i]));
+	}
+	return status ? status : append("]}", 2, text);
 }
 
 char *state_document_write(const struct state *state)
 {
-	json_t *document = encode(state);
-	char *text = document ? json_dumps(document, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
+	struct text text = {0};
+	int status = append_json(&text, encode_head(state));
 
-	json_decref(document);
-	return text;
+	if (!status) {
+		text.length--; /* the head goes on */
+		status = append_services(&text, state->desired);
+	}
+	if (!status)
+		return text.bytes;
+	free(text.bytes);
+	return NULL;
 }
 
 static int decode_services(const json_t *list, struct desired *desired, char *error)

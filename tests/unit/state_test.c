@@ -549,8 +549,8 @@ Test(state, one_changed_digit_is_seen, .init = make_dir, .fini = remove_dir)
 	file = fopen(path, "r+");
 	cr_assert(file && text);
 	cr_assert_eq(fread(text, 1, (size_t)size.st_size, file), (size_t)size.st_size);
-	cr_assert(strstr(text, "\"weight\": 1"));
-	*(strstr(text, "\"weight\": 1") + 10) = '2';
+	cr_assert(strstr(text, "\"weight\":1"));
+	*(strstr(text, "\"weight\":1") + 9) = '2';
 	rewind(file);
 	cr_assert_eq(fwrite(text, 1, (size_t)size.st_size, file), (size_t)size.st_size);
 	(void)fclose(file);
