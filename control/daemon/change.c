@@ -264,16 +264,21 @@ static void tell(const struct step *step, const json_t *changes, size_t n_change
 	}
 }
 
+static int judge(const struct daemon *daemon, const struct change *change, struct rpc_error *error)
+{
+	int code = change->is_judged ? RPC_OK : desired_check(change->next, daemon->desired, error);
+
+	return code ? code : refuse_programs(daemon, change->next, error);
+}
+
 int change_commit(struct daemon *daemon, struct change *change, json_t **result,
 		  struct rpc_error *error)
 {
 	struct step step = {.daemon = daemon, .change = change};
 	json_t *changes = NULL;
 	size_t n_changes = 0;
-	int code = desired_check(change->next, daemon->desired, error);
+	int code = judge(daemon, change, error);
 
-	if (!code)
-		code = refuse_programs(daemon, change->next, error);
 	if (code)
 		goto out;
 	changes = diff_changes(daemon->desired, change->next, &n_changes);
@@ -307,10 +312,8 @@ int change_plan(struct daemon *daemon, struct change *change, struct plan *plan,
 		size_t *n_changes, struct rpc_error *error)
 {
 	struct step step = {.daemon = daemon, .change = change};
-	int code = desired_check(change->next, daemon->desired, error);
+	int code = judge(daemon, change, error);
 
-	if (!code)
-		code = refuse_programs(daemon, change->next, error);
 	if (code)
 		return code;
 	*changes = diff_changes(daemon->desired, change->next, n_changes);

@@ -19,6 +19,7 @@ struct plan;
 
 struct change {
 	struct desired *next; /* taken over by change_commit, always */
+	bool is_judged;       /* next was, whole, by desired_check() */
 	bool is_dry_run;
 	bool has_hash_key;
 	struct sl_hash_key hash_key;

@@ -141,7 +141,7 @@ static void note_other_file(struct call *call)
 
 int handle_config_apply(struct call *call)
 {
-	struct change change = {.origin = "apply"};
+	struct change change = {.origin = "apply", .is_judged = true};
 	struct config *config;
 	bool is_other = false;
 	int code = call_load_text(call, &config, &change.next, NULL);

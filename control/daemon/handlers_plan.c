@@ -30,7 +30,7 @@ static json_t *describe(struct call *call, const struct plan *plan, json_t *chan
 
 int handle_config_plan(struct call *call)
 {
-	struct change change = {0};
+	struct change change = {.is_judged = true};
 	struct plan plan = {0};
 	struct config *config;
 	struct client *client;
