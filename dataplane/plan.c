@@ -115,9 +115,6 @@ struct comparison {
 /* The slot of @to that the middle of slot @i of @from falls into. */
 static uint32_t slot_at(const struct slot_table *from, uint32_t i, const struct slot_table *to)
 {
-	/* As what follows says, without the division for each of some ten million slots. */
-	if (from->n_slots == to->n_slots)
-		return i;
 	return (uint32_t)(((uint64_t)2 * i + 1) * to->n_slots / ((uint64_t)2 * from->n_slots));
 }
 
@@ -128,6 +125,27 @@ static uint32_t holder(const struct slot_table *table, const uint32_t *record, u
 								     : record[table->slot[i]];
 }
 
+/* Tables of one size, as most are: a slot's counterpart is that of the same number. */
+static void compare_same_size(struct plan *plan, struct wire_plan_service *service,
+			      const struct comparison *compared)
+{
+	for (uint32_t i = 0; i < service->slots_now; i++) {
+		uint32_t now = holder(compared->was, compared->record_now, i);
+		uint32_t after = holder(compared->is, compared->record_after, i);
+		bool is_moved = plan->is_new_key || now != after;
+
+		service->slots_moved += is_moved;
+		if (now != SL_NO_INDEX) {
+			plan->backend[now].slots_now++;
+			plan->backend[now].slots_left += is_moved;
+		}
+		if (after != SL_NO_INDEX) {
+			plan->backend[after].slots_after++;
+			plan->backend[after].slots_came += is_moved;
+		}
+	}
+}
+
 static void compare_slots(struct plan *plan, struct wire_plan_service *service,
 			  const struct comparison *compared)
 {
@@ -136,6 +154,10 @@ static void compare_slots(struct plan *plan, struct wire_plan_service *service,
 
 	service->slots_now = was != NULL ? was->n_slots : 0;
 	service->slots_after = is != NULL ? is->n_slots : 0;
+	if (was != NULL && is != NULL && was->n_slots == is->n_slots) {
+		compare_same_size(plan, service, compared);
+		return;
+	}
 	for (uint32_t i = 0; i < service->slots_now; i++) {
 		uint32_t now = holder(was, compared->record_now, i);
 
