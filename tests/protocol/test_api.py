@@ -64,7 +64,7 @@ def backends(api, service):
 def test_every_method_answers(api):
     methods = {m["name"] for m in api.call("methods")["methods"]}
     assert {"service.add", "backend.set", "explain", "config.apply", "status"} <= methods
-    assert len(methods) == 28
+    assert len(methods) == 29
     assert {e["code"] for e in api.call("methods")["errors"]} >= {-32700, -32009}
 
 
