@@ -184,10 +184,10 @@ def test_an_ill_backend_is_down_long_before_its_next_check(net, rules, words):
     held.close()
     recover(net, "web", "web6")
     done = net.sluice("-j", "events", "since", "0", "type", "backend.hint", "count", "1")
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    of_web = [event for event in events if event["service"] == "web"]
-    assert of_web and all(event["backend"] == f"{backend4(2)}:8080" and 0 < event["failed"] <= event["openings"] for event in of_web), done.stdout
-    assert net.status()["health"]["hints"] >= len(events)
+    event = json.loads(done.stdout)  # the first one, of whichever service was looked at first
+    assert event["backend"] == {"web": f"{backend4(2)}:8080", "web6": f"[{backend6(2)}]:8080"}[event["service"]], event
+    assert 0 < event["failed"] <= event["openings"], event
+    assert net.status()["health"]["hints"] >= 1
 
 
 def test_a_slow_backend_is_checked_and_stays(net):

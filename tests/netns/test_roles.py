@@ -52,7 +52,8 @@ def wait_served(net, i, seconds):
     wait_until(lambda: f"backend {i} to serve: {backends(net, 'web')}", seconds, lambda: net.run_in(
         "client", "curl", "-s", "--max-time", "1", f"http://{topology.SERVICE4}/name", check=False).stdout == f"backend{i}\n")
     took = time.monotonic() - start
-    assert set(answers(net, 80, 40)) == {i}
+    # At once, but where a busy host has let a check of the others fail, or succeed late.
+    wait_until(lambda: f"backend {i} alone to serve: {backends(net, 'web')}", 5, lambda: set(answers(net, 80, 40)) == {i})
     listed = backends(net, "web")
     assert [k for k in ROLES if listed[k]["in_use"]] == [k for k in ROLES if listed[k]["share"] > 0] == [i], listed
     return took
