@@ -145,4 +145,4 @@ def test_a_storm_leaves_nothing_behind(net):
         if n_judged() > 20000:
             break
     topology.wait_until("the storm", 5, lambda: n_judged() > 20000)
-    topology.wait_until("its end", 5, lambda: echoed(net, topology.SERVICE4, 5) == 5)
+    topology.wait_until("its end", 30, lambda: echoed(net, topology.SERVICE4, 5) == 5)
