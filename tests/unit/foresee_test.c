@@ -11,6 +11,7 @@
 
 #include "dataplane/dpdk/foresee.h"
 #include "dataplane/lookup.h"
+#include "tests/unit/address.h"
 #include "tests/unit/random.h"
 
 enum {
@@ -32,20 +33,6 @@ struct bursts {
 	uint16_t n;
 	uint32_t n_replies; /* that were foreseen */
 };
-
-static union sl_addr address(uint8_t family, uint8_t net, uint32_t host)
-{
-	union sl_addr addr = {.word = {0}};
-
-	if (family == SL_FAMILY_IPV4) {
-		addr.ipv4 = sl_to_be32(0x0a000000u | (uint32_t)net << 16 | (host & 0xffff));
-		return addr;
-	}
-	addr.word[0] = SL_BE32(0x20010db8);
-	addr.word[1] = sl_to_be32(net);
-	addr.word[3] = sl_to_be32(host);
-	return addr;
-}
 
 /* By hash; by the client's address; in mode fullnat; and without a backend. */
 static void put_service(struct staging *staging, uint8_t family, uint8_t protocol, uint16_t kind)

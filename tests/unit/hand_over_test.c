@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dataplane/dpdk/hand_over.h"
+#include "tests/unit/address.h"
 #include "tests/unit/random.h"
 
 enum {
@@ -29,20 +30,6 @@ struct bursts {
 	struct rte_mbuf frame[BURST_SIZE];
 	uint64_t n_handed;
 };
-
-static union sl_addr address(uint8_t family, uint8_t net, uint32_t host)
-{
-	union sl_addr addr = {.word = {0}};
-
-	if (family == SL_FAMILY_IPV4) {
-		addr.ipv4 = sl_to_be32(0x0a000000u | (uint32_t)net << 16 | (host & 0xffff));
-		return addr;
-	}
-	addr.word[0] = SL_BE32(0x20010db8);
-	addr.word[1] = sl_to_be32(net);
-	addr.word[3] = sl_to_be32(host);
-	return addr;
-}
 
 /* Of mode nat on one port, fullnat on the next. */
 static void put_services(struct staging *staging, uint8_t family)
