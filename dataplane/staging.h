@@ -78,6 +78,11 @@ int staging_refuse(char *error, int status, const char *format, ...)
 /** Judges a service's address, as a record names it. 0 or -EINVAL. */
 int staging_judge_address(const struct wire_address *address, char *error) SL_MUST_USE;
 
+/** Likewise a record by itself. @service: how errors call the backend's service. 0 or -EINVAL. */
+int staging_judge_service(const struct wire_service *record, char *error) SL_MUST_USE;
+int staging_judge_backend(const struct wire_backend *record, const char *service,
+			  char *error) SL_MUST_USE;
+
 /** The service that is there by this address, or SL_NO_INDEX. */
 uint32_t staging_find_service(const struct staging *staging, const struct wire_address *address);
 
