@@ -358,70 +358,32 @@ void rpc_response_fini(struct rpc_response *response)
 static const char result_head[] = "{\"jsonrpc\":\"2.0\",\"id\":";
 static const char result_middle[] = ",\"result\":";
 
-/** A line that grows as it is written: documents have tens of MB, and are written once. */
-struct line {
-	char *bytes;
-	size_t length;
-	size_t capacity;
-};
-
-static int line_append(const char *bytes, size_t n, void *context)
-{
-	struct line *line = context;
-
-	if (line->capacity - line->length < n) {
-		size_t capacity = line->capacity * 2 + n + MIN_LINE_BYTES;
-		char *grown = realloc(line->bytes, capacity);
-
-		if (!grown)
-			return -1;
-		line->bytes = grown;
-		line->capacity = capacity;
-	}
-	memcpy(line->bytes + line->length, bytes, n);
-	line->length += n;
-	return 0;
-}
-
-static int line_append_json(struct line *line, const json_t *value)
-{
-	return value ? json_dump_callback(value, line_append, line,
-					  JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY)
-		     : -1;
-}
-
-void rpc_list_add(struct rpc_list *list, json_t *record)
-{
-	struct line line = {list->bytes, list->length, list->capacity};
-
-	list->is_broken = list->is_broken || (line.length && line_append(",", 1, &line)) ||
-			  line_append_json(&line, record);
-	list->bytes = line.bytes;
-	list->length = line.length;
-	list->capacity = line.capacity;
-	json_decref(record);
-}
-
 void rpc_list_fini(struct rpc_list *list)
 {
-	free(list->bytes);
+	json_writer_fini(&list->text);
 	memset(list, 0, sizeof(*list));
+}
+
+/* The line that was written, with its newline and a NUL, which @length leaves out; NULL: it is not whole. */
+static char *end_line(struct json_writer *line, size_t *length)
+{
+	json_writer_raw(line, "\n", sizeof("\n"));
+	if (line->is_broken) {
+		json_writer_fini(line);
+		return NULL;
+	}
+	*length = line->length - 1;
+	return line->bytes;
 }
 
 /* Takes the document over; one line with its newline. */
 static char *encode_line(json_t *document, size_t *length)
 {
-	struct line line = {0};
-	bool is_whole = document && json_dump_callback(document, line_append, &line,
-						       JSON_COMPACT | JSON_PRESERVE_ORDER) == 0;
+	struct json_writer line = {0};
 
+	json_writer_value(&line, NULL, document);
 	json_decref(document);
-	if (!is_whole || line_append("\n", sizeof("\n"), &line)) {
-		free(line.bytes);
-		return NULL;
-	}
-	*length = line.length - 1; /* without the NUL */
-	return line.bytes;
+	return end_line(&line, length);
 }
 
 /* json_pack("O") takes a reference; the caller's constness is about the value, not the count. */
@@ -490,56 +452,42 @@ json_t *rpc_records_next(struct rpc_records *records)
 	return record;
 }
 
-/* @name: a word, which needs no escapes. */
-static int append_member(struct line *line, const char *name, const json_t *value,
-			 const struct rpc_list *list)
-{
-	if (line_append("\"", 1, line) || line_append(name, strlen(name), line) ||
-	    line_append("\":", 2, line))
-		return -1;
-	if (strcmp(name, list->name) != 0)
-		return line_append_json(line, value);
-	return line_append("[", 1, line) ||
-	       (list->length && line_append(list->bytes, list->length, line)) ||
-	       line_append("]", 1, line);
-}
-
 /* As encode_line() has it, but for the list. */
-static int append_result(struct line *line, json_t *id, json_t *result, const struct rpc_list *list)
+static void append_result(struct json_writer *line, const json_t *id, json_t *result,
+			  const struct rpc_list *list)
 {
-	char before = '{';
 	const char *name;
 	json_t *value;
 
-	if (line_append(result_head, sizeof(result_head) - 1, line) || line_append_json(line, id) ||
-	    line_append(result_middle, sizeof(result_middle) - 1, line))
-		return -1;
+	json_writer_open(line, NULL, '{');
+	json_writer_string(line, "jsonrpc", "2.0");
+	json_writer_value(line, "id", id);
+	json_writer_open(line, "result", '{');
 	json_object_foreach(result, name, value)
 	{
-		if (line_append(&before, 1, line) || append_member(line, name, value, list))
-			return -1;
-		before = ',';
+		if (strcmp(name, list->name) != 0) {
+			json_writer_value(line, name, value);
+			continue;
+		}
+		json_writer_open(line, name, '[');
+		json_writer_raw(line, list->text.bytes, list->text.length);
+		json_writer_close(line, ']');
 	}
-	return line_append("}}\n", sizeof("}}\n"), line);
+	json_writer_raw(line, "}}", 2);
 }
 
-/* A result with a list: it has a member at least. */
+/* @list is in place of the member of @result that has its name. */
 static char *encode_list(const json_t *id, json_t *result, const struct rpc_list *list,
 			 size_t *length)
 {
-	struct line line = {.bytes = malloc(list->length + MIN_LINE_BYTES),
-			    .capacity = list->length + MIN_LINE_BYTES};
+	struct json_writer line = {.bytes = malloc(list->text.length + MIN_LINE_BYTES),
+				   .capacity = list->text.length + MIN_LINE_BYTES};
 	json_t *own_id = share(id);
-	bool is_whole =
-		line.bytes && !list->is_broken && append_result(&line, own_id, result, list) == 0;
 
+	line.is_broken = !line.bytes || list->text.is_broken;
+	append_result(&line, own_id, result, list);
 	json_decref(own_id);
-	if (!is_whole) {
-		free(line.bytes);
-		return NULL;
-	}
-	*length = line.length - 1; /* without the NUL */
-	return line.bytes;
+	return end_line(&line, length);
 }
 
 char *rpc_encode_result(const json_t *id, json_t *result, const struct rpc_list *list,

@@ -13,6 +13,8 @@
 #include <sluice/base.h>
 #include <sluice/limits.h>
 
+#include "control/json_writer.h"
+
 /* clang-format off */
 /* upper, code, what it says */
 #define RPC_ERROR_LIST(X) \
@@ -98,7 +100,7 @@ void rpc_response_fini(struct rpc_response *response);
  */
 const char *rpc_result_text(const char *line, size_t length, int64_t id, size_t *result_length);
 
-/** The records of a result's text that is a list alone, as rpc_list_add() wrote them, one after the other. */
+/** The records of a result's text that is a list alone, as an rpc_list has them, one after the other. */
 struct rpc_records {
 	const char *at;
 	size_t left;
@@ -124,15 +126,10 @@ int rpc_decode_notification(const char *line, size_t length, struct rpc_request 
  * tree of them all would take ten times the memory, and most of the time. All 0: the result has none.
  */
 struct rpc_list {
-	const char *name; /* the result's member that it is, in whose place null stands */
-	char *bytes;      /* the records, between commas */
-	size_t length;
-	size_t capacity;
-	bool is_broken; /* out of memory: it lacks records */
+	const char *name;        /* the result's member that it is, in whose place null stands */
+	struct json_writer text; /* the records, between commas */
 };
 
-/** Adds @record, taken over, to the end of @list; NULL, or no memory, is told by rpc_encode_result(). */
-void rpc_list_add(struct rpc_list *list, json_t *record);
 void rpc_list_fini(struct rpc_list *list);
 
 /**

@@ -14,7 +14,7 @@
 #include "control/daemon/service_json.h"
 #include "control/daemon/share_overlay.h"
 #include "control/daemon/text.h"
-#include "control/rpc.h"
+#include "control/json_writer.h"
 
 json_t *counters_of_service(const struct wire_service_counters_reply *counters)
 {
@@ -27,16 +27,15 @@ json_t *counters_of_service(const struct wire_service_counters_reply *counters)
 	return object;
 }
 
-static json_t *counters_of_backend(const struct wire_backend_counters_record *record)
+static void write_counters(struct json_writer *out,
+			   const struct wire_backend_counters_record *record)
 {
-	json_t *object = json_object();
-
-#define X(name, unit, help)                                                                        \
-	json_object_set_new(object, #name, json_integer((json_int_t)record->name));
+	json_writer_open(out, "counters", '{');
+#define X(name, unit, help) json_writer_integer(out, #name, (int64_t)record->name);
 	SL_BACKEND_COUNTER_LIST(X)
 #undef X
-	json_object_set_new(object, "flows_open", json_integer((json_int_t)record->flows_open));
-	return object;
+	json_writer_integer(out, "flows_open", (int64_t)record->flows_open);
+	json_writer_close(out, '}');
 }
 
 json_t *counters_of_worker(const struct wire_counters_reply *counters)
@@ -76,60 +75,68 @@ static json_t *sources_of_backend(const struct wire_service *service,
 }
 
 /* The last hint, of hints in a row the first; "probed_seconds": how long after it a check began. */
-static json_t *hint_to_json(const struct health_hint *hint)
+static void write_hint(struct json_writer *out, const struct health_hint *hint)
 {
-	json_t *object =
-		json_pack("{s:I, s:I, s:f, s:f}", "failed", (json_int_t)hint->window.n_failed,
-			  "openings", (json_int_t)hint->window.n_openings, "seconds",
-			  (double)hint->window.length_ns / 1e9, "ago_seconds",
-			  (double)(daemon_now_ns() - hint->at_ns) / 1e9);
-
+	json_writer_open(out, "hint", '{');
+	json_writer_integer(out, "failed", (int64_t)hint->window.n_failed);
+	json_writer_integer(out, "openings", (int64_t)hint->window.n_openings);
+	json_writer_real(out, "seconds", (double)hint->window.length_ns / 1e9);
+	json_writer_real(out, "ago_seconds", (double)(daemon_now_ns() - hint->at_ns) / 1e9);
 	if (hint->probed_ns)
-		json_object_set_new(object, "probed_seconds",
-				    json_real((double)(hint->probed_ns - hint->at_ns) / 1e9));
-	return object;
+		json_writer_real(out, "probed_seconds",
+				 (double)(hint->probed_ns - hint->at_ns) / 1e9);
+	json_writer_close(out, '}');
 }
 
-static void add_health(json_t *entry, const struct daemon *daemon,
-		       const struct desired_service *service, const struct desired_backend *backend)
+static void write_check(struct json_writer *out, const struct health_view *view)
+{
+	json_writer_open(out, "check", '{');
+	json_writer_string(out, "reason", view->reason);
+	json_writer_integer(out, "checks", (int64_t)view->n_checks);
+	json_writer_integer(out, "failed", (int64_t)view->n_failed);
+	json_writer_real(out, "took_seconds", (double)view->took_ns / 1e9);
+	json_writer_integer(out, "weight_percent", view->share);
+	json_writer_boolean(out, "panic", view->is_panic);
+	json_writer_integer(out, "hints", (int64_t)view->n_hints);
+	if (view->hint.at_ns)
+		write_hint(out, &view->hint);
+	if (view->held_until_ns)
+		json_writer_real(out, "held_seconds",
+				 (double)(view->held_until_ns - daemon_now_ns()) / 1e9);
+	json_writer_close(out, '}');
+}
+
+static void write_health(struct json_writer *out, const struct daemon *daemon,
+			 const struct desired_service *service,
+			 const struct desired_backend *backend)
 {
 	struct health_view view;
 
 	health_look(daemon->health, service, backend, &view);
-	json_object_set_new(entry, "health", json_string(health_word_name(view.word)));
+	json_writer_string(out, "health", health_word_name(view.word));
 	if (view.word == HEALTH_UNCHECKED)
 		return;
-	json_object_set_new(entry, "check",
-			    json_pack("{s:s, s:I, s:I, s:f, s:I, s:b, s:I}", "reason", view.reason,
-				      "checks", (json_int_t)view.n_checks, "failed",
-				      (json_int_t)view.n_failed, "took_seconds",
-				      (double)view.took_ns / 1e9, "weight_percent",
-				      (json_int_t)view.share, "panic", (int)view.is_panic, "hints",
-				      (json_int_t)view.n_hints));
-	if (view.hint.at_ns)
-		json_object_set_new(json_object_get(entry, "check"), "hint",
-				    hint_to_json(&view.hint));
-	if (view.held_until_ns)
-		json_object_set_new(
-			json_object_get(entry, "check"), "held_seconds",
-			json_real((double)(view.held_until_ns - daemon_now_ns()) / 1e9));
+	write_check(out, &view);
 	if (view.since_ns)
-		json_object_set_new(
-			entry, "health_seconds",
-			json_integer((json_int_t)((daemon_now_ns() - view.since_ns) / 1000000000)));
+		json_writer_integer(out, "health_seconds",
+				    (int64_t)((daemon_now_ns() - view.since_ns) / 1000000000));
 }
 
-static void add_record(json_t *entry, const struct desired_service *service,
-		       const struct wire_backend_counters_record *record)
+static void write_record(struct json_writer *out, const struct desired_service *service,
+			 const struct wire_backend_counters_record *record)
 {
 	double share = service->wire.n_slots ? (double)record->n_slots / service->wire.n_slots : 0;
 
-	json_object_set_new(entry, "slots", json_integer(record->n_slots));
-	json_object_set_new(entry, "share", json_real(share));
-	json_object_set_new(entry, "neighbour", json_boolean(record->has_neighbour));
-	if (service->wire.n_sources)
-		json_object_set_new(entry, "sources", sources_of_backend(&service->wire, record));
-	json_object_set_new(entry, "counters", counters_of_backend(record));
+	json_writer_integer(out, "slots", record->n_slots);
+	json_writer_real(out, "share", share);
+	json_writer_boolean(out, "neighbour", record->has_neighbour);
+	if (service->wire.n_sources) {
+		json_t *sources = sources_of_backend(&service->wire, record);
+
+		json_writer_value(out, "sources", sources);
+		json_decref(sources);
+	}
+	write_counters(out, record);
 }
 
 json_t *counters_of_sources(const struct daemon *daemon, const struct desired_service *service)
@@ -147,25 +154,24 @@ json_t *counters_of_sources(const struct daemon *daemon, const struct desired_se
 }
 
 /* @record: NULL, or what the dataplane says of the backend. @live: the service as the dataplane shall hold it. */
-static json_t *backend_entry(const struct daemon *daemon, const struct desired_service *service,
-			     const struct desired_service *live,
-			     const struct desired_backend *backend,
-			     const struct wire_backend_counters_record *record)
+static void write_backend(struct json_writer *out, const struct daemon *daemon,
+			  const struct desired_service *service, const struct desired_service *live,
+			  const struct desired_backend *backend,
+			  const struct wire_backend_counters_record *record)
 {
-	json_t *entry = backend_to_json(backend);
-
-	json_object_set_new(entry, "service", json_string(service->wire.name));
-	json_object_set_new(entry, "role", json_string(share_role_name(backend->part.role)));
-	json_object_set_new(entry, "in_use", json_boolean(share_is_in_use(live, &backend->wire)));
-	add_health(entry, daemon, service, backend);
+	json_writer_open(out, NULL, '{');
+	backend_write_members(out, backend);
+	json_writer_string(out, "service", service->wire.name);
+	json_writer_string(out, "role", share_role_name(backend->part.role));
+	json_writer_boolean(out, "in_use", share_is_in_use(live, &backend->wire));
+	write_health(out, daemon, service, backend);
 	if (record)
-		add_record(entry, service, record);
-	return entry;
+		write_record(out, service, record);
+	json_writer_close(out, '}');
 }
 
-/* Hands @take an entry for each backend of @service. */
-static void visit_backends(const struct daemon *daemon, const struct desired_service *service,
-			   void (*take)(void *context, json_t *entry), void *context)
+void counters_write_backends(const struct daemon *daemon, const struct desired_service *service,
+			     struct json_writer *out)
 {
 	struct client *client = reconcile_client(daemon->reconcile);
 	struct wire_backend_counters_record *records = NULL;
@@ -177,33 +183,18 @@ static void visit_backends(const struct daemon *daemon, const struct desired_ser
 	for (uint32_t i = 0; i < service->n_backends; i++) {
 		const struct desired_backend *backend = &service->backend[i];
 
-		take(context,
-		     backend_entry(daemon, service, live, backend,
-				   backend_records_find(records, n_records, &backend->wire)));
+		write_backend(out, daemon, service, live, backend,
+			      backend_records_find(records, n_records, &backend->wire));
 	}
 	free(records);
 }
 
-static void append_entry(void *list, json_t *entry)
-{
-	json_array_append_new(list, entry);
-}
-
 json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service)
 {
-	json_t *list = json_array();
+	struct json_writer out = {0};
 
-	visit_backends(daemon, service, append_entry, list);
-	return list;
-}
-
-static void list_entry(void *list, json_t *entry)
-{
-	rpc_list_add(list, entry);
-}
-
-void counters_list_backends(const struct daemon *daemon, const struct desired_service *service,
-			    struct rpc_list *list)
-{
-	visit_backends(daemon, service, list_entry, list);
+	json_writer_open(&out, NULL, '[');
+	counters_write_backends(daemon, service, &out);
+	json_writer_close(&out, ']');
+	return json_writer_load(&out);
 }

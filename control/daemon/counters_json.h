@@ -9,7 +9,7 @@
 
 struct daemon;
 struct desired_service;
-struct rpc_list;
+struct json_writer;
 
 /** {flows, packets_in, ...}. */
 json_t *counters_of_service(const struct wire_service_counters_reply *counters);
@@ -29,6 +29,6 @@ json_t *counters_of_sources(const struct daemon *daemon, const struct desired_se
  */
 json_t *counters_of_backends(const struct daemon *daemon, const struct desired_service *service);
 
-/** The same, one by one to the end of @list. */
-void counters_list_backends(const struct daemon *daemon, const struct desired_service *service,
-			    struct rpc_list *list);
+/** The same, to the end of @out, an array's inside. */
+void counters_write_backends(const struct daemon *daemon, const struct desired_service *service,
+			     struct json_writer *out);

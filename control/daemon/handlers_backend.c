@@ -162,10 +162,11 @@ int handle_backend_list(struct call *call)
 
 		if (code)
 			return code;
-		counters_list_backends(call->daemon, service, &call->list);
+		counters_write_backends(call->daemon, service, &call->list.text);
 	} else {
 		for (size_t i = 0; i < desired->n_services; i++)
-			counters_list_backends(call->daemon, desired->service[i], &call->list);
+			counters_write_backends(call->daemon, desired->service[i],
+						&call->list.text);
 	}
 	call->result = json_pack("{s:n}", call->list.name);
 	return RPC_OK;

@@ -22,7 +22,7 @@ static json_t *describe(struct call *call, const struct plan *plan, json_t *chan
 	json_decref(totals);
 	call->list.name = "services";
 	json_object_set_new(result, call->list.name, json_null());
-	plan_list_services(plan, &call->list);
+	plan_write_services(plan, &call->list.text);
 	json_object_set_new(result, "warnings",
 			    plan_warnings_json(plan, reconcile_is_synced(call->daemon->reconcile)));
 	return result;

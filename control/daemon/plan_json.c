@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "control/daemon/plan.h"
-#include "control/rpc.h"
+#include "control/json_writer.h"
 #include "wire/wire_abi.h"
 
 enum {
@@ -30,13 +30,6 @@ static const char *change_name(uint8_t change)
 	return "unknown";
 }
 
-static json_t *fates_to_json(const struct wire_plan_fates *fates)
-{
-	return json_pack("{s:I, s:I, s:I, s:I}", "stay", (json_int_t)fates->stay, "reset",
-			 (json_int_t)fates->reset, "move", (json_int_t)fates->move, "off_pool",
-			 (json_int_t)fates->off_pool);
-}
-
 json_t *plan_totals_json(const struct plan *plan)
 {
 	const struct wire_plan_reply *totals = &plan->totals;
@@ -46,59 +39,87 @@ json_t *plan_totals_json(const struct plan *plan)
 		n_slots += plan->service[i].slots_after;
 		n_moved += plan->service[i].slots_moved;
 	}
-	return json_pack("{s:o, s:b, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:I, s:b}", "flows",
-			 fates_to_json(&plan->flows), "counted", plan->is_counted, "slots", "after",
-			 (json_int_t)n_slots, "moved", (json_int_t)n_moved, "memory", "now",
-			 (json_int_t)totals->memory_now, "after", (json_int_t)totals->memory_after,
-			 "tables_built", (json_int_t)totals->n_tables_built, "build_us",
-			 (json_int_t)(totals->duration_ns / 1000), "new_hash_key",
-			 (int)totals->is_new_key);
+	return json_pack(
+		"{s:{s:I, s:I, s:I, s:I}, s:b, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:I, s:b}", "flows",
+		"stay", (json_int_t)plan->flows.stay, "reset", (json_int_t)plan->flows.reset,
+		"move", (json_int_t)plan->flows.move, "off_pool", (json_int_t)plan->flows.off_pool,
+		"counted", plan->is_counted, "slots", "after", (json_int_t)n_slots, "moved",
+		(json_int_t)n_moved, "memory", "now", (json_int_t)totals->memory_now, "after",
+		(json_int_t)totals->memory_after, "tables_built",
+		(json_int_t)totals->n_tables_built, "build_us",
+		(json_int_t)(totals->duration_ns / 1000), "new_hash_key", (int)totals->is_new_key);
 }
 
-static json_t *backend_to_json(const struct wire_plan_backend *backend, uint8_t family)
+static void write_fates(struct json_writer *out, const struct wire_plan_fates *fates)
+{
+	json_writer_open(out, "flows", '{');
+	json_writer_integer(out, "stay", (int64_t)fates->stay);
+	json_writer_integer(out, "reset", (int64_t)fates->reset);
+	json_writer_integer(out, "move", (int64_t)fates->move);
+	json_writer_integer(out, "off_pool", (int64_t)fates->off_pool);
+	json_writer_close(out, '}');
+}
+
+static void write_backend(struct json_writer *out, const struct wire_plan_backend *backend,
+			  uint8_t family)
 {
 	char address[WIRE_ADDRESS_TEXT];
 
 	wire_format_endpoint(&backend->addr, backend->port, family, address);
-	return json_pack("{s:s, s:s, s:{s:I, s:I, s:I, s:I}, s:o}", "address", address, "change",
-			 change_name(backend->change), "slots", "now",
-			 (json_int_t)backend->slots_now, "after", (json_int_t)backend->slots_after,
-			 "left", (json_int_t)backend->slots_left, "came",
-			 (json_int_t)backend->slots_came, "flows", fates_to_json(&backend->flows));
+	json_writer_open(out, NULL, '{');
+	json_writer_string(out, "address", address);
+	json_writer_string(out, "change", change_name(backend->change));
+	json_writer_open(out, "slots", '{');
+	json_writer_integer(out, "now", backend->slots_now);
+	json_writer_integer(out, "after", backend->slots_after);
+	json_writer_integer(out, "left", backend->slots_left);
+	json_writer_integer(out, "came", backend->slots_came);
+	json_writer_close(out, '}');
+	write_fates(out, &backend->flows);
+	json_writer_close(out, '}');
 }
 
 /* @backend: the first of the service's. */
-static json_t *service_to_json(const struct wire_plan_service *service,
-			       const struct wire_plan_backend *backend)
+static void write_service(struct json_writer *out, const struct wire_plan_service *service,
+			  const struct wire_plan_backend *backend)
 {
 	char address[WIRE_ADDRESS_TEXT];
-	json_t *list = json_array();
-	json_t *result = json_pack(
-		"{s:s, s:s, s:s, s:s, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:o}", "name",
-		service->name, "address", wire_format_address(&service->address, address), "mode",
-		wire_mode_name(service->mode), "change", change_name(service->change), "slots",
-		"now", (json_int_t)service->slots_now, "after", (json_int_t)service->slots_after,
-		"moved", (json_int_t)service->slots_moved, "backends", "now",
-		(json_int_t)service->backends_now, "after", (json_int_t)service->backends_after,
-		"usable_now", (json_int_t)service->usable_now, "usable_after",
-		(json_int_t)service->usable_after, "flows", fates_to_json(&service->flows));
 
-	if (service->ports_now || service->ports_after)
-		json_object_set_new(result, "source_ports",
-				    json_pack("{s:I, s:I}", "now", (json_int_t)service->ports_now,
-					      "after", (json_int_t)service->ports_after));
+	json_writer_open(out, NULL, '{');
+	json_writer_string(out, "name", service->name);
+	json_writer_string(out, "address", wire_format_address(&service->address, address));
+	json_writer_string(out, "mode", wire_mode_name(service->mode));
+	json_writer_string(out, "change", change_name(service->change));
+	json_writer_open(out, "slots", '{');
+	json_writer_integer(out, "now", service->slots_now);
+	json_writer_integer(out, "after", service->slots_after);
+	json_writer_integer(out, "moved", service->slots_moved);
+	json_writer_close(out, '}');
+	json_writer_open(out, "backends", '{');
+	json_writer_integer(out, "now", service->backends_now);
+	json_writer_integer(out, "after", service->backends_after);
+	json_writer_integer(out, "usable_now", service->usable_now);
+	json_writer_integer(out, "usable_after", service->usable_after);
+	json_writer_close(out, '}');
+	write_fates(out, &service->flows);
+	if (service->ports_now || service->ports_after) {
+		json_writer_open(out, "source_ports", '{');
+		json_writer_integer(out, "now", (int64_t)service->ports_now);
+		json_writer_integer(out, "after", (int64_t)service->ports_after);
+		json_writer_close(out, '}');
+	}
+	json_writer_open(out, "backend", '[');
 	for (uint32_t i = 0; i < service->n_records; i++)
-		json_array_append_new(list, backend_to_json(&backend[i], service->address.family));
-	json_object_set_new(result, "backend", list);
-	return result;
+		write_backend(out, &backend[i], service->address.family);
+	json_writer_raw(out, "]}", 2);
 }
 
-void plan_list_services(const struct plan *plan, struct rpc_list *list)
+void plan_write_services(const struct plan *plan, struct json_writer *out)
 {
 	const struct wire_plan_backend *backend = plan->backend;
 
 	for (uint32_t i = 0; i < plan->n_services; i++) {
-		rpc_list_add(list, service_to_json(&plan->service[i], backend));
+		write_service(out, &plan->service[i], backend);
 		backend += plan->service[i].n_records;
 	}
 }

@@ -8,7 +8,7 @@
 #include <sluice/base.h>
 
 struct plan;
-struct rpc_list;
+struct json_writer;
 
 enum {
 	PLAN_CHURN_PERCENT = 50, /* of a service's slots that move: more is warned of */
@@ -18,8 +18,8 @@ enum {
 /** {flows, slots, memory, ...}: of all services that change. NULL: out of memory. */
 json_t *plan_totals_json(const struct plan *plan);
 
-/** {name, address, change, slots, backends, flows, ports?, backend: [...]} of each service, to @list's end. */
-void plan_list_services(const struct plan *plan, struct rpc_list *list);
+/** {name, address, change, slots, backends, flows, ports?, backend: [...]} of each service, into an open array. */
+void plan_write_services(const struct plan *plan, struct json_writer *out);
 
 /** [{kind, service?, backend?, text}]. @is_in_step: the dataplane holds the state. NULL likewise. */
 json_t *plan_warnings_json(const struct plan *plan, bool is_in_step);

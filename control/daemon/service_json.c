@@ -74,35 +74,63 @@ json_t *service_to_json(const struct desired_service *service)
 		(json_int_t)wire->timeout_embryonic_sec, "udp", (json_int_t)wire->timeout_udp_sec);
 }
 
-json_t *backend_to_json(const struct desired_backend *backend)
+void backend_write_members(struct json_writer *out, const struct desired_backend *backend)
 {
-	const struct share_part *part = &backend->part;
 	char text[WIRE_ADDRESS_TEXT];
 
 	text_backend_address(&backend->wire, text);
-	return json_pack("{s:s, s:I, s:o*, s:s, s:s*, s:s*}", "address", text, "weight",
-			 (json_int_t)backend->wire.weight, "max_flows",
-			 backend->wire.max_flows != 0 ? json_integer(backend->wire.max_flows)
-						      : NULL,
-			 "state", wire_state_name(backend->wire.state), "role",
-			 part->role != SHARE_ACTIVE ? share_role_name(part->role) : NULL, "group",
-			 part->group[0] ? part->group : NULL);
+	json_writer_string(out, "address", text);
+	json_writer_integer(out, "weight", backend->wire.weight);
+	if (backend->wire.max_flows != 0)
+		json_writer_integer(out, "max_flows", backend->wire.max_flows);
+	json_writer_string(out, "state", wire_state_name(backend->wire.state));
+	if (backend->part.group[0])
+		json_writer_string(out, "group", backend->part.group);
+}
+
+static void write_backend(struct json_writer *out, const struct desired_backend *backend)
+{
+	json_writer_open(out, NULL, '{');
+	backend_write_members(out, backend);
+	if (backend->part.role != SHARE_ACTIVE)
+		json_writer_string(out, "role", share_role_name(backend->part.role));
+	json_writer_close(out, '}');
+}
+
+json_t *backend_to_json(const struct desired_backend *backend)
+{
+	struct json_writer out = {0};
+
+	write_backend(&out, backend);
+	return json_writer_load(&out);
+}
+
+void service_write_whole(struct json_writer *out, const struct desired_service *service)
+{
+	json_t *object = service_to_json(service), *value;
+	const char *name;
+
+	out->is_broken |= !object;
+	json_writer_open(out, NULL, '{');
+	json_object_foreach(object, name, value) json_writer_value(out, name, value);
+	json_decref(object);
+	json_writer_open(out, "backends", '[');
+	for (uint32_t i = 0; i < service->n_backends; i++)
+		write_backend(out, &service->backend[i]);
+	json_writer_raw(out, "]}", 2);
+}
+
+json_t *service_to_json_whole(const struct desired_service *service)
+{
+	struct json_writer out = {0};
+
+	service_write_whole(&out, service);
+	return json_writer_load(&out);
 }
 
 static int refuse_json(const char *what, const json_error_t *reason, struct rpc_error *error)
 {
 	return rpc_error_set(error, RPC_PARAMS, what, "%s: %s", what, reason->text);
-}
-
-json_t *service_to_json_whole(const struct desired_service *service)
-{
-	json_t *object = service_to_json(service);
-	json_t *backends = json_array();
-
-	for (uint32_t i = 0; i < service->n_backends; i++)
-		json_array_append_new(backends, backend_to_json(&service->backend[i]));
-	json_object_set_new(object, "backends", backends);
-	return object;
 }
 
 static bool is_in(json_int_t value, json_int_t min, json_int_t max)

@@ -8,6 +8,7 @@
 #include <sluice/base.h>
 
 #include "control/daemon/desired.h"
+#include "control/json_writer.h"
 
 /**
  * {check{}, canary{group, share_percent, sources[] where there are any}, affinity{} (each where there is one),
@@ -17,6 +18,7 @@
 json_t *service_to_json(const struct desired_service *service);
 
 /** The same with a member "backends", of what backend_to_json() makes. */
+void service_write_whole(struct json_writer *out, const struct desired_service *service);
 json_t *service_to_json_whole(const struct desired_service *service);
 
 /** ["10.0.0.1", ...], the service's source addresses in their order. */
@@ -24,6 +26,9 @@ json_t *sources_to_json(const struct wire_service *service);
 
 /** {address, weight, state}, with max_flows, role and group where they say something. */
 json_t *backend_to_json(const struct desired_backend *backend);
+
+/** All of that but the role, into an object that is open. */
+void backend_write_members(struct json_writer *out, const struct desired_backend *backend);
 
 /**
  * Changes @wire's affinity by the members of @json that are given: timeout, prefix. 0 or an error's code

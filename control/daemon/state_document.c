@@ -14,58 +14,7 @@
 #include "control/daemon/service_json.h"
 #include "control/daemon/state.h"
 #include "control/daemon/state_file.h"
-
-enum {
-	FIRST_CAPACITY = 4096,
-};
-
-/* A text that grows. */
-struct text {
-	char *bytes;
-	size_t length;
-	size_t capacity;
-};
-
-/* Makes room for @n more bytes, and the NUL. 0 or -1, as jansson has it. */
-static int reserve(struct text *text, size_t n)
-{
-	size_t capacity = text->capacity ? text->capacity : FIRST_CAPACITY;
-	char *grown;
-
-	while (capacity - text->length <= n)
-		capacity *= 2;
-	if (capacity == text->capacity)
-		return 0;
-	grown = realloc(text->bytes, capacity);
-	if (!grown)
-		return -1;
-	text->bytes = grown;
-	text->capacity = capacity;
-	return 0;
-}
-
-static int append(const char *bytes, size_t n, void *data)
-{
-	struct text *text = data;
-
-	if (reserve(text, n))
-		return -1;
-	memcpy(text->bytes + text->length, bytes, n);
-	text->length += n;
-	text->bytes[text->length] = '\0';
-	return 0;
-}
-
-/* Takes over @json, which may be NULL. */
-static int append_json(struct text *text, json_t *json)
-{
-	int status =
-		json ? json_dump_callback(json, append, text, JSON_COMPACT | JSON_PRESERVE_ORDER)
-		     : -1;
-
-	json_decref(json);
-	return status;
-}
+#include "control/json_writer.h"
 
 /* All but the services. */
 static json_t *encode_head(const struct state *state)
@@ -80,31 +29,27 @@ static json_t *encode_head(const struct state *state)
 			 state_file_hex(desired_digest(desired, &state->hash_key)));
 }
 
-/* One at a time, a line each: the memory of one is that of the next. */
-static int append_services(struct text *text, const struct desired *desired)
-{
-	int status = append(",\"services\":[", strlen(",\"services\":["), text);
-
-	for (size_t i = 0; !status && i < desired->n_services; i++) {
-		status = append(i ? ",\n" : "\n", i ? 2 : 1, text);
-		if (!status)
-			status = append_json(text, service_to_json_whole(desired->service[i]));
-	}
-	return status ? status : append("]}", 2, text);
-}
-
+/* The services a line each. */
 char *state_document_write(const struct state *state)
 {
-	struct text text = {0};
-	int status = append_json(&text, encode_head(state));
+	const struct desired *desired = state->desired;
+	struct json_writer out = {0};
+	json_t *head = encode_head(state), *value;
+	const char *name;
 
-	if (!status) {
-		text.length--; /* the head goes on */
-		status = append_services(&text, state->desired);
+	out.is_broken = !head;
+	json_writer_open(&out, NULL, '{');
+	json_object_foreach(head, name, value) json_writer_value(&out, name, value);
+	json_decref(head);
+	json_writer_open(&out, "services", '[');
+	for (size_t i = 0; i < desired->n_services; i++) {
+		json_writer_raw(&out, i ? ",\n" : "\n", i ? 2 : 1);
+		service_write_whole(&out, desired->service[i]);
 	}
-	if (!status)
-		return text.bytes;
-	free(text.bytes);
+	json_writer_raw(&out, "]}", sizeof("]}"));
+	if (!out.is_broken)
+		return out.bytes;
+	json_writer_fini(&out);
 	return NULL;
 }
 

@@ -174,8 +174,8 @@ static char *encode_records(int n, bool is_text, size_t *length)
 		json_t *record = json_pack("{s:i, s:s, s:f}", "n", i, "text", "\"\\\n\xc3\xa4",
 					   "real", 1.0 / (i + 3));
 
-		json_array_append(records, record);
-		rpc_list_add(&list, record);
+		json_writer_value(&list.text, NULL, record);
+		json_array_append_new(records, record);
 	}
 	line = rpc_encode_result(id, result, &list, length);
 	json_decref(id);
@@ -279,9 +279,9 @@ Test(rpc, a_list_that_lacks_a_record_is_no_answer)
 	json_t *result = json_pack("{s:n}", "records");
 	size_t length;
 
-	rpc_list_add(&list, json_integer(1));
-	rpc_list_add(&list, NULL);
-	rpc_list_add(&list, json_integer(3));
+	json_writer_integer(&list.text, NULL, 1);
+	json_writer_value(&list.text, NULL, NULL);
+	json_writer_integer(&list.text, NULL, 3);
 	cr_assert_null(rpc_encode_result(NULL, result, &list, &length));
 	rpc_list_fini(&list);
 	json_decref(result);
