@@ -231,15 +231,46 @@ static void write_services(struct dataplane *dataplane, const struct snapshot *s
 	}
 }
 
+/*
+ * Puts one map without anything in place of those at @index, of @n services that are gone. An array of maps
+ * deletes one element at a time, and waits for a grace period each time; what is put is put at once.
+ */
+static int empty_inner(struct dataplane *dataplane, const uint32_t *index, uint32_t n)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	int inner[INNER_MAPS_AT_ONCE];
+	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_no_slots", 4,
+				 sizeof(union sl_xdp_chunk), 1, &options);
+	int status;
+
+	if (map < 0)
+		return -errno;
+	for (uint32_t i = 0; i < n; i++)
+		inner[i] = map;
+	status = bpf_map_update_batch(bpf_map__fd(dataplane->bpf->maps.slots), index, inner, &n,
+				      NULL);
+	close(map);
+	return status;
+}
+
 static void remove_services(struct dataplane *dataplane, const struct snapshot *snapshot)
 {
 	struct sl_service *table = dataplane->services.at;
+	uint32_t index[INNER_MAPS_AT_ONCE];
+	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < SL_MAX_SERVICES; i++) {
-		if (table[i].family == SL_FAMILY_NONE || service_at(snapshot, i) != NULL)
+	for (uint32_t i = 0; i <= SL_MAX_SERVICES; i++) {
+		if (i < SL_MAX_SERVICES && table[i].family != SL_FAMILY_NONE &&
+		    service_at(snapshot, i) == NULL) {
+			table[i].family = SL_FAMILY_NONE;
+			index[n++] = i;
+		}
+		if (n < INNER_MAPS_AT_ONCE && i < SL_MAX_SERVICES)
 			continue;
-		table[i].family = SL_FAMILY_NONE;
-		bpf_map_delete_elem(bpf_map__fd(dataplane->bpf->maps.slots), &i);
+		if (n > 1 && empty_inner(dataplane, index, n) == 0)
+			n = 0;
+		while (n > 0)
+			bpf_map_delete_elem(bpf_map__fd(dataplane->bpf->maps.slots), &index[--n]);
 	}
 }
 

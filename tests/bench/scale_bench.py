@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The Sluice authors
-"""scale_bench.py [--engine memory|dpdk] [--services N] [--backends N] [--rounds N]: what an operator waits for.
+"""scale_bench.py [--engine memory|dpdk|xdp] [--services N] [--backends N] [--rounds N]: what an operator waits for.
 
 One configuration file of N services of N backends each. Prints a line a command of `sluice`, with the median of
 its times and the longest, and the medians of the CPU seconds of sluiced, of the dataplane but for its workers,
 and of `sluice`: start (until the dataplane holds the file), check, diff, plan and apply of a file in which one
-backend in ten weighs otherwise, rollback, list, the metrics, the status page, and a new sluiced that finds its
-dataplane. As root; dpdk is driven by net_null, without hugepages.
+backend in ten weighs otherwise, rollback, list, the metrics, the status page, load (apply to a balancer without
+services) and unload, and a new sluiced that finds its dataplane. As root; dpdk is driven by net_null, without hugepages,
+and its worker sleeps while it is idle with --idle-sleep-us; xdp has one end of a veth pair.
 """
 import argparse
 import json
@@ -25,6 +26,7 @@ import urllib.request
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("SLUICE_BUILD", os.path.join(TOP, "build"))
 METRICS_PORT = 9119
+PORT = f"slscale{os.getpid() % 100000}"
 PATIENCE_SEC = 120
 TICKS_SEC = os.sysconf("SC_CLK_TCK")
 
@@ -68,15 +70,39 @@ class Instance:
         self.dir = tempfile.mkdtemp(prefix="sluice-")
         self.config = os.path.join(self.dir, "sluice.yaml")
         self.other = os.path.join(self.dir, "other.yaml")
+        self.empty = os.path.join(self.dir, "empty.yaml")
         self.programs = {}
+        if options.engine == "xdp":
+            self.make_port()
         self.write(self.config, lambda i: 1)
         self.write(self.other, lambda i: 2 if i % 10 == 0 else 1)
+        self.write(self.empty, None)
+
+    def make_port(self):
+        os.mkdir(os.path.join(self.dir, "bpf"))
+        subprocess.run(["mount", "-t", "bpf", "bpf", os.path.join(self.dir, "bpf")], check=True)
+        subprocess.run(["ip", "link", "add", PORT, "type", "veth", "peer", "name", PORT + "p"], check=True)
+        for name in (PORT, PORT + "p"):
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+
+    def remove_port(self):
+        subprocess.run(["ip", "link", "del", PORT], check=False)
+        subprocess.run(["umount", os.path.join(self.dir, "bpf")], check=False)
+
+    def dataplane_lines(self):
+        if self.options.engine == "xdp":
+            return f"  engine: xdp\n  flows: 65536\n  ports:\n    - interface: {PORT}\n"
+        return ("  engine: dpdk\n  hugepages: off\n  memory_mb: 512\n  flows: 65536\n"
+                f"  idle_sleep_us: {self.options.idle_sleep_us}\n  ports:\n    - vdev: net_null0\n")
 
     def write(self, path, weight):
+        """@weight: None: no service."""
         with open(path, "w") as file:
             file.write(f"run_dir: {self.dir}\nstate_dir: {self.dir}/state\nuser: root\ngroup: root\n"
-                       "dataplane:\n  engine: dpdk\n  hugepages: off\n  memory_mb: 512\n  flows: 65536\n  ports:\n    - vdev: net_null0\n"
-                       f"metrics: {{listen: \"127.0.0.1:{METRICS_PORT}\"}}\nservices:\n")
+                       f"dataplane:\n{self.dataplane_lines()}"
+                       f"metrics: {{listen: \"127.0.0.1:{METRICS_PORT}\"}}\nservices:{'' if weight else ' []'}\n")
+            if not weight:
+                return
             for i in range(self.options.services):
                 file.write(f"  - name: service{i}\n    address: 203.{i >> 8 & 255}.{i & 255}.10:80/tcp\n    backends:\n")
                 for k in range(self.options.backends):
@@ -112,6 +138,8 @@ class Instance:
     def remove(self):
         for program in list(self.programs):
             self.stop(program)
+        if self.options.engine == "xdp":
+            self.remove_port()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -174,11 +202,14 @@ def one_round(times, instance):
     time.sleep(1.1)  # what was served is a second old by then
     times.take("/metrics", lambda: fetch("/metrics"))
     times.take("/status.json", lambda: fetch("/status.json"))
+    ask(times, instance, "unload, all services", "apply", instance.empty)
+    ask(times, instance, "load into an empty balancer", "apply", instance.config)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--engine", choices=("memory", "dpdk"), default="dpdk")
+    parser.add_argument("--engine", choices=("memory", "dpdk", "xdp"), default="dpdk")
+    parser.add_argument("--idle-sleep-us", type=int, default=0)
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--backends", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)

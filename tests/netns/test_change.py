@@ -12,6 +12,7 @@ import threading
 import time
 
 import topology
+from test_traffic import TARGETS, http
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -138,6 +139,17 @@ def download(net, rate, out):
                   f"set -o pipefail; curl -sf --max-time 150 --limit-rate {rate} "
                   f"http://{topology.SERVICE4}/big | sha256sum"),
         stdout=out, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_all_services_go_at_once_and_come_back(net):
+    before = net.services
+    for services, n in (({}, 0), (before, len(before))) * 2:
+        net.write_config(services)
+        net.sluice("apply", net.config)
+        assert len(net.json("service", "list")["services"]) == n
+    net.wait_in_step()
+    for host in TARGETS:
+        assert http(net, host, 50, 31000)["failed"] == 0
 
 
 def test_daemon_killed_20_times_loses_nothing(net, files):
