@@ -117,6 +117,7 @@ struct config {
 	uint32_t n_flows;
 	uint32_t n_affinities;
 	uint32_t memory_mb;             /* 0: to be computed */
+	uint32_t idle_sleep_us;         /* 0: workers poll all the time */
 	char flow_log[CONFIG_MAX_PATH]; /* the file that flows are logged to; empty: none is */
 	bool has_hash_key;
 	struct sl_hash_key hash_key;

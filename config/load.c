@@ -235,6 +235,7 @@ static const struct read_key dataplane_keys[] = {
 	{"hugepages", read_word, offsetof(struct config, hugepages), CONFIG_HUGEPAGES_AUTO, 0,
 	 hugepages_words},
 	{"memory_mb", read_integer, offsetof(struct config, memory_mb), 64, 1048576, NULL},
+	{"idle_sleep_us", read_integer, offsetof(struct config, idle_sleep_us), 0, 1000, NULL},
 	{"hash_key", read_hash_key, 0, 0, 0, NULL},
 	{"flow_log", read_path, offsetof(struct config, flow_log), 0, CONFIG_MAX_PATH, NULL},
 	{"telemetry", read_word, offsetof(struct config, telemetry), 0, 0, boolean_words},
@@ -262,10 +263,16 @@ static void read_dataplane(struct reader *reader, const yaml_node_t *node, const
 		READ_FAIL(reader, node, "dataplane.max_workers",
 			  "value %u is below dataplane.workers, %u", config->max_workers,
 			  config->n_workers);
-	if (config->telemetry && config->engine == CONFIG_ENGINE_XDP)
+	if (config->engine != CONFIG_ENGINE_XDP)
+		return;
+	if (config->telemetry)
 		problem_warning(reader->problems, reader->name, read_mark(node),
 				"dataplane.telemetry",
 				"there is none: the xdp engine runs without DPDK");
+	if (config->idle_sleep_us)
+		problem_warning(reader->problems, reader->name, read_mark(node),
+				"dataplane.idle_sleep_us",
+				"there is nobody to sleep: the xdp engine is woken by packets");
 }
 
 static const struct read_key health_keys[] = {

@@ -180,6 +180,7 @@ static void fill_options(const struct config *config, struct dataplane_options *
 	options->n_flows = config->n_flows;
 	options->n_affinities = config->n_affinities;
 	options->memory_mb = config->memory_mb;
+	options->idle_sleep_us = config->idle_sleep_us;
 	options->hugepages = config->hugepages;
 	options->has_telemetry = config->telemetry != 0;
 }

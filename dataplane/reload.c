@@ -61,6 +61,7 @@ void reload_take(struct config *running, const struct config *wanted, struct dat
 	say_unless(wanted->n_affinities == running->n_affinities, "affinities");
 	say_unless(wanted->hugepages == running->hugepages, "hugepages");
 	say_unless(wanted->memory_mb == running->memory_mb, "memory_mb");
+	say_unless(wanted->idle_sleep_us == running->idle_sleep_us, "idle_sleep_us");
 	say_unless(strcmp(wanted->flow_log, running->flow_log) == 0, "flow_log");
 	say_unless(wanted->telemetry == running->telemetry, "telemetry");
 	if (wanted->n_workers == running->n_workers &&

@@ -90,6 +90,8 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		dataplane->tsc_per_tick = rte_get_tsc_hz() / SL_TICKS_PER_SEC;
 		dataplane->us_per_tsc =
 			(uint64_t)(((unsigned __int128)1000000 << 64) / rte_get_tsc_hz());
+		dataplane->idle_sleep_tsc =
+			rte_get_tsc_hz() / 1000000 * dataplane->options.idle_sleep_us;
 		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}

@@ -183,6 +183,7 @@ struct worker {
 	uint64_t longest_turn_tsc; /* of the loop; whoever reads it may set it to 0 */
 	uint64_t busy_tsc;         /* of turns that found packets */
 	bool is_busy;              /* the turn before this one did */
+	uint64_t rest_tsc;         /* when it may sleep, if nothing comes before */
 	bool is_full;              /* some receive of this turn took all that one may */
 	bool is_refreshing;        /* the lane met lines of a former stamp in the last burst */
 	uint32_t now;              /* ticks */
@@ -232,6 +233,7 @@ struct dataplane {
 	struct punt *punt;
 	uint64_t start_tsc;
 	uint64_t tsc_per_tick;
+	uint64_t idle_sleep_tsc; /* options.idle_sleep_us; 0: workers never sleep */
 	uint64_t us_per_tsc;    /* microseconds, times 2^64 */
 	uint64_t tsc_per_retry; /* between two tries of a held packet */
 	cpu_set_t cores;        /* that this process may use */

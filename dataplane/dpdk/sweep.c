@@ -82,17 +82,20 @@ static void sweep_table(struct worker *worker, const struct snapshot *snapshot,
 void sweep_flows(struct worker *worker)
 {
 	const struct snapshot *snapshot;
+	uint64_t allowed = worker->sweep_tsc_per_entry * SWEEP_MAX_BEHIND;
 	uint32_t n = 0;
 
 	snapshot = __atomic_load_n(&worker->dataplane->snapshot, __ATOMIC_ACQUIRE);
-	if (snapshot == NULL)
+	if (snapshot == NULL) {
+		worker->sweep_tsc = worker->now_tsc;
 		return;
+	}
 	for (; n < SWEEP_MAX && worker->now_tsc - worker->sweep_tsc >= worker->sweep_tsc_per_entry;
 	     n++)
 		worker->sweep_tsc += worker->sweep_tsc_per_entry;
-	/* Further behind than one turn may work off: the rest is forgiven. */
-	if (n == SWEEP_MAX)
-		worker->sweep_tsc = worker->now_tsc;
+	/* Further behind than some turns work off: the rest is forgiven. */
+	if (SL_UNLIKELY(worker->now_tsc - worker->sweep_tsc > allowed))
+		worker->sweep_tsc = worker->now_tsc - allowed;
 	if (n == 0)
 		return;
 	sweep_table(worker, snapshot, &worker->flows4, n);

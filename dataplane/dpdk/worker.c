@@ -27,6 +27,7 @@
 #include "dataplane/dpdk/fragment.h"
 #include "dataplane/dpdk/hand_over.h"
 #include "dataplane/dpdk/refuse.h"
+#include "dataplane/dpdk/rest.h"
 #include "dataplane/dpdk/rss.h"
 #include "dataplane/dpdk/sweep.h"
 #include "dataplane/lookup.h"
@@ -722,10 +723,13 @@ int worker_main(void *argument)
 	rte_rcu_qsbr_thread_register(dataplane->qsbr, worker->id);
 	rte_rcu_qsbr_thread_online(dataplane->qsbr, worker->id);
 	worker->now_tsc = rte_rdtsc();
+	rest_begin(worker);
 	while (!__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED) &&
 	       !worker_has_left(worker)) {
 		worker_turn(worker, &burst);
 		rte_rcu_qsbr_quiescent(dataplane->qsbr, worker->id);
+		if (SL_UNLIKELY(dataplane->idle_sleep_tsc != 0))
+			rest(worker);
 	}
 	/* Where all ends, the tables do as well; the log alone is to hear of each flow. */
 	if (worker->flow_events != NULL ||

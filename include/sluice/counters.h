@@ -108,7 +108,8 @@
 	X(RESOLVE,             resolve,             packets, "next hops that the kernel was asked to resolve") \
 	X(LOOPS,               loops,               loops,   "turns of the worker's loop") \
 	X(BUSY_LOOPS,          busy_loops,          loops,   "turns of the worker's loop that found packets") \
-	X(FULL_LOOPS,          full_loops,          loops,   "of these, those in which a receive took as many packets as one may: more may have waited")
+	X(FULL_LOOPS,          full_loops,          loops,   "of these, those in which a receive took as many packets as one may: more may have waited") \
+	X(SLEEPS,              sleeps,              sleeps,  "times that the worker slept, for it had found nothing for long enough")
 
 /* Counters of one service. */
 #define SL_SERVICE_COUNTER_LIST(X) \

@@ -184,6 +184,7 @@ Test(config, what_is_not_written_has_its_default)
 	cr_expect_eq(config->core[0], -1);
 	cr_expect_eq(config->n_flows, SL_DEFAULT_FLOWS);
 	cr_expect_eq(config->memory_mb, 0);
+	cr_expect_eq(config->idle_sleep_us, 0);
 	cr_expect_not(config->telemetry);
 	cr_expect_not(config->has_hash_key);
 	cr_expect_eq(config->service[0].wire.mode, WIRE_MODE_NAT);
@@ -208,6 +209,7 @@ Test(config, every_key_of_the_dataplane_is_read)
 				   "  flows: 64\n"
 				   "  hugepages: off\n"
 				   "  memory_mb: 512\n"
+				   "  idle_sleep_us: 100\n"
 				   "  telemetry: true\n"
 				   "  hash_key: 000102030405060708090a0b0c0d0e0F\n";
 	struct config_problems problems;
@@ -221,6 +223,7 @@ Test(config, every_key_of_the_dataplane_is_read)
 	cr_expect_eq(config->core[1], 4);
 	cr_expect_eq(config->n_flows, 64);
 	cr_expect_eq(config->memory_mb, 512);
+	cr_expect_eq(config->idle_sleep_us, 100);
 	cr_expect(config->telemetry);
 	cr_expect(config->has_hash_key);
 	cr_expect_eq(config->hash_key.word[0], UINT64_C(0x0706050403020100));
@@ -305,6 +308,23 @@ Test(config, telemetry_of_an_engine_that_has_none_is_a_warning)
 	config = load_text("dataplane:\n  engine: auto\n  telemetry: true\n", &problems);
 	cr_assert_not_null(config);
 	cr_expect_eq(problems.n, 0);
+	config_free(config);
+}
+
+Test(config, idle_sleep_of_an_engine_that_does_not_poll_is_a_warning)
+{
+	struct config_problems problems;
+	struct config *config =
+		load_text("dataplane:\n  engine: xdp\n  idle_sleep_us: 1\n", &problems);
+
+	cr_assert_not_null(config);
+	cr_assert_eq(problems.n, 1);
+	cr_expect(problems.problem[0].is_warning);
+	cr_expect_str_eq(
+		problems.problem[0].text,
+		"x:2:3: dataplane.idle_sleep_us: warning: there is nobody to sleep: the xdp "
+		"engine is woken by packets",
+		"%s", problems.problem[0].text);
 	config_free(config);
 }
 

@@ -11,7 +11,8 @@ import pytest
 import topology
 
 # What is one engine's alone; the module of DPDK's own ports runs on both, see topology.Topology.
-collect_ignore = {"xdp": ["test_changing_workers.py", "test_eight_workers.py", "test_egress_workers.py", "test_onearm_changing_workers.py",
+collect_ignore = {"xdp": ["test_changing_workers.py", "test_eight_workers.py", "test_egress_workers.py", "test_idle_sleep.py",
+                          "test_onearm_changing_workers.py",
                           "test_telemetry.py"],
                   "dpdk": ["test_xdp.py"]}[topology.ENGINE]
 
@@ -60,9 +61,11 @@ def fullnat(all_services):
 
 
 def bring_up(kind, root, workers=1, one_arm=False, max_workers=None, timeouts=None, has_flow_log=False,
-             more_config=()):
+             more_config=(), idle_sleep_us=None):
     net = topology.Topology(kind, workers, one_arm, max_workers)
     net.more_config = list(more_config)
+    if idle_sleep_us is not None:
+        net.idle_sleep_us = idle_sleep_us
     if has_flow_log:
         net.flow_log = os.path.join(net.dir, "flows.jsonl")
     try:

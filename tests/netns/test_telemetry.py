@@ -62,7 +62,7 @@ def counted(telemetry):
 
 def without_loops(counters):
     return {"verdicts": counters["verdicts"],
-            "events": {name: n for name, n in counters["events"].items() if not name.endswith("loops")}}
+            "events": {name: n for name, n in counters["events"].items() if not name.endswith(("loops", "sleeps"))}}
 
 
 def test_counters_are_those_of_the_command_line(net, telemetry):

@@ -103,6 +103,7 @@ class Topology:
         self.one_arm = one_arm
         self.engine = ENGINE  # as the configuration has it
         self.flows = 65536
+        self.idle_sleep_us = 50 if ENGINE == "dpdk" and isinstance(workers, int) else 0
         self.flow_log = None  # or a file
         self.more_config = []  # lines of the file beside those written here
         self.ports = ["eth1"] if one_arm else ["eth1", "eth2"]
@@ -275,6 +276,7 @@ class Topology:
                  f"  hash_key: \"{HASH_KEY}\""]
         lines += [f"  max_workers: {max(self.max_workers, self.workers)}"] if self.max_workers else []
         lines += [f"  flow_log: {self.flow_log}"] if self.flow_log else []
+        lines += [f"  idle_sleep_us: {self.idle_sleep_us}"] if self.idle_sleep_us else []
         lines.append("  ports:")
         for i, device in enumerate(self.ports):
             lines += self.port_lines(i, device)
@@ -292,8 +294,9 @@ class Topology:
             file.write("\n".join(lines) + "\n")
 
     def start_dataplane(self):
-        # Workers poll all the time, and would have half of the time of whom they serve, and of tests beside
-        # these. A list of cores is a benchmark's, which has the machine to itself.
+        # Workers that poll would have half of the time of whom they serve, and of tests beside these: here they
+        # sleep while they are idle, but for test_idle_sleep.py. A list of cores is a benchmark's, which has the
+        # machine to itself.
         is_shared = ENGINE == "dpdk" and isinstance(self.workers, int)
         courtesy = ["nice", "-n", "5"] if is_shared else []
         self.start("dataplane", "lb", *courtesy, os.path.join(BUILD, f"sluice-{ENGINE}"), "-c", self.config)
@@ -428,6 +431,25 @@ http {{
             run("ip", "netns", "del", self.ns(name), check=False)
         if not os.environ.get("SLUICE_KEEP_LOGS"):
             shutil.rmtree(self.dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def topology(*arguments, root=None, **options):
+    """A Topology, with nginx if there is a folder for it, until the end of the block. If the block is not passed, what
+    its programs said is shown; else the invariants have to hold."""
+    net = Topology(*arguments, **options)
+    try:
+        net.make()
+        if root is not None:
+            net.start_nginx(root)
+        yield net
+    except BaseException:
+        net.abandon()
+        raise
+    try:
+        net.check_invariants()
+    finally:
+        net.remove()
 
 
 def backends(net, service):
