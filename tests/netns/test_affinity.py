@@ -13,24 +13,15 @@ CLIENTS = [f"{topology.CLIENT4.rsplit('.', 1)[0]}.{i}" for i in range(100, 112)]
 
 @pytest.fixture(scope="module")
 def net(files):
-    net = topology.Topology("vdev", workers=2)
-
     def service(port, affinity):
         return topology.service4(port, scheduler="round_robin", affinity=affinity)
 
-    try:
-        net.make()
-        net.start_nginx(files[0])
+    with topology.topology("vdev", workers=2, root=files[0]) as net:
         net.write_config({"stick": service(STICK, {"timeout": 300}), "network": service(NETWORK, {"timeout": 300, "prefix": 24}),
                           "short": service(SHORT, {"timeout": 2})})
         net.start_sluice()
         net.add_clients(CLIENTS)
-    except BaseException:
-        net.abandon()
-        raise
-    yield net
-    net.check_invariants()
-    net.remove()
+        yield net
 
 
 def served(net, port, address):

@@ -21,11 +21,7 @@ NAMES = {"web": WEB, "turn": TURN, "least": LEAST, "stick": STICK, "limit": LIMI
 
 @pytest.fixture(scope="module")
 def net(files):
-    net = topology.Topology("vdev", workers=2)
-
-    try:
-        net.make()
-        net.start_nginx(files[0])
+    with topology.topology("vdev", workers=2, root=files[0]) as net:
         net.write_config({
             "web": service4(WEB, check={"type": "http", "path": "/health", **QUICK}),
             "turn": service4(TURN, scheduler="round_robin"), "least": service4(LEAST, scheduler="least_connections"),
@@ -38,12 +34,7 @@ def net(files):
             net.sluice("backend", "set", name, f"{backend4(3)}:8080", "group", "v2")
         net.sluice("backend", "set", "web6", f"[{backend6(3)}]:8080", "group", "v2")
         wait_until("the checks", 20, lambda: all(b["health"] == "up" for b in topology.backends(net, "web").values()))
-    except BaseException:
-        net.abandon()
-        raise
-    yield net
-    net.check_invariants()
-    net.remove()
+        yield net
 
 
 def served(net, port, clients, each=10):

@@ -39,17 +39,10 @@ def services(one_arm):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["nat", "fullnat"])
 def net(request, files):
-    net = topology.Topology(one_arm=request.param)
-    try:
-        net.make()
-        net.start_nginx(files[0])
+    with topology.topology(one_arm=request.param, root=files[0]) as net:
         net.write_config(services(request.param))
         net.start_sluice()
-    except BaseException:
-        net.abandon()
-        raise
-    yield net
-    net.remove()
+        yield net
 
 
 def openings(net, service):

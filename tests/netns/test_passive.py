@@ -46,20 +46,13 @@ def services():
 
 @pytest.fixture(scope="module")
 def net(files):
-    net = topology.Topology()
-    try:
-        net.make()
-        net.start_nginx(files[0])
+    with topology.topology(root=files[0]) as net:
         net.write_config(services())
         net.start_sluice()
         wait_until("all to be checked and well", 20, lambda: all(
             b["health"] == ("unknown" if net.services[b["service"]][3]["check"]["type"] == "passive" else "up")
             for b in net.json("backend", "list")["backends"]))
-    except BaseException:
-        net.abandon()
-        raise
-    yield net
-    net.remove()
+        yield net
 
 
 class Opener:

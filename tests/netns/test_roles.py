@@ -20,10 +20,7 @@ ROLES = {1: "active", 2: "backup", 3: "sorry"}
 
 @pytest.fixture(scope="module")
 def net(files):
-    net = topology.Topology()
-    try:
-        net.make()
-        net.start_nginx(files[0])
+    with topology.topology(root=files[0]) as net:
         three = [(f"{backend4(i)}:8080", 1) for i in (1, 2, 3)]
         net.write_config({
             "web": (f"{topology.SERVICE4}:80/tcp", three, {}, {"check": {"type": "http", "path": "/health", **FAST}}),
@@ -34,11 +31,7 @@ def net(files):
             net.sluice("backend", "set", "web", f"{backend4(i)}:8080", "role", role)
         net.sluice("backend", "set", "trial", f"{backend4(3)}:8080", "group", "v2")
         wait_health(net, {1: "up", 2: "up", 3: "up"})
-    except BaseException:
-        net.abandon()
-        raise
-    yield net
-    net.remove()
+        yield net
 
 
 def wait_health(net, words):

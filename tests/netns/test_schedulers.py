@@ -16,25 +16,16 @@ CLIENTS = [f"{topology.CLIENT4.rsplit('.', 1)[0]}.{i}" for i in range(100, 124)]
 
 @pytest.fixture(scope="module")
 def net(files):
-    net = topology.Topology()
-
     def service(port, scheduler, weights=(1, 1, 1)):
         return topology.service4(port, weights, scheduler=scheduler)
 
-    try:
-        net.make()
-        net.start_nginx(files[0])
+    with topology.topology(root=files[0]) as net:
         net.write_config({"turn": service(TURN, "round_robin"), "weighted": service(WEIGHTED, "round_robin", (3, 1, 1)),
                           "least": service(LEAST, "least_connections"), "origin": service(ORIGIN, "source_hash"),
                           "limit": service(LIMIT, "maglev")})
         net.start_sluice()
         net.add_clients(CLIENTS)
-    except BaseException:
-        net.abandon()
-        raise
-    yield net
-    net.check_invariants()
-    net.remove()
+        yield net
 
 
 def counted(held):
