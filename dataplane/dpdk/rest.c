@@ -22,7 +22,7 @@ static bool is_at_work(const struct worker *worker)
 	return worker->is_busy || worker->hold.n != 0 || sweep_is_behind(worker);
 }
 
-void rest(struct worker *worker)
+void rest_if_idle(struct worker *worker)
 {
 	const struct dataplane *dataplane = worker->dataplane;
 	const struct timespec duration = {

@@ -13,4 +13,4 @@
 void rest_begin(const struct worker *worker);
 
 /** Sleeps once, if it is time. After each turn, where workers sleep at all. */
-void rest(struct worker *worker);
+void rest_if_idle(struct worker *worker);

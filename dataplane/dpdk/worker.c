@@ -729,7 +729,7 @@ int worker_main(void *argument)
 		worker_turn(worker, &burst);
 		rte_rcu_qsbr_quiescent(dataplane->qsbr, worker->id);
 		if (SL_UNLIKELY(dataplane->idle_sleep_tsc != 0))
-			rest(worker);
+			rest_if_idle(worker);
 	}
 	/* Where all ends, the tables do as well; the log alone is to hear of each flow. */
 	if (worker->flow_events != NULL ||
