@@ -48,12 +48,12 @@ struct dataplane_options {
 	uint32_t n_flows;         /* per worker and family */
 	uint32_t n_affinities;    /* of all workers */
 	uint32_t memory_mb;       /* 0: the engine computes it */
-	uint32_t idle_sleep_us;   /* dpdk: a worker that found nothing for as long sleeps; 0: never */
-	uint8_t hugepages;        /* enum dataplane_hugepages */
-	bool is_replacing;        /* xdp: another program may be taken off a port */
-	bool is_fresh;            /* xdp: what a former process left is given up */
-	bool has_telemetry;       /* dpdk: EAL's telemetry socket is opened */
-	char reason[128];         /* why this engine, in words, for status */
+	uint32_t idle_sleep_us; /* dpdk: a worker that found nothing for as long sleeps; 0: never */
+	uint8_t hugepages;      /* enum dataplane_hugepages */
+	bool is_replacing;      /* xdp: another program may be taken off a port */
+	bool is_fresh;          /* xdp: what a former process left is given up */
+	bool has_telemetry;     /* dpdk: EAL's telemetry socket is opened */
+	char reason[128];       /* why this engine, in words, for status */
 	struct flow_log
 		*flow_log; /* opened, the caller's; the engine starts and stops it; NULL: none */
 };

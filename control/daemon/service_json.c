@@ -112,7 +112,10 @@ void service_write_whole(struct json_writer *out, const struct desired_service *
 
 	out->is_broken |= !object;
 	json_writer_open(out, NULL, '{');
-	json_object_foreach(object, name, value) json_writer_value(out, name, value);
+	json_object_foreach(object, name, value)
+	{
+		json_writer_value(out, name, value);
+	}
 	json_decref(object);
 	json_writer_open(out, "backends", '[');
 	for (uint32_t i = 0; i < service->n_backends; i++)

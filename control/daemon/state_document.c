@@ -39,7 +39,10 @@ char *state_document_write(const struct state *state)
 
 	out.is_broken = !head;
 	json_writer_open(&out, NULL, '{');
-	json_object_foreach(head, name, value) json_writer_value(&out, name, value);
+	json_object_foreach(head, name, value)
+	{
+		json_writer_value(&out, name, value);
+	}
 	json_decref(head);
 	json_writer_open(&out, "services", '[');
 	for (size_t i = 0; i < desired->n_services; i++) {

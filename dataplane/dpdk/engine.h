@@ -234,9 +234,9 @@ struct dataplane {
 	uint64_t start_tsc;
 	uint64_t tsc_per_tick;
 	uint64_t idle_sleep_tsc; /* options.idle_sleep_us; 0: workers never sleep */
-	uint64_t us_per_tsc;    /* microseconds, times 2^64 */
-	uint64_t tsc_per_retry; /* between two tries of a held packet */
-	cpu_set_t cores;        /* that this process may use */
+	uint64_t us_per_tsc;     /* microseconds, times 2^64 */
+	uint64_t tsc_per_retry;  /* between two tries of a held packet */
+	cpu_set_t cores;         /* that this process may use */
 	bool is_stopping;
 	bool has_hugepages;
 	struct event *maintenance; /* timer of the control thread */

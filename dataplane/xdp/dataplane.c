@@ -56,7 +56,8 @@ int dataplane_open(const struct dataplane_options *options, struct event_base *b
 	if (options->has_telemetry)
 		log_info("dataplane.telemetry: there is none: this engine runs without DPDK");
 	if (options->idle_sleep_us != 0)
-		log_info("dataplane.idle_sleep_us: this engine is woken by packets, and never polls");
+		log_info("dataplane.idle_sleep_us: this engine is woken by packets, and never "
+			 "polls");
 	programs_init(&dataplane->programs);
 	dataplane->n_ports = options->n_ports;
 	for (uint32_t i = 0; i < SL_MAX_PORTS; i++)

@@ -25,8 +25,8 @@ static inline uint32_t get32(const uint8_t *at)
 
 /* A TCP frame with what is said; @options of @n_options bytes, a multiple of four. */
 static inline struct frame tcp_frame(uint8_t family, uint8_t flags, uint32_t sequence,
-				 uint32_t acknowledgement, const uint8_t *options, size_t n_options,
-				 const uint8_t *payload, size_t n_payload)
+				     uint32_t acknowledgement, const uint8_t *options,
+				     size_t n_options, const uint8_t *payload, size_t n_payload)
 {
 	struct frame frame = frame_make(family, SL_PROTOCOL_TCP, n_options + n_payload);
 	uint8_t *tcp = frame.bytes + frame.l4;
@@ -64,9 +64,9 @@ static inline bool insert(struct frame *frame, struct sl_packet *packet, uint32_
  * A strict reader of the header, from proxy-protocol.txt 2.2: its length, or 0 if it is not one that
  * a proxy may send for this connection.
  */
-static inline size_t read_header(const uint8_t *bytes, size_t size, uint8_t family, uint8_t protocol,
-			     const uint8_t *addresses, uint16_t source_port,
-			     uint16_t destination_port)
+static inline size_t read_header(const uint8_t *bytes, size_t size, uint8_t family,
+				 uint8_t protocol, const uint8_t *addresses, uint16_t source_port,
+				 uint16_t destination_port)
 {
 	static const uint8_t signature[12] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
 					      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
