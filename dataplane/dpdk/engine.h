@@ -185,6 +185,7 @@ struct worker {
 	bool is_busy;              /* the turn before this one did */
 	uint64_t rest_tsc;         /* when it may sleep, if nothing comes before */
 	bool is_full;              /* some receive of this turn took all that one may */
+	bool hands_over_first;     /* many frames were other workers', see hand_over.h */
 	bool is_refreshing;        /* the lane met lines of a former stamp in the last burst */
 	uint32_t now;              /* ticks */
 	uint64_t sweep_tsc;

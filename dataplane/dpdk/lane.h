@@ -492,14 +492,21 @@ SL_INLINE uint64_t lane_run(struct worker *worker, const struct snapshot *snapsh
 	return lane_send(worker, lane, packet, n, only);
 }
 
+/* Column @from becomes column @to. */
+static inline void lane_move(struct lane *lane, uint16_t from, uint16_t to)
+{
+	lane->family[to] = lane->family[from];
+	for (int row = 0; row < HASH_WORDS_IPV6; row++)
+		lane->words.row[row][to] = lane->words.row[row][from];
+}
+
 /**
- * Rewrites those of the @n packets that are for the lane. Returns their bits.
+ * Rewrites those of the @n packets, which lane_look() has looked at, that are for the lane. Returns their bits.
  * @snapshot: the one of the burst; not NULL. The worker's thread.
  */
 static inline uint64_t lane_pass(struct worker *worker, const struct snapshot *snapshot,
 				 struct lane *lane, struct rte_mbuf *const *packet, uint16_t n)
 {
-	lane_look(worker->dataplane, lane, packet, n);
 	lane_hash(worker, lane, n);
 	if (SL_LIKELY(lane->families == 1u << SL_FAMILY_IPV4))
 		return lane_run(worker, snapshot, lane, packet, n, SL_FAMILY_IPV4);

@@ -458,12 +458,20 @@ static void burst_leave(struct burst *burst, uint16_t i, uint16_t left)
 }
 
 /* Nearly all packets go by the lane, and leave the burst here. */
-static void burst_pass(struct worker *worker, const struct snapshot *snapshot, struct burst *burst)
+static void burst_pass(struct worker *worker, const struct snapshot *snapshot, struct burst *burst,
+		       bool is_asked_about)
 {
 	const struct lane *lane = &burst->lane;
-	uint64_t passed = lane_pass(worker, snapshot, &burst->lane, burst->packet, burst->n);
+	uint64_t passed;
 	uint16_t left = 0;
 
+	lane_look(worker->dataplane, &burst->lane, burst->packet, burst->n);
+	if (SL_UNLIKELY(is_asked_about)) {
+		hand_over_first(worker, snapshot, burst);
+		if (burst->n == 0)
+			return;
+	}
+	passed = lane_pass(worker, snapshot, &burst->lane, burst->packet, burst->n);
 	if (SL_LIKELY(passed == (1ull << burst->n) - 1 && (lane->ports & (lane->ports - 1)) == 0)) {
 		worker_send_all(worker, lane->port[0], lane, burst->packet, burst->n);
 		burst->n = 0;
@@ -541,7 +549,9 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 		capture_stage(worker, burst->packet, burst->n);
 	else if (SL_LIKELY(snapshot != NULL) && !worker->is_retrying &&
 		 !(from != NULL && SL_UNLIKELY(has_to_check(worker, from))))
-		burst_pass(worker, snapshot, burst);
+		burst_pass(worker, snapshot, burst,
+			   from != NULL && worker->hands_over_first && is_shared(worker) &&
+				   !worker_has_egress(worker));
 	if (SL_UNLIKELY(burst->known != 0 && from != NULL && is_shared(worker)))
 		hand_over(worker, snapshot, burst);
 	if (SL_LIKELY(burst->n == 0))

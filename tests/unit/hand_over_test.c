@@ -161,9 +161,22 @@ static void expect_in_ring(const struct bursts *bursts, uint32_t worker,
 	cr_assert_eq(mark->step | mark->is_vetted | mark->has_backend | mark->n_ports, 0);
 }
 
-static void run_burst(struct bursts *bursts)
+/* What the lane knows of packet @i, which has its column, after it was moved to @to. */
+static void expect_column(const struct bursts *bursts, const struct lane *was, uint16_t i,
+			  uint16_t to)
+{
+	const struct lane *lane = &bursts->burst.lane;
+
+	cr_assert_eq(lane->family[to], was->family[i]);
+	for (int row = 0; row < HASH_WORDS_IPV6; row++)
+		cr_assert_eq(lane->words.row[row][to], was->words.row[row][i]);
+}
+
+/* @is_first: before the lane has looked for flows, so that each packet has the column of its number. */
+static void run_burst(struct bursts *bursts, bool is_first)
 {
 	struct burst *burst = &bursts->burst;
+	struct lane was;
 	uint32_t id = (uint32_t)(random_next(&bursts->random) % N_WORKERS);
 	uint16_t n = (uint16_t)(1 + random_next(&bursts->random) % BURST_SIZE);
 	uint64_t was_known;
@@ -173,9 +186,14 @@ static void run_burst(struct bursts *bursts)
 	burst->n = n;
 	burst->known = 0;
 	for (uint16_t i = 0; i < n; i++)
-		draw_packet(bursts, i, (uint8_t)(BURST_SIZE - n + i));
+		draw_packet(bursts, i, (uint8_t)(is_first ? i : BURST_SIZE - n + i));
 	was_known = burst->known;
-	hand_over(bursts->dataplane.worker[id], bursts->snapshot, burst);
+	for (uint16_t i = 0; is_first && i < n; i++)
+		if ((was_known >> i & 1) == 0)
+			burst->lane.family[i] = LANE_LEFT;
+	was = burst->lane;
+	(is_first ? hand_over_first : hand_over)(bursts->dataplane.worker[id], bursts->snapshot,
+						 burst);
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t owner = owner_of(bursts, i);
 		bool is_known = was_known >> i & 1;
@@ -186,23 +204,27 @@ static void run_burst(struct bursts *bursts)
 			continue;
 		}
 		cr_assert_eq(burst->packet[kept], &bursts->frame[i]);
+		if (is_first) {
+			expect_column(bursts, &was, i, kept++);
+			continue;
+		}
 		cr_assert_eq(burst->hash[kept], i);
-		cr_assert_eq(burst->known >> kept & 1, is_known);
-		kept++;
+		cr_assert_eq(burst->known >> kept++ & 1, is_known);
 	}
 	cr_assert_eq(burst->n, kept);
+	cr_assert(!is_first || burst->known == 0);
 	for (uint32_t i = 0; i < N_WORKERS; i++)
 		cr_assert(rte_ring_empty(bursts->dataplane.worker[i]->handoff));
 }
 
-Test(hand_over, what_the_lane_has_looked_at_goes_to_its_owner_in_order)
+Test(hand_over, what_the_lane_has_looked_at_goes_to_its_owner_in_order_early_or_late)
 {
 	static struct bursts bursts;
 	uint64_t counted = 0;
 
 	set_up(&bursts);
 	for (int round = 0; round < N_ROUNDS; round++)
-		run_burst(&bursts);
+		run_burst(&bursts, round % 2 != 0);
 	for (uint32_t i = 0; i < N_WORKERS; i++)
 		counted += bursts.dataplane.worker[i]->counters.event[SL_EVENT_HANDOFF];
 	cr_expect_gt(bursts.n_handed, N_ROUNDS);
