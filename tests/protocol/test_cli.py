@@ -169,7 +169,8 @@ class FakeDaemon:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen(16)
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
 
     def serve(self):
         while True:
@@ -201,6 +202,9 @@ class FakeDaemon:
         self.answer = json.dumps(document).encode() + b"\n"
 
     def close(self):
+        """The thread ends first: on its way to accept(), it would else take the descriptor's next owner for its listener."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
 
 
