@@ -30,7 +30,10 @@
 enum {
 	N_BUFFERS = 16384 - 1, /* at the least */
 	RETRIES_PER_SEC = 2000,
-	MAINTENANCE_MS = 2, /* how long a worker's question about a neighbour may wait */
+	LIVELY_MS =
+		2, /* how long a worker's question about a neighbour may wait if there were others just now */
+	LIVELY_TURNS = 50,
+	CALM_MS = 100, /* between looks at NICs and workers else; a question is rung for */
 };
 
 const char *dataplane_engine(void)
@@ -38,22 +41,43 @@ const char *dataplane_engine(void)
 	return "dpdk";
 }
 
+static int maintenance_wait(struct dataplane *dataplane)
+{
+	bool is_lively = dataplane->n_lively != 0;
+	const struct timeval interval = {.tv_usec = (is_lively ? LIVELY_MS : CALM_MS) * 1000};
+
+	return event_add(dataplane->maintenance, &interval) == 0 ? 0 : -ENOMEM;
+}
+
 static void on_maintenance(evutil_socket_t fd SL_UNUSED, short what SL_UNUSED, void *data)
 {
-	routes_serve_requests(data);
-	rss_supervise(data);
-	workers_supervise(data);
+	struct dataplane *dataplane = data;
+	bool is_rung = bell_answer(&dataplane->asked);
+
+	if (routes_serve_requests(dataplane) || is_rung)
+		dataplane->n_lively = LIVELY_TURNS;
+	else if (dataplane->n_lively != 0)
+		dataplane->n_lively--;
+	rss_supervise(dataplane);
+	workers_supervise(dataplane);
+	if (dataplane->n_lively == 0) {
+		bell_await(&dataplane->asked);
+		if (routes_serve_requests(dataplane))
+			dataplane->n_lively = LIVELY_TURNS;
+	}
+	(void)maintenance_wait(dataplane); /* it was added before, so it can be */
 }
 
 static int maintenance_start(struct dataplane *dataplane)
 {
-	const struct timeval interval = {.tv_usec = MAINTENANCE_MS * 1000};
+	int status = bell_open(&dataplane->asked);
 
+	if (status != 0)
+		return status;
+	dataplane->n_lively = LIVELY_TURNS;
 	dataplane->maintenance =
-		event_new(dataplane->base, -1, EV_PERSIST, on_maintenance, dataplane);
-	if (dataplane->maintenance == NULL || event_add(dataplane->maintenance, &interval) != 0)
-		return -ENOMEM;
-	return 0;
+		event_new(dataplane->base, dataplane->asked.fd, EV_READ, on_maintenance, dataplane);
+	return dataplane->maintenance != NULL ? maintenance_wait(dataplane) : -ENOMEM;
 }
 
 static int memory_open(struct dataplane *dataplane, char *error)
@@ -182,6 +206,7 @@ void dataplane_close(struct dataplane *dataplane)
 	rte_eal_mp_wait_lcore();
 	if (dataplane->maintenance != NULL)
 		event_free(dataplane->maintenance);
+	bell_close(&dataplane->asked);
 	punt_stop(dataplane);
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		port_close(&dataplane->port[i]);

@@ -23,6 +23,7 @@ static void ask_resolve(struct worker *worker, uint16_t adjacency, const union s
 	worker->counters.event[SL_EVENT_RESOLVE]++;
 	/* A full ring means that the same was asked a moment ago. */
 	(void)rte_ring_enqueue_elem(worker->resolve, &request, sizeof(request));
+	bell_ring(&worker->dataplane->asked);
 }
 
 static void rewrite_error(struct worker *worker, struct sl_packet *packet, const struct way *way,

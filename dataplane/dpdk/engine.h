@@ -22,6 +22,7 @@
 #include <sluice/tables.h>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/dpdk/bell.h"
 #include "dataplane/dpdk/affinity.h"
 #include "dataplane/dpdk/flow_table.h"
 #include "dataplane/snapshot.h"
@@ -240,7 +241,10 @@ struct dataplane {
 	cpu_set_t cores;         /* that this process may use */
 	bool is_stopping;
 	bool has_hugepages;
-	struct event *maintenance; /* timer of the control thread */
+	struct event *maintenance; /* of the control thread: its bell, and a timer */
+	uint32_t n_lively;         /* turns of it that come soon, for there was something to do */
+	struct bell asked;  /* for the control thread: something is in a worker's ring resolve */
+	struct bell punted; /* for the punt thread: something is in a port's ring to_kernel */
 	char reason[128];
 };
 
@@ -294,7 +298,7 @@ void routes_resolve_backends(struct dataplane *dataplane, struct snapshot *snaps
 /** The same for those that the snapshot before did not have, of which the others come. */
 void routes_resolve_fresh(struct dataplane *dataplane, struct snapshot *snapshot);
 /** Serves the workers' questions. */
-void routes_serve_requests(struct dataplane *dataplane);
+bool routes_serve_requests(struct dataplane *dataplane);
 
 /** The next hop to @addr: an index of adjacency[]. Any thread. */
 SL_INLINE uint16_t route_lookup(const struct dataplane *dataplane, const union sl_addr *addr,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright (c) 2026 The Sluice authors */
 /*
- * The thread between ports and their TAPs, so that no worker makes a system call: it writes what
+ * The thread between ports and their TAPs, so that workers need no system calls: it writes what
  * workers punted to the TAP, and reads the kernel's frames for the worker that sends them. Rings
  * bound both ways; what does not fit is dropped and counted where the worker stands (to the
  * kernel) or left to the kernel's own queue (from it).
@@ -21,7 +21,9 @@
 
 enum {
 	PUNT_BURST = 32,
-	IDLE_POLL_MS = 1, /* how long a punted frame may wait for a sleeping thread */
+	LIVELY_POLL_MS =
+		1, /* how long a punted frame may wait for a sleeping thread, if there were others just now */
+	LIVELY_POLLS = 100, /* without a frame; then it is rung for */
 };
 
 struct punt {
@@ -71,24 +73,47 @@ static bool from_kernel(struct dataplane *dataplane, struct port *port)
 	return is_busy;
 }
 
+static bool has_punted(const struct dataplane *dataplane)
+{
+	bool is_any = false;
+
+	for (uint32_t i = 0; i < dataplane->n_ports; i++)
+		is_any |= !rte_ring_empty(dataplane->port[i].to_kernel);
+	return is_any;
+}
+
+/* Until there is something from either side. @poller: of the TAPs, and behind them of the bell. */
+static void wait_for_bell(struct dataplane *dataplane, struct pollfd *poller)
+{
+	bell_await(&dataplane->punted);
+	if (!has_punted(dataplane))
+		poll(poller, dataplane->n_ports + 1, -1);
+	(void)bell_answer(&dataplane->punted);
+}
+
 static void *punt_main(void *argument)
 {
 	struct punt *punt = argument;
 	struct dataplane *dataplane = punt->dataplane;
-	struct pollfd poller[SL_MAX_PORTS];
+	struct pollfd poller[SL_MAX_PORTS + 1];
+	uint32_t n_idle = 0;
 
 	rte_thread_register();
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		poller[i] = (struct pollfd){.fd = dataplane->port[i].tap, .events = POLLIN};
-	while (!__atomic_load_n(&punt->is_stopping, __ATOMIC_RELAXED)) {
+	poller[dataplane->n_ports] = (struct pollfd){.fd = dataplane->punted.fd, .events = POLLIN};
+	while (!__atomic_load_n(&punt->is_stopping, __ATOMIC_ACQUIRE)) {
 		bool is_busy = false;
 
 		for (uint32_t i = 0; i < dataplane->n_ports; i++) {
 			is_busy |= to_kernel(&dataplane->port[i]);
 			is_busy |= from_kernel(dataplane, &dataplane->port[i]);
 		}
-		if (!is_busy)
-			poll(poller, dataplane->n_ports, IDLE_POLL_MS);
+		n_idle = is_busy ? 0 : n_idle + 1;
+		if (n_idle > LIVELY_POLLS)
+			wait_for_bell(dataplane, poller);
+		else if (n_idle > 0)
+			poll(poller, dataplane->n_ports, LIVELY_POLL_MS);
 	}
 	rte_thread_unregister();
 	return NULL;
@@ -102,9 +127,15 @@ int punt_start(struct dataplane *dataplane, char *error)
 	if (punt == NULL)
 		return -ENOMEM;
 	punt->dataplane = dataplane;
+	status = bell_open(&dataplane->punted);
+	if (status != 0) {
+		free(punt);
+		return status;
+	}
 	status = pthread_create(&punt->thread, NULL, punt_main, punt);
 	if (status != 0) {
 		snprintf(error, SL_MAX_ERROR, "punt thread: %s", strerror(status));
+		bell_close(&dataplane->punted);
 		free(punt);
 		return -status;
 	}
@@ -124,8 +155,10 @@ void punt_stop(struct dataplane *dataplane)
 
 	if (punt == NULL)
 		return;
-	__atomic_store_n(&punt->is_stopping, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&punt->is_stopping, true, __ATOMIC_RELEASE);
+	bell_wake(&dataplane->punted);
 	pthread_join(punt->thread, NULL);
+	bell_close(&dataplane->punted);
 	free(punt);
 	dataplane->punt = NULL;
 }

@@ -323,8 +323,10 @@ void routes_resolve_fresh(struct dataplane *dataplane, struct snapshot *snapshot
 		routes_install(dataplane->routes);
 }
 
-void routes_serve_requests(struct dataplane *dataplane)
+bool routes_serve_requests(struct dataplane *dataplane)
 {
+	bool is_any = false;
+
 	for (uint32_t w = 0; w < dataplane->n_opened; w++) {
 		struct resolve_request request;
 
@@ -332,6 +334,7 @@ void routes_serve_requests(struct dataplane *dataplane)
 			if (rte_ring_dequeue_elem(dataplane->worker[w]->resolve, &request,
 						  sizeof(request)) != 0)
 				break;
+			is_any = true;
 			if (request.adjacency < SL_ADJACENCY_FIRST) {
 				netlink_resolve(dataplane->routes,
 						(uint8_t)(request.adjacency - SL_ADJACENCY_GLEAN),
@@ -346,6 +349,7 @@ void routes_serve_requests(struct dataplane *dataplane)
 			}
 		}
 	}
+	return is_any;
 }
 
 static int fib_open(struct dataplane *dataplane, char *error)

@@ -5,7 +5,7 @@
  * a backend, rewrite, send or punt or drop. Each step runs over the whole burst, so that the memory
  * that the next step needs is on its way meanwhile.
  *
- * Never here: allocation, lock, system call of ours, log, division.
+ * Never here: allocation, lock, log, division, nor a system call of ours but those of bell.h and rest.h.
  */
 #include "dataplane/dpdk/worker.h"
 
@@ -128,10 +128,12 @@ static void worker_punt(struct worker *worker, struct rte_mbuf *packet, enum sl_
 	struct dataplane *dataplane = worker->dataplane;
 	struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
 
-	if (rte_ring_enqueue(port->to_kernel, packet) != 0)
+	if (rte_ring_enqueue(port->to_kernel, packet) != 0) {
 		worker_drop(worker, packet, SL_VERDICT_DROP_PUNT_FULL);
-	else
-		worker->counters.verdict[verdict]++;
+		return;
+	}
+	worker->counters.verdict[verdict]++;
+	bell_ring(&dataplane->punted);
 }
 
 /* The packet ends here, and its sender is told, if that may be. */
