@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/utf8.h"
+
 enum {
 	MIN_BYTES = 256,
 	NUMBER_BYTES = 32,
@@ -116,6 +118,23 @@ static size_t plain_length(const char *text)
 	return n;
 }
 
+/* What jansson makes of @text, whatever it is; NULL: out of memory. */
+static json_t *string_of(const char *text)
+{
+	json_t *value = json_string(text);
+	char *scrubbed;
+
+	if (value)
+		return value;
+	scrubbed = strdup(text);
+	if (!scrubbed)
+		return NULL;
+	utf8_scrub(scrubbed);
+	value = json_string(scrubbed);
+	free(scrubbed);
+	return value;
+}
+
 void json_writer_string(struct json_writer *writer, const char *key, const char *text)
 {
 	size_t n = text ? plain_length(text) : 0;
@@ -133,7 +152,7 @@ void json_writer_string(struct json_writer *writer, const char *key, const char 
 		writer->length += n + 2;
 		return;
 	}
-	value = text ? json_string(text) : json_null();
+	value = text ? string_of(text) : json_null();
 	json_writer_value(writer, key, value);
 	json_decref(value);
 }

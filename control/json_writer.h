@@ -34,7 +34,7 @@ void json_writer_raw(struct json_writer *writer, const char *bytes, size_t n);
  */
 void json_writer_open(struct json_writer *writer, const char *key, char bracket);
 void json_writer_close(struct json_writer *writer, char bracket);
-/** @text: UTF-8; NULL: null. */
+/** @text: what is no UTF-8 in it becomes question marks, for backends may say anything; NULL: null. */
 void json_writer_string(struct json_writer *writer, const char *key, const char *text);
 void json_writer_integer(struct json_writer *writer, const char *key, int64_t value);
 /** As jansson has it: with a point or an exponent, and all digits that count. Not finite: null. */

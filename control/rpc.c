@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/utf8.h"
+
 enum {
 	MIN_LINE_BYTES = 256,
 };
@@ -29,38 +31,6 @@ const char *rpc_code_text(int code)
 	return "error";
 }
 
-/* Bytes of the UTF-8 character at @text, or 0 if there is none. */
-static size_t utf8_length(const unsigned char *text)
-{
-	size_t n = text[0] < 0x80                      ? 1
-		   : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-		   : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-		   : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-						       : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
-	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90))
-		return 0;
-	return n;
-}
-
-/* What was cut, or came from elsewhere, may end in half a character; jansson would refuse it. */
-static void scrub_utf8(char *text)
-{
-	while (*text) {
-		size_t n = utf8_length((const unsigned char *)text);
-
-		if (n == 0) {
-			*text = '?';
-			n = 1;
-		}
-		text += n;
-	}
-}
-
 static void copy_text(char *to, size_t size, const char *from)
 {
 	size_t length = strlen(from);
@@ -71,7 +41,7 @@ static void copy_text(char *to, size_t size, const char *from)
 		memcpy(to, from, size - 4);
 		memcpy(to + size - 4, "...", 4);
 	}
-	scrub_utf8(to);
+	utf8_scrub(to);
 }
 
 int rpc_error_set(struct rpc_error *error, enum rpc_code code, const char *field,
@@ -84,7 +54,7 @@ int rpc_error_set(struct rpc_error *error, enum rpc_code code, const char *field
 	va_start(arguments, format);
 	(void)vsnprintf(error->message, sizeof(error->message), format, arguments);
 	va_end(arguments);
-	scrub_utf8(error->message);
+	utf8_scrub(error->message);
 	if (field)
 		copy_text(error->field, sizeof(error->field), field);
 	return code;

@@ -8,6 +8,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/events.h"
 #include "control/daemon/health_internal.h"
+#include "control/utf8.h"
 #include "log/log.h"
 #include "wire/wire_abi.h"
 
@@ -96,6 +97,7 @@ static void take_result(struct health_target *target, bool is_good, const char *
 	target->is_blind = !is_telling(target, is_good);
 	(void)snprintf(target->reason, sizeof(target->reason), "%s%s",
 		       target->is_blind ? "without a dataplane: " : "", reason);
+	utf8_scrub(target->reason); /* of what the backend said, perhaps, and cut */
 	if (target->is_blind)
 		target->state.streak = 0;
 	else

@@ -164,6 +164,19 @@ def test_health_is_told_with_its_reason(tmp_path):
         assert up["reason"] == ""
 
 
+def test_a_reason_that_is_cut_within_a_character_is_told(tmp_path):
+    sluice = Sluice(tmp_path)
+    sluice.config.write_text("health: {exec: true}\n" + sluice.preamble() + WEB.replace(
+        "    backends", "    check: {type: exec, command: /%s, interval_ms: 50, rise: 1, fall: 1, hold_down_ms: 0}\n"
+        "    backends" % ("\u00e4" * 60)), encoding="utf-8")
+    with running(sluice):
+        subscriber = Subscriber(sluice, since=0)
+        down, _ = subscriber.until("backend.health", backend="10.0.0.2:8080", **{"is": "down"})
+        assert "\u00e4?: No such file" in down["reason"]
+        listed = {b["address"]: b for b in sluice.connect().call("backend.list")["backends"]}
+        assert listed["10.0.0.2:8080"]["check"]["reason"] == down["reason"]
+
+
 def test_whose_turn_it_is_is_told(tmp_path):
     sluice = Sluice(tmp_path)
     program = tmp_path / "check"

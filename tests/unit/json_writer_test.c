@@ -108,12 +108,25 @@ Test(json_writer, objects_and_arrays_have_their_commas)
 		    "\"value\":{\"x\":1,\"y\":[2,3]}}");
 }
 
-Test(json_writer, what_is_no_json_breaks_it_for_good)
+/* What a backend's certificate says, or half a character that is left of a longer text. */
+Test(json_writer, what_is_no_text_is_shown_as_far_as_it_is)
 {
 	struct json_writer writer = {0};
 
 	json_writer_open(&writer, NULL, '[');
 	json_writer_string(&writer, NULL, "\xff");
+	json_writer_string(&writer, NULL, "half \xc3");
+	json_writer_string(&writer, NULL, "\xc3\xa4 \xed\xa0\x80 \" \xf5");
+	json_writer_close(&writer, ']');
+	expect_text(&writer, "[\"?\",\"half ?\",\"\xc3\xa4 ??? \\\" ?\"]");
+}
+
+Test(json_writer, what_is_no_json_breaks_it_for_good)
+{
+	struct json_writer writer = {0};
+
+	json_writer_open(&writer, NULL, '[');
+	json_writer_value(&writer, NULL, NULL);
 	json_writer_integer(&writer, NULL, 1);
 	json_writer_close(&writer, ']');
 	cr_expect(writer.is_broken);
