@@ -291,20 +291,27 @@ Test(config, a_service_that_takes_no_flow_is_a_warning)
 	config_free(config);
 }
 
-Test(config, telemetry_of_an_engine_that_has_none_is_a_warning)
+/* @text is taken, with this warning alone. */
+static void expect_warning(const char *text, const char *warning)
 {
 	struct config_problems problems;
-	struct config *config =
-		load_text("dataplane:\n  engine: xdp\n  telemetry: true\n", &problems);
+	struct config *config = load_text(text, &problems);
 
 	cr_assert_not_null(config);
 	cr_assert_eq(problems.n, 1);
 	cr_expect(problems.problem[0].is_warning);
-	cr_expect_str_eq(problems.problem[0].text,
-			 "x:2:3: dataplane.telemetry: warning: there is none: the xdp engine runs "
-			 "without DPDK",
-			 "%s", problems.problem[0].text);
+	cr_expect_str_eq(problems.problem[0].text, warning, "%s", problems.problem[0].text);
 	config_free(config);
+}
+
+Test(config, telemetry_of_an_engine_that_has_none_is_a_warning)
+{
+	struct config_problems problems;
+	struct config *config;
+
+	expect_warning("dataplane:\n  engine: xdp\n  telemetry: true\n",
+		       "x:2:3: dataplane.telemetry: warning: there is none: the xdp engine runs "
+		       "without DPDK");
 	config = load_text("dataplane:\n  engine: auto\n  telemetry: true\n", &problems);
 	cr_assert_not_null(config);
 	cr_expect_eq(problems.n, 0);
@@ -313,19 +320,9 @@ Test(config, telemetry_of_an_engine_that_has_none_is_a_warning)
 
 Test(config, idle_sleep_of_an_engine_that_does_not_poll_is_a_warning)
 {
-	struct config_problems problems;
-	struct config *config =
-		load_text("dataplane:\n  engine: xdp\n  idle_sleep_us: 1\n", &problems);
-
-	cr_assert_not_null(config);
-	cr_assert_eq(problems.n, 1);
-	cr_expect(problems.problem[0].is_warning);
-	cr_expect_str_eq(
-		problems.problem[0].text,
-		"x:2:3: dataplane.idle_sleep_us: warning: there is nobody to sleep: the xdp "
-		"engine is woken by packets",
-		"%s", problems.problem[0].text);
-	config_free(config);
+	expect_warning("dataplane:\n  engine: xdp\n  idle_sleep_us: 1\n",
+		       "x:2:3: dataplane.idle_sleep_us: warning: there is nobody to sleep: the xdp "
+		       "engine is woken by packets");
 }
 
 Test(config, flows_that_are_logged_nowhere_are_a_warning)
