@@ -9,10 +9,10 @@ import topology
 
 N_HELD = 20
 
+# Bound before they connect, so that no two have one port: of two services with one backend that would be one too many (drop_tuple_taken).
 HOLDER = (
     "import http.client,json,sys\n"
-    "source=(sys.argv[4],0) if sys.argv[4] else None\n"
-    "held=[http.client.HTTPConnection(sys.argv[1],int(sys.argv[2]),timeout=10,source_address=source) for _ in range(int(sys.argv[3]))]\n"
+    "held=[http.client.HTTPConnection(sys.argv[1],int(sys.argv[2]),timeout=10,source_address=(sys.argv[4],0)) for _ in range(int(sys.argv[3]))]\n"
     "def ask(c):\n"
     " try:\n"
     "  c.request('GET','/name'); return int(c.getresponse().read().decode().strip()[7:])\n"
