@@ -224,6 +224,7 @@ void hand_over(struct worker *worker, const struct snapshot *snapshot, struct bu
 			continue;
 		burst->packet[kept] = burst->packet[i];
 		burst->hash[kept] = burst->hash[i];
+		burst->column[kept] = burst->column[i];
 		known |= (burst->known >> i & 1) << kept++;
 	}
 	burst->n = kept;

@@ -14,6 +14,7 @@
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 
+#include <sluice/packet/common.h>
 #include <sluice/packet/egress.h>
 #include <sluice/packet/flow.h>
 #include <sluice/packet/icmp.h>
@@ -220,43 +221,54 @@ static void burst_hash(struct worker *worker, struct burst *burst, uint16_t i, b
 	flow_table_prefetch(worker_table(worker, key->family), burst->hash[i]);
 }
 
+/* Any frame, from its first byte on. */
+static enum sl_verdict parse_frame(const struct worker *worker, struct rte_mbuf *packet,
+				   bool is_handed, struct sl_packet *parsed)
+{
+	const struct dataplane *dataplane = worker->dataplane;
+	const struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
+	enum sl_verdict verdict = SL_VERDICT_NONE;
+	const uint8_t *end;
+	uint8_t *data;
+
+	/* A chain becomes one segment, in the room of the first; a buffer holds any MTU of ours. */
+	if (SL_UNLIKELY(packet->nb_segs > 1) && rte_pktmbuf_linearize(packet) != 0)
+		verdict = SL_VERDICT_DROP_TRUNCATED;
+	data = rte_pktmbuf_mtod(packet, uint8_t *);
+	end = data + rte_pktmbuf_data_len(packet);
+	if (verdict == SL_VERDICT_NONE)
+		verdict = sl_parse_link(data, end, port->mac);
+	if (verdict == SL_VERDICT_NONE)
+		verdict = sl_parse(data, end, parsed);
+	if (SL_UNLIKELY(verdict == SL_VERDICT_DROP_LAND) && is_handed)
+		verdict = parse_back(worker, packet, parsed);
+	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
+		verdict = sl_icmp_parse(data, end, parsed);
+	if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP) && worker_has_egress(worker))
+		verdict = sl_icmp_parse_echo(data, end, parsed);
+	return verdict;
+}
+
 /* Steps 2 and the first half of 4: parse, hash, and ask for the index. */
 static void burst_parse(struct worker *worker, struct burst *burst, bool is_handed)
 {
-	struct dataplane *dataplane = worker->dataplane;
-
 	burst->n_fragments = 0;
 	for (uint16_t i = 0; i < burst->n; i++) {
-		struct rte_mbuf *packet = burst->packet[i];
-		const struct port *port = &dataplane->port[dataplane->port_of_id[packet->port]];
-		struct sl_packet *parsed = &burst->parsed[i];
-		enum sl_verdict verdict = SL_VERDICT_NONE;
-		const uint8_t *end;
-		uint8_t *data;
+		enum sl_verdict verdict;
 
-		/* A chain becomes one segment, in the room of the first; a buffer holds any MTU of ours. */
-		if (SL_UNLIKELY(packet->nb_segs > 1) && rte_pktmbuf_linearize(packet) != 0)
-			verdict = SL_VERDICT_DROP_TRUNCATED;
-		data = rte_pktmbuf_mtod(packet, uint8_t *);
-		end = data + rte_pktmbuf_data_len(packet);
-		if (verdict == SL_VERDICT_NONE)
-			verdict = sl_parse_link(data, end, port->mac);
-		if (verdict == SL_VERDICT_NONE)
-			verdict = sl_parse(data, end, parsed);
-		if (SL_UNLIKELY(verdict == SL_VERDICT_DROP_LAND) && is_handed)
-			verdict = parse_back(worker, packet, parsed);
-		if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP))
-			verdict = sl_icmp_parse(data, end, parsed);
-		if (SL_UNLIKELY(verdict == SL_VERDICT_PUNT_ICMP) && worker_has_egress(worker))
-			verdict = sl_icmp_parse_echo(data, end, parsed);
-		burst->outcome[i] = (struct outcome){.verdict = verdict};
-		if (SL_UNLIKELY(verdict != SL_VERDICT_NONE)) {
-			burst->n_fragments = (uint16_t)(burst->n_fragments +
-							(verdict == SL_VERDICT_PUNT_FRAGMENT));
+		/* The lane has asked for all that there is to ask. */
+		if (SL_LIKELY(burst->known >> i & 1)) {
+			sl_parse_common(rte_pktmbuf_mtod(burst->packet[i], uint8_t *),
+					burst->lane.family[burst->column[i]], &burst->parsed[i]);
+			burst->outcome[i] = (struct outcome){.verdict = SL_VERDICT_NONE};
 			continue;
 		}
-		if ((burst->known >> i & 1) == 0)
+		verdict = parse_frame(worker, burst->packet[i], is_handed, &burst->parsed[i]);
+		burst->outcome[i] = (struct outcome){.verdict = verdict};
+		if (SL_LIKELY(verdict == SL_VERDICT_NONE))
 			burst_hash(worker, burst, i, is_handed);
+		burst->n_fragments =
+			(uint16_t)(burst->n_fragments + (verdict == SL_VERDICT_PUNT_FRAGMENT));
 	}
 }
 
