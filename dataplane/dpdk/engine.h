@@ -29,7 +29,7 @@
 #include "dataplane/steering.h"
 
 enum {
-	BURST_SIZE = 32,
+	BURST_SIZE = 64, /* at most; see burst_size() */
 	TX_BUFFER_SIZE = 64,
 	N_DESCRIPTORS = 1024,          /* of a queue */
 	RING_SIZE = 2048,              /* packets to the kernel, from the kernel, between workers */
@@ -186,6 +186,7 @@ struct worker {
 	bool is_busy;              /* the turn before this one did */
 	uint64_t rest_tsc;         /* when it may sleep, if nothing comes before */
 	bool is_full;              /* some receive of this turn took all that one may */
+	uint16_t burst_size;       /* packets that it takes at once */
 	bool hands_over_first;     /* many frames were other workers', see hand_over.h */
 	bool is_refreshing;        /* the lane met lines of a former stamp in the last burst */
 	uint32_t now;              /* ticks */

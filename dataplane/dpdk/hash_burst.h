@@ -20,7 +20,7 @@ enum {
 	HASH_LANES = HASH_CHAINS * HASH_WIDTH,
 	HASH_WORDS_IPV4 = 2, /* of a tuple, as sl_flow_hash() takes them */
 	HASH_WORDS_IPV6 = 5,
-	HASH_BURST = 32,
+	HASH_BURST = 64,
 };
 
 /** The words of tuples, each tuple's in a column. */

@@ -9,7 +9,7 @@
 #include "dataplane/dpdk/hash_burst.h"
 
 enum {
-	HASHED_AT_ONCE = HASH_BURST / 2, /* flows, with a column for each direction */
+	HASHED_AT_ONCE = 16, /* flows, with a column for each direction */
 };
 
 static bool flow_is_over(const struct worker *worker, const struct snapshot *snapshot,
@@ -38,7 +38,7 @@ static void hash_flows(const struct flow_table *table, struct sl_flow *const *fl
 		_Alignas(64) uint64_t hash[HASH_BURST];
 		uint32_t n_columns = 0;
 
-		for (uint32_t i = first; i < n && n_columns < HASH_BURST; i++) {
+		for (uint32_t i = first; i < n && n_columns < 2 * HASHED_AT_ONCE; i++) {
 			for (int direction = 0; direction < 2; direction++) {
 				struct sl_tuple tuple =
 					sl_flow_tuple(flow[i], (enum sl_direction)direction);

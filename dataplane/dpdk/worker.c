@@ -35,7 +35,9 @@
 
 enum {
 	MANY_NEW = 4, /* packets of a burst that are left by the lane */
-	TX_TRIES = 4, /* a full queue is given this many chances to drain */
+	SMALL_BURST = 32,
+	MANY_LEFT = 8, /* of so many packets one was left by the lane: bursts are small */
+	TX_TRIES = 4,  /* a full queue is given this many chances to drain */
 };
 
 /* Nearly all are of two kinds, which are counted side by side and not one after the other. */
@@ -471,6 +473,18 @@ static void burst_leave(struct burst *burst, uint16_t i, uint16_t left)
 	burst->column[left] = (uint8_t)i;
 }
 
+/*
+ * How many packets the next burst may have. The lane waits for the memory of all of them at once, so that a
+ * packet waits the less the more there are; but what the long way knows of so many, or what belongs to so many
+ * of IPv6, the CPU's first cache does not hold.
+ */
+static uint16_t burst_size(const struct burst *burst, uint16_t n_left)
+{
+	return burst->lane.families == 1u << SL_FAMILY_IPV4 && n_left * MANY_LEFT <= burst->n
+		       ? BURST_SIZE
+		       : SMALL_BURST;
+}
+
 /* Nearly all packets go by the lane, and leave the burst here. */
 static void burst_pass(struct worker *worker, const struct snapshot *snapshot, struct burst *burst,
 		       bool is_asked_about)
@@ -486,7 +500,9 @@ static void burst_pass(struct worker *worker, const struct snapshot *snapshot, s
 			return;
 	}
 	passed = lane_pass(worker, snapshot, &burst->lane, burst->packet, burst->n);
-	if (SL_LIKELY(passed == (1ull << burst->n) - 1 && (lane->ports & (lane->ports - 1)) == 0)) {
+	worker->burst_size = burst_size(burst, (uint16_t)(burst->n - __builtin_popcountll(passed)));
+	if (SL_LIKELY(passed == UINT64_MAX >> (BURST_SIZE - burst->n) &&
+		      (lane->ports & (lane->ports - 1)) == 0)) {
 		worker_send_all(worker, lane->port[0], lane, burst->packet, burst->n);
 		burst->n = 0;
 		return;
@@ -584,16 +600,17 @@ static void worker_burst(struct worker *worker, struct burst *burst, struct port
 static bool worker_receive_queue(struct worker *worker, struct port *port, uint16_t queue,
 				 struct burst *burst)
 {
+	uint16_t most = worker->burst_size;
 	uint64_t bytes = 0;
 
-	burst->n = rte_eth_rx_burst(port->id, queue, burst->packet, BURST_SIZE);
+	burst->n = rte_eth_rx_burst(port->id, queue, burst->packet, most);
 	if (burst->n == 0)
 		return false;
 	for (uint16_t i = 0; i < burst->n; i++) {
 		rte_prefetch0(rte_pktmbuf_mtod(burst->packet[i], void *));
 		bytes += burst->packet[i]->pkt_len;
 	}
-	worker->is_full |= burst->n == BURST_SIZE;
+	worker->is_full |= burst->n == most;
 	worker->counters.event[SL_EVENT_RX] += burst->n;
 	worker->counters.event[SL_EVENT_RX_BYTES] += bytes;
 	worker_burst(worker, burst, port, queue);
@@ -616,7 +633,7 @@ static bool worker_receive(struct worker *worker, struct port *port, struct poll
 static bool worker_receive_handoff(struct worker *worker, struct burst *burst)
 {
 	burst->n = (uint16_t)rte_ring_dequeue_burst(worker->handoff, (void **)burst->packet,
-						    BURST_SIZE, NULL);
+						    worker->burst_size, NULL);
 	if (burst->n == 0)
 		return false;
 	/* Header and frame were last written by another core. */
@@ -747,6 +764,7 @@ int worker_main(void *argument)
 	rte_rcu_qsbr_thread_register(dataplane->qsbr, worker->id);
 	rte_rcu_qsbr_thread_online(dataplane->qsbr, worker->id);
 	worker->now_tsc = rte_rdtsc();
+	worker->burst_size = SMALL_BURST;
 	rest_begin(worker);
 	while (!__atomic_load_n(&dataplane->is_stopping, __ATOMIC_RELAXED) &&
 	       !worker_has_left(worker)) {

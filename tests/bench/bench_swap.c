@@ -13,7 +13,7 @@
 #include "tests/bench/bench_port.h"
 
 enum {
-	SWAP_BURST = 32, /* as the worker's */
+	SWAP_BURST = 64, /* as the worker's */
 };
 
 static void swap_ports(void *l4)
