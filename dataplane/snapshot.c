@@ -532,6 +532,7 @@ void snapshot_free(struct snapshot *snapshot)
 		lists_put(snapshot->lists[i]);
 	free(snapshot->lists);
 	free(snapshot->fresh);
+	free(snapshot->left);
 	free(snapshot->service);
 	free(snapshot->backend);
 	free(snapshot->slots);

@@ -76,12 +76,15 @@ struct snapshot {
 	struct snapshot_index by_address; /* service address alone -> a service index that has it */
 	uint32_t n_distinct_sources;
 	struct snapshot_index
-		by_source;  /* source address alone -> an index of source[] that has it */
-	bool has_wildcard;  /* some service has port 0 */
-	bool has_affinity;  /* some service's clients keep their backend */
-	bool is_all_fresh;  /* no backend is known to have its next hop */
-	uint32_t n_fresh;   /* else: those that have none yet */
-	uint32_t *fresh;    /* their indices */
+		by_source; /* source address alone -> an index of source[] that has it */
+	bool has_wildcard; /* some service has port 0 */
+	bool has_affinity; /* some service's clients keep their backend */
+	bool is_all_fresh; /* no backend is known to have its next hop */
+	uint32_t n_fresh;  /* else: those that have none yet */
+	uint32_t *fresh;   /* their indices */
+	uint32_t
+		n_left; /* unless is_all_fresh: backends of the one before that are none of this one, */
+	uint32_t *left;     /* and their indices */
 	uint32_t n_removed; /* backends that have left their bits in the filter */
 	uint64_t backend_filter[SNAPSHOT_FILTER_WORDS]; /* by snapshot_filter_bit() */
 };

@@ -51,6 +51,16 @@ static uint32_t count_fresh(const struct staging *staging)
 	return n;
 }
 
+/* How many may leave. */
+static uint32_t count_former(const struct staging *staging, const struct snapshot *previous)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < staging->n_changed; i++)
+		n += previous->service[staging->changed[i]].n_members;
+	return n;
+}
+
 static bool copy_index(struct snapshot_index *index)
 {
 	index->bucket = copy_of(index->bucket, (size_t)index->mask + 1, (size_t)index->mask + 1,
@@ -73,13 +83,14 @@ static void share_tables(struct snapshot *snapshot)
 
 static bool is_whole(const struct snapshot *snapshot)
 {
-	return snapshot->fresh != NULL && snapshot->service != NULL && snapshot->backend != NULL &&
-	       snapshot->slots != NULL && snapshot->canary_slots != NULL &&
-	       snapshot->lists != NULL && snapshot->affinity != NULL &&
-	       snapshot->service_name != NULL && snapshot->member != NULL &&
-	       snapshot->max_flows != NULL && snapshot->member_state != NULL &&
-	       snapshot->member_health != NULL && snapshot->source != NULL &&
-	       snapshot->source_family != NULL && snapshot->source_mode != NULL;
+	return snapshot->fresh != NULL && snapshot->left != NULL && snapshot->service != NULL &&
+	       snapshot->backend != NULL && snapshot->slots != NULL &&
+	       snapshot->canary_slots != NULL && snapshot->lists != NULL &&
+	       snapshot->affinity != NULL && snapshot->service_name != NULL &&
+	       snapshot->member != NULL && snapshot->max_flows != NULL &&
+	       snapshot->member_state != NULL && snapshot->member_health != NULL &&
+	       snapshot->source != NULL && snapshot->source_family != NULL &&
+	       snapshot->source_mode != NULL;
 }
 
 /* Arrays of its own in place of those of @previous, with room for the members of @staging. */
@@ -91,6 +102,7 @@ static bool copy_arrays(struct snapshot *snapshot, const struct snapshot *previo
 	bool has_indices;
 
 	snapshot->fresh = copy_of(NULL, 0, count_fresh(staging), sizeof(*snapshot->fresh));
+	snapshot->left = copy_of(NULL, 0, count_former(staging, previous), sizeof(*snapshot->left));
 	snapshot->service = copy_of(previous->service, n, n + 1, sizeof(*snapshot->service));
 	snapshot->backend = copy_of(previous->backend, previous->n_backends,
 				    (size_t)staging->n_backends + 2, sizeof(*snapshot->backend));
@@ -132,6 +144,7 @@ static struct snapshot *copy_snapshot(const struct snapshot *previous,
 	snapshot->n_tables_built = 0;
 	snapshot->is_all_fresh = false;
 	snapshot->n_fresh = 0;
+	snapshot->n_left = 0;
 	if (copy_arrays(snapshot, previous, staging)) {
 		share_tables(snapshot);
 		return snapshot;
@@ -213,6 +226,7 @@ static int remove_members(struct snapshot *snapshot, const struct snapshot *prev
 		index_remove(snapshot, index);
 		memset(backend, 0, sizeof(*backend));
 		snapshot->n_removed++;
+		snapshot->left[snapshot->n_left++] = index;
 	}
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include "dataplane/dpdk/pool.h"
 #include "dataplane/dpdk/schedule.h"
 #include "dataplane/dpdk/telemetry.h"
+#include "dataplane/dpdk/traffic.h"
 #include "log/log.h"
 
 enum {
@@ -119,6 +120,8 @@ static int engine_start(struct dataplane *dataplane, char *error)
 		dataplane->tsc_per_retry = rte_get_tsc_hz() / RETRIES_PER_SEC;
 		status = workers_open(dataplane, error);
 	}
+	if (status == 0 && (status = traffic_open(dataplane)) != 0)
+		snprintf(error, SL_MAX_ERROR, "counters: %s", strerror(-status));
 	if (status == 0)
 		cores_leave(dataplane);
 	if (status == 0 && dataplane->options.flow_log != NULL)
@@ -215,6 +218,7 @@ void dataplane_close(struct dataplane *dataplane)
 	capture_free(dataplane->capture);
 	workers_free(dataplane);
 	snapshot_free(dataplane->snapshot);
+	traffic_close(dataplane);
 	free(dataplane->steering);
 	rte_free(dataplane->qsbr);
 	rte_mempool_free(dataplane->pool);
@@ -231,6 +235,7 @@ int dataplane_commit(struct dataplane *dataplane, struct snapshot *snapshot,
 	/* Release: the whole snapshot is written before a worker can find it. */
 	__atomic_store_n(&dataplane->snapshot, snapshot, __ATOMIC_RELEASE);
 	rte_rcu_qsbr_synchronize(dataplane->qsbr, RTE_QSBR_THRID_INVALID);
+	traffic_settle(dataplane, *former, snapshot);
 	/* Only now: no frame of a new service is to meet a worker that does not know it. */
 	for (uint32_t i = 0; i < dataplane->n_ports; i++)
 		if (dataplane->port[i].is_classified)
@@ -311,14 +316,12 @@ int dataplane_counters(struct dataplane *dataplane, uint32_t worker,
 void dataplane_service_counters(struct dataplane *dataplane, uint32_t service,
 				struct wire_service_counters_reply *reply)
 {
-	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
-		const struct service_line *counters =
-			&dataplane->worker[i]->service_counters[service];
+	struct sl_service_counters counters;
 
-#define X(name, unit, help) reply->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);
-		SL_SERVICE_COUNTER_LIST(X)
+	traffic_of_service(dataplane, service, &counters);
+#define X(name, unit, help) reply->name = counters.name;
+	SL_SERVICE_COUNTER_LIST(X)
 #undef X
-	}
 }
 
 void dataplane_backend_openings(struct dataplane *dataplane, uint32_t backend,
@@ -340,23 +343,21 @@ void dataplane_backend_counters(struct dataplane *dataplane, uint32_t backend,
 				struct wire_backend_counters_record *record)
 {
 	struct sl_backend_openings openings;
+	struct sl_backend_counters counters;
 
 	dataplane_backend_openings(dataplane, backend, &openings);
 #define X(name, unit, help) record->name = openings.name;
 	SL_BACKEND_OPENING_LIST(X)
 	SL_BACKEND_TIME_LIST(X)
 #undef X
-	for (uint32_t i = 0; i < dataplane->n_opened; i++) {
-		const struct backend_line *counters =
-			&dataplane->worker[i]->backend_counters[backend];
-
-#define X(name, unit, help) record->name += __atomic_load_n(&counters->name, __ATOMIC_RELAXED);
-		SL_BACKEND_TRAFFIC_LIST(X)
+	traffic_of_backend(dataplane, backend, &counters);
+#define X(name, unit, help) record->name = counters.name;
+	SL_BACKEND_TRAFFIC_LIST(X)
 #undef X
+	for (uint32_t i = 0; i < dataplane->n_opened; i++)
 		for (uint32_t j = 0; j < SL_MAX_SOURCES_PER_SERVICE; j++)
 			record->source_flows[j] += __atomic_load_n(
 				&dataplane->worker[i]->source_flows[backend][j], __ATOMIC_RELAXED);
-	}
 	record->flows_open = schedule_flows_of(dataplane, backend);
 	if (dataplane->snapshot != NULL && backend < dataplane->snapshot->n_backends) {
 		uint16_t adjacency = dataplane->snapshot->backend[backend].adjacency;

@@ -131,7 +131,7 @@ void dispatch(struct worker *worker, struct sl_packet *packet, const struct way 
 	sl_nat_ethernet(packet->ethernet, adjacency->destination_mac, adjacency->source_mac);
 	outcome->port = adjacency->port;
 	outcome->verdict = way->verdict;
-	dispatch_count(worker, way->verdict, way->service, way->backend, length);
+	dispatch_count(worker, way->verdict, way->backend, length);
 }
 
 uint16_t dispatch_ask_adjacency(struct worker *worker, struct sl_flow *flow)

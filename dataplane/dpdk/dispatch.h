@@ -28,21 +28,16 @@ struct way {
 void dispatch(struct worker *worker, struct sl_packet *packet, const struct way *way,
 	      struct rte_mbuf *frame, struct outcome *outcome);
 
-/** Counts a packet of @length bytes that is sent, for its service and backend, both by index. */
-SL_INLINE void dispatch_count(struct worker *worker, enum sl_verdict verdict,
-			      uint32_t service_index, uint32_t backend_index, uint32_t length)
+/** Counts a packet of @length bytes that is sent, for its backend, by index: so for its service, too. */
+SL_INLINE void dispatch_count(struct worker *worker, enum sl_verdict verdict, uint32_t index,
+			      uint32_t length)
 {
-	struct service_line *service = &worker->service_counters[service_index];
-	struct backend_line *backend = &worker->backend_counters[backend_index];
+	struct backend_line *backend = &worker->backend_counters[index];
 
 	if (verdict == SL_VERDICT_FORWARD) {
-		service->packets_in++;
-		service->bytes_in += length;
 		backend->packets_in++;
 		backend->bytes_in += length;
 	} else {
-		service->packets_out++;
-		service->bytes_out += length;
 		backend->packets_out++;
 		backend->bytes_out += length;
 	}

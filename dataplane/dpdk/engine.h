@@ -131,11 +131,13 @@ enum worker_state {
 	WORKER_PARKED, /* ran once; its core is free */
 };
 
-/* The counters of one service, and of one backend, in a cache line each: a packet's miss is one. */
+/*
+ * The counters of one service, and of one backend, in a cache line each. A packet that is sent is counted for its
+ * backend alone: see traffic.h.
+ */
 struct service_line {
-#define X(name, unit, help) uint64_t name;
-	SL_SERVICE_COUNTER_LIST(X)
-#undef X
+	uint64_t flows;
+	uint64_t drops;
 	uint32_t turn[SL_N_AUDIENCES]; /* slot that comes next: scheduler round_robin */
 } __attribute__((aligned(SL_CACHE_LINE)));
 
@@ -221,7 +223,8 @@ struct dataplane {
 	int mark_offset;                  /* of struct steering_mark in a buffer */
 	struct rte_mempool *pool;
 	struct rte_rcu_qsbr *qsbr;
-	struct snapshot *snapshot;      /* stored with release, loaded with acquire once a burst */
+	struct snapshot *snapshot; /* stored with release, loaded with acquire once a burst */
+	struct traffic *traffic;   /* what its services and backends did not count themselves */
 	struct sl_adjacency *adjacency; /* SL_MAX_ADJACENCIES */
 	struct steering *steering;      /* likewise: which worker owns a frame */
 	struct capture *capturing;      /* likewise: what takes copies now; NULL: nothing */

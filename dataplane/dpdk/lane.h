@@ -292,7 +292,6 @@ SL_INLINE void lane_find(struct worker *worker, const struct snapshot *snapshot,
 		lane->flow[i] = flow;
 		if (SL_UNLIKELY(has_many) && flow != NULL) {
 			__builtin_prefetch(&worker->backend_counters[flow->backend], 1);
-			__builtin_prefetch(&worker->service_counters[flow->service], 1);
 			if (SL_UNLIKELY(worker->is_refreshing))
 				__builtin_prefetch(&snapshot->backend[flow->backend]);
 		}
@@ -377,41 +376,19 @@ SL_INLINE void lane_route(struct worker *worker, const struct snapshot *snapshot
 	}
 }
 
-/* What the packets of one service add up to, until one of another comes. */
+/* What the packets that are rewritten add up to. */
 struct lane_sum {
-	uint32_t service;
-	uint32_t packets[2]; /* by direction, and so the next */
-	uint32_t bytes[2];
-	uint32_t ports;     /* of all services: where packets leave, bits 1 << port, */
-	uint32_t all_bytes; /* and how much they are */
+	uint32_t ports; /* where they leave, bits 1 << port */
+	uint32_t bytes;
 };
 
-static inline void lane_add_up(struct worker *worker, struct lane_sum *sum)
-{
-	struct service_line *counters = &worker->service_counters[sum->service];
-
-	counters->packets_in += sum->packets[SL_DIRECTION_FORWARD];
-	counters->bytes_in += sum->bytes[SL_DIRECTION_FORWARD];
-	counters->packets_out += sum->packets[SL_DIRECTION_REPLY];
-	counters->bytes_out += sum->bytes[SL_DIRECTION_REPLY];
-	memset(sum->packets, 0, sizeof(sum->packets));
-	memset(sum->bytes, 0, sizeof(sum->bytes));
-}
-
-static inline void lane_count(struct worker *worker, struct lane_sum *sum,
-			      const struct sl_flow *flow, enum sl_direction direction,
-			      uint32_t length)
+static inline void lane_count(struct worker *worker, const struct sl_flow *flow,
+			      enum sl_direction direction, uint32_t length)
 {
 	/* Packets and bytes of a direction. Without a branch: directions come as they please. */
 	uint64_t *backend = (uint64_t *)(void *)&worker->backend_counters[flow->backend] +
 			    LANE_PACKETS_IN + 2 * direction;
 
-	if (SL_UNLIKELY(flow->service != sum->service)) {
-		lane_add_up(worker, sum);
-		sum->service = flow->service;
-	}
-	sum->packets[direction]++;
-	sum->bytes[direction] += length;
 	backend[0]++;
 	backend[1] += length;
 }
@@ -445,10 +422,10 @@ SL_INLINE bool lane_rewrite(struct worker *worker, struct lane *lane, struct lan
 	memcpy(packet.ethernet, adjacency, LANE_MAC_BYTES);
 	lane->port[i] = (uint8_t)adjacency->port;
 	sum->ports |= 1u << adjacency->port;
-	sum->all_bytes += frame->pkt_len;
+	sum->bytes += frame->pkt_len;
 	lane->verdict[i] =
 		direction == SL_DIRECTION_FORWARD ? SL_VERDICT_FORWARD : SL_VERDICT_REPLY;
-	lane_count(worker, sum, flow, direction, frame->pkt_len);
+	lane_count(worker, flow, direction, frame->pkt_len);
 	return true;
 }
 
@@ -456,7 +433,7 @@ SL_INLINE bool lane_rewrite(struct worker *worker, struct lane *lane, struct lan
 SL_INLINE uint64_t lane_send(struct worker *worker, struct lane *lane,
 			     struct rte_mbuf *const *packet, uint16_t n, uint8_t only)
 {
-	struct lane_sum sum = {.service = 0};
+	struct lane_sum sum = {.ports = 0};
 	uint64_t passed = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -472,9 +449,8 @@ SL_INLINE uint64_t lane_send(struct worker *worker, struct lane *lane,
 						  false);
 		passed |= (uint64_t)has_passed << i;
 	}
-	lane_add_up(worker, &sum);
 	lane->ports = sum.ports;
-	lane->bytes = sum.all_bytes;
+	lane->bytes = sum.bytes;
 	return passed;
 }
 

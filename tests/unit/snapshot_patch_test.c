@@ -222,6 +222,22 @@ static void check_fresh(const struct snapshot *patched)
 	}
 }
 
+/* Of @patched: those of @former that have left are named, each once. */
+static void check_left(const struct snapshot *patched, const struct snapshot *former)
+{
+	for (uint32_t i = 0; former != NULL && i < former->n_backends && !patched->is_all_fresh;
+	     i++) {
+		bool has_left = former->backend[i].family != SL_FAMILY_NONE &&
+				(patched->backend[i].family == SL_FAMILY_NONE ||
+				 patched->backend[i].epoch != former->backend[i].epoch);
+		uint32_t n_named = 0;
+
+		for (uint32_t k = 0; k < patched->n_left; k++)
+			n_named += patched->left[k] == i;
+		cr_assert_eq(n_named, has_left, "backend %u", i);
+	}
+}
+
 static void compare(const struct snapshot *patched, const struct snapshot *whole)
 {
 	cr_assert_eq(patched->n_services, whole->n_services);
@@ -278,6 +294,7 @@ Test(snapshot_patch, is_what_the_whole_would_be, .timeout = 120)
 		cr_assert_eq(snapshot_build(stages.draft, round + 1, &key, live, &next, error), 0,
 			     "%s", error);
 		compare(next, whole);
+		check_left(next, live);
 		snapshot_free(whole);
 		n_patched += !next->is_all_fresh;
 		resolve(next);
